@@ -1,0 +1,129 @@
+//! `cargo local`: the whole service in one process, on an embedded DynamoDB.
+
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use gaia_api_keys::settings::Settings;
+use gaia_api_keys::{log, start};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+mod database;
+mod gateway;
+
+/// What keys are derived from on a laptop, unless MASTER_KEY says otherwise. Everybody knows it: never use it elsewhere.
+const LOCAL_MASTER_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
+/// GAIA's API keys on this machine: the service behind an HTTP port, its table on an embedded DynamoDB.
+#[derive(Parser)]
+#[command(name = "cargo local", version)]
+struct Arguments {
+    /// The service's HTTP port; 0 takes a free one
+    #[arg(long, default_value_t = 3000)]
+    port: u16,
+    /// DynamoDB's port, for the AWS CLI and SDKs; 0 takes a free one
+    #[arg(long, default_value_t = 8000)]
+    dynamodb_port: u16,
+    /// Where the table is kept; `:memory:` keeps nothing
+    #[arg(long, value_name = "FILE", default_value = "gaia-local.db")]
+    data: String,
+    /// The address both ports listen on; 0.0.0.0 lets containers in, and the whole network with them
+    #[arg(long, default_value = "127.0.0.1")]
+    host: IpAddr,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cargo local: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<(), String> {
+    log::init();
+    let (http, http_address) = listen(arguments.host, arguments.port, "--port").await?;
+    let (dynamodb, dynamodb_address) = listen(arguments.host, arguments.dynamodb_port, "--dynamodb-port").await?;
+    let (database, created) = database::open(&arguments.data)?;
+
+    let (stop, stopped) = watch::channel(false);
+    let database_server = tokio::spawn(database::serve(dynamodb, database, stop_signal(stopped.clone())));
+    let settings = settings(dynamodb_address).map_err(|error| error.to_string())?;
+    let api = start::api(settings).await.map_err(|error| error.to_string())?;
+    let service = gateway::router(Arc::new(api)).into_make_service_with_connect_info::<SocketAddr>();
+    println!("{}", what_to_try(http_address, dynamodb_address, &arguments.data, created));
+
+    let http_server =
+        tokio::spawn(axum::serve(http, service).with_graceful_shutdown(stop_signal(stopped)).into_future());
+    interrupted().await?;
+    stop.send_replace(true);
+    let _ = http_server.await;
+    let _ = database_server.await;
+    Ok(())
+}
+
+async fn listen(host: IpAddr, port: u16, option: &str) -> Result<(TcpListener, SocketAddr), String> {
+    let listener = TcpListener::bind((host, port)).await.map_err(|error| format!("{option} {port}: {error}"))?;
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    Ok((listener, address))
+}
+
+/// The environment of the Lambda function, with a laptop's defaults.
+fn settings(dynamodb: SocketAddr) -> Result<Settings, gaia_api_keys::settings::SettingsError> {
+    Settings::from_lookup(|name| match name {
+        "FUNCTION" => Some("api".to_owned()),
+        "TABLE_NAME" => Some(database::TABLE_NAME.to_owned()),
+        "ALLOW_ANONYMOUS" => Some("true".to_owned()),
+        "AWS_ENDPOINT_URL_DYNAMODB" => Some(format!("http://127.0.0.1:{}", dynamodb.port())),
+        "AWS_REGION" | "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("local".to_owned()),
+        "SERVICE_NAME" => std::env::var(name).ok().or_else(|| Some("demo".to_owned())),
+        "MASTER_KEY" => std::env::var(name).ok().or_else(|| Some(LOCAL_MASTER_KEY.to_owned())),
+        _ => std::env::var(name).ok(),
+    })
+}
+
+/// Resolves once the service is to stop.
+fn stop_signal(mut stopped: watch::Receiver<bool>) -> impl Future<Output = ()> + Send + 'static {
+    async move {
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    }
+}
+
+/// Waits for Ctrl-C or, where there is one, a SIGTERM.
+async fn interrupted() -> Result<(), String> {
+    #[cfg(unix)]
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+        .map_err(|error| format!("SIGTERM: {error}"))?;
+    #[cfg(unix)]
+    let terminated = terminate.recv();
+    #[cfg(not(unix))]
+    let terminated = std::future::pending::<Option<()>>();
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result.map_err(|error| format!("Ctrl-C: {error}")),
+        _ = terminated => Ok(()),
+    }
+}
+
+fn what_to_try(http: SocketAddr, dynamodb: SocketAddr, data: &str, created: bool) -> String {
+    let keys = format!("http://{http}/es/api/v1/credentials/api_keys/");
+    let state = if created { "a new table" } else { "the table that was there" };
+    format!(
+        r#"GAIA's API keys on http://{http}, DynamoDB on http://{dynamodb} ({state} in {data}). Ctrl-C stops both. To try:
+
+  curl -X POST {keys} -H 'content-type: application/json' -d '{{"config": {{"permissions": "read"}}}}'
+  curl {keys}
+  curl -X PUT {keys}API_KEY -H 'content-type: application/json' -d '{{"config": {{"permissions": "write"}}}}'
+  curl -X DELETE {keys}delete/API_KEY
+
+  AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local aws dynamodb scan --table-name {table} \
+    --endpoint-url http://{dynamodb} --region local
+"#,
+        table = database::TABLE_NAME,
+    )
+}

@@ -1,0 +1,85 @@
+//! The AWS SDK's clients, made once at start and shared: one connection pool, one set of trusted authorities.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::config::{BehaviorVersion, Region, SharedHttpClient, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_smithy_http_client::Builder;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
+
+use crate::settings::{AwsSettings, SettingsError};
+
+/// Amazon's root certificates, which AWS's public endpoints chain to: reading the system's 140 takes longer than all
+/// else at start. From <https://www.amazontrust.com/repository/>; the first expires at the end of 2037.
+const AMAZON_ROOTS: &[u8] = include_bytes!("amazon-roots.pem");
+
+/// A connection idle for longer is not used again: a frozen function may wake to find it closed by the other side.
+const POOL_IDLE: Duration = Duration::from_secs(50);
+
+/// The settings that both clients share.
+pub struct Clients {
+    settings: AwsSettings,
+    http: SharedHttpClient,
+}
+
+impl Clients {
+    /// Prepares the connection pool; opens nothing yet.
+    pub fn new(settings: &AwsSettings) -> Result<Self, SettingsError> {
+        let roots = match &settings.ca_bundle {
+            None => AMAZON_ROOTS.to_vec(),
+            Some(path) => {
+                std::fs::read(path).map_err(|error| SettingsError::new("AWS_CA_BUNDLE", format!("{path}: {error}")))?
+            }
+        };
+        let tls = TlsContext::builder()
+            .with_trust_store(TrustStore::empty().with_pem_certificate(roots))
+            .build()
+            .map_err(|error| SettingsError::new("AWS_CA_BUNDLE", error.to_string()))?;
+        let http = Builder::new()
+            .pool_idle_timeout(POOL_IDLE)
+            .tls_provider(Provider::rustls(CryptoMode::Ring))
+            .tls_context(tls)
+            .build_https();
+        Ok(Self { settings: settings.clone(), http })
+    }
+
+    /// DynamoDB, with at most three attempts in six seconds.
+    pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        let mut config = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new(self.settings.region.clone()))
+            .credentials_provider(self.settings.credentials.clone())
+            .http_client(self.http.clone())
+            .retry_config(retries())
+            .timeout_config(timeouts());
+        config.set_endpoint_url(self.settings.dynamodb_endpoint.clone());
+        aws_sdk_dynamodb::Client::from_conf(config.build())
+    }
+
+    /// KMS, likewise.
+    pub fn kms(&self) -> aws_sdk_kms::Client {
+        let mut config = aws_sdk_kms::Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new(self.settings.region.clone()))
+            .credentials_provider(self.settings.credentials.clone())
+            .http_client(self.http.clone())
+            .retry_config(retries())
+            .timeout_config(timeouts());
+        config.set_endpoint_url(self.settings.kms_endpoint.clone());
+        aws_sdk_kms::Client::from_conf(config.build())
+    }
+}
+
+fn retries() -> RetryConfig {
+    RetryConfig::standard()
+        .with_max_attempts(3)
+        .with_initial_backoff(Duration::from_millis(50))
+        .with_max_backoff(Duration::from_secs(1))
+}
+
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(1))
+        .operation_attempt_timeout(Duration::from_secs(2))
+        .operation_timeout(Duration::from_secs(6))
+        .build()
+}

@@ -1,0 +1,132 @@
+//! Every failure, and the response it becomes: GAIA's `{"detail": …}`.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::event::ProxyResponse;
+
+/// What can go wrong with a request. The texts are the ones that FastAPI, which GAIA runs on, answers with.
+#[derive(Debug)]
+pub enum Error {
+    /// 400: the body is no text that could be parsed.
+    UndecodableBody,
+    /// 401: the event names no caller.
+    NotAuthenticated,
+    /// 404: no such path.
+    NotFound,
+    /// 404: no such key, or not one that this service made.
+    KeyNotFound,
+    /// 405, with the methods that the path does know.
+    MethodNotAllowed(&'static str),
+    /// 413: more than this service takes, with the sentence that says how much that is.
+    TooLarge(&'static str),
+    /// 422: the request can be read, but not accepted.
+    Invalid(Vec<Detail>),
+    /// 503: DynamoDB is throttling or out of reach; the same request may succeed soon.
+    Unavailable(Cause),
+    /// 500: a fault of ours, or of the deployment.
+    Internal(Cause),
+}
+
+/// What lies behind a 500 or a 503: for the log, never for the caller.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// One entry of a 422: where in the request, what is wrong, and a name for it that programs can match.
+#[derive(Debug, PartialEq, Serialize)]
+pub struct Detail {
+    /// The place: `"body"`, `"path"` or `"query"`, then member names and list positions.
+    pub loc: Vec<Loc>,
+    /// The sentence for people.
+    pub msg: Cow<'static, str>,
+    /// The name for programs.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// What the sentence was made of, where pydantic gives it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ctx: Option<serde_json::Value>,
+}
+
+/// One step of a [`Detail`]'s place.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Loc {
+    /// A member's name.
+    Name(String),
+    /// A position in a list, or in the text of the body.
+    Index(usize),
+}
+
+impl From<&str> for Loc {
+    fn from(name: &str) -> Self {
+        Self::Name(name.to_owned())
+    }
+}
+
+impl Detail {
+    /// An entry without `ctx`.
+    pub fn new(
+        loc: impl IntoIterator<Item = impl Into<Loc>>,
+        msg: impl Into<Cow<'static, str>>,
+        kind: &'static str,
+    ) -> Self {
+        Self { loc: loc.into_iter().map(Into::into).collect(), msg: msg.into(), kind, ctx: None }
+    }
+}
+
+impl From<Detail> for Error {
+    fn from(detail: Detail) -> Self {
+        Self::Invalid(vec![detail])
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UndecodableBody => f.write_str("There was an error parsing the body"),
+            Self::NotAuthenticated => f.write_str("Not authenticated"),
+            Self::NotFound => f.write_str("Not Found"),
+            Self::KeyNotFound => f.write_str("API key not found"),
+            Self::MethodNotAllowed(_) => f.write_str("Method Not Allowed"),
+            Self::TooLarge(what) => f.write_str(what),
+            Self::Invalid(_) => f.write_str("Unprocessable Entity"),
+            Self::Unavailable(_) => f.write_str("Service Unavailable"),
+            Self::Internal(_) => f.write_str("Internal Server Error"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl Error {
+    /// The HTTP status code.
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::UndecodableBody => 400,
+            Self::NotAuthenticated => 401,
+            Self::NotFound | Self::KeyNotFound => 404,
+            Self::MethodNotAllowed(_) => 405,
+            Self::TooLarge(_) => 413,
+            Self::Invalid(_) => 422,
+            Self::Internal(_) => 500,
+            Self::Unavailable(_) => 503,
+        }
+    }
+
+    /// The response, which says nothing of a [`Cause`].
+    pub fn into_response(self) -> ProxyResponse {
+        let body = match &self {
+            Self::Invalid(details) => serde_json::json!({ "detail": details }),
+            other => serde_json::json!({ "detail": other.to_string() }),
+        };
+        let response = ProxyResponse::json(self.status(), body.to_string());
+        match self {
+            // RFC 9110 asks for it; these are the two ways that the template and the README set up.
+            Self::NotAuthenticated => response.with_header("WWW-Authenticate", "AWS4-HMAC-SHA256, Bearer"),
+            Self::MethodNotAllowed(methods) => response.with_header("Allow", methods),
+            Self::Unavailable(_) => response.with_header("Retry-After", "1"),
+            _ => response,
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The one table of methods and paths.
+
+use crate::error::Error;
+
+/// The collection's path. Everything lives below it.
+const API_KEYS: &str = "/es/api/v1/credentials/api_keys";
+
+/// An endpoint, with what its path holds.
+#[derive(Debug, PartialEq)]
+pub enum Route<'a> {
+    /// `GET …/api_keys`
+    List,
+    /// `POST …/api_keys`
+    Create,
+    /// `PUT …/api_keys/{api_key}`
+    Update(&'a str),
+    /// `DELETE …/api_keys/delete/{api_key}`
+    Delete(&'a str),
+}
+
+impl Route<'_> {
+    /// The route's name in logs: what the path holds is a secret.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::List => "GET /es/api/v1/credentials/api_keys",
+            Self::Create => "POST /es/api/v1/credentials/api_keys",
+            Self::Update(_) => "PUT /es/api/v1/credentials/api_keys/{api_key}",
+            Self::Delete(_) => "DELETE /es/api/v1/credentials/api_keys/delete/{api_key}",
+        }
+    }
+}
+
+/// Finds the endpoint of a method and a decoded path. A stage in front of the path is passed over where the path is
+/// unknown with it (formats and gateways differ in whether it stands there); so is one slash at the end.
+pub fn route<'a>(method: &str, path: &'a str, stage: Option<&str>) -> Result<Route<'a>, Error> {
+    let without_stage = || path.strip_prefix('/')?.strip_prefix(stage?);
+    let below = below_api_keys(path).or_else(|| below_api_keys(without_stage()?)).ok_or(Error::NotFound)?;
+    let segments: Vec<_> = below.split('/').skip(1).collect();
+    if segments.contains(&"") {
+        return Err(Error::NotFound);
+    }
+    match (method, segments.as_slice()) {
+        ("GET", []) => Ok(Route::List),
+        ("POST", []) => Ok(Route::Create),
+        (_, []) => Err(Error::MethodNotAllowed("GET, POST")),
+        ("PUT", [api_key]) => Ok(Route::Update(api_key)),
+        (_, [_]) => Err(Error::MethodNotAllowed("PUT")),
+        ("DELETE", ["delete", api_key]) => Ok(Route::Delete(api_key)),
+        (_, ["delete", _]) => Err(Error::MethodNotAllowed("DELETE")),
+        _ => Err(Error::NotFound),
+    }
+}
+
+/// What follows the collection's path, without one slash at the end: nothing, or text that begins with a slash.
+fn below_api_keys(path: &str) -> Option<&str> {
+    let below = path.strip_prefix(API_KEYS)?;
+    let below = below.strip_suffix('/').unwrap_or(below);
+    (below.is_empty() || below.starts_with('/')).then_some(below)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(method: &str, path: &str, stage: Option<&str>) -> String {
+        match route(method, path, stage) {
+            Ok(route) => format!("{route:?}"),
+            Err(Error::MethodNotAllowed(allow)) => format!("405 {allow}"),
+            Err(error) => error.status().to_string(),
+        }
+    }
+
+    #[test]
+    fn every_path_with_and_without_slash_and_stage() {
+        let table = [
+            ("GET", "", "List"),
+            ("POST", "", "Create"),
+            ("DELETE", "", "405 GET, POST"),
+            ("HEAD", "", "405 GET, POST"),
+            ("get", "", "405 GET, POST"),
+            ("PUT", "/k", "Update(\"k\")"),
+            ("PUT", "/delete", "Update(\"delete\")"),
+            ("POST", "/k", "405 PUT"),
+            ("DELETE", "/delete/k", "Delete(\"k\")"),
+            ("GET", "/delete/k", "405 DELETE"),
+            ("DELETE", "/delete", "405 PUT"),
+            ("DELETE", "/other/k", "404"),
+            ("PUT", "/k/l/m", "404"),
+            ("PUT", "//k", "404"),
+            ("GET", "x", "404"),
+        ];
+        for (method, below, expected) in table {
+            for slash in ["", "/"] {
+                let path = format!("{API_KEYS}{below}{slash}");
+                assert_eq!(outcome(method, &path, None), expected, "{method} {path}");
+                assert_eq!(outcome(method, &path, Some("prod")), expected, "{method} {path}");
+                assert_eq!(outcome(method, &path, Some("es")), expected, "{method} {path}, a stage named es");
+                assert_eq!(outcome(method, &format!("/prod{path}"), Some("prod")), expected, "{method} /prod{path}");
+                assert_eq!(outcome(method, &format!("/prod{path}"), None), "404", "{method} /prod{path}");
+            }
+        }
+        for path in [
+            "",
+            "/",
+            "/es/api/v1/credentials/api_keys//",
+            "/es/api/v1/credentials",
+            "/es/api/v1/credentials/other",
+            "/prod",
+            "/prodx/es",
+        ] {
+            assert_eq!(outcome("GET", path, Some("prod")), "404", "{path}");
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! From settings to something that answers.
+
+use crate::api::Api;
+use crate::clients::Clients;
+use crate::error::Cause;
+use crate::key::{Keyring, Master};
+use crate::kms;
+use crate::settings::{MasterSource, Settings};
+use crate::store::Store;
+
+/// The management API. Opens the connections to KMS and DynamoDB at the same time.
+pub async fn api(settings: Settings) -> Result<Api, Cause> {
+    let clients = Clients::new(&settings.aws)?;
+    let store = Store::new(clients.dynamodb(), settings.table_name.clone(), settings.service_name.clone());
+    let (keyring, ()) = tokio::join!(keyring(&settings, &clients), store.warm_up());
+    Ok(Api::new(&settings, store, keyring?))
+}
+
+async fn keyring(settings: &Settings, clients: &Clients) -> Result<Keyring, Cause> {
+    let from_kms: Vec<Master>;
+    let masters = match &settings.masters {
+        MasterSource::Fixed(masters) => masters.as_slice(),
+        MasterSource::Kms(key_ids) => {
+            let client = clients.kms();
+            let mut masters = Vec::new();
+            for key_id in key_ids {
+                masters.push(kms::master(&client, key_id).await?);
+            }
+            from_kms = masters;
+            &from_kms
+        }
+    };
+    let (issuing, accepted) = masters.split_first().ok_or("no master")?;
+    Ok(Keyring::new(&settings.service_name, issuing, accepted))
+}

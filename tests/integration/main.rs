@@ -1,0 +1,9 @@
+//! The service through its front door: events in, responses out, then what is stored.
+
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
+mod contract;
+#[path = "../../examples/local/database.rs"]
+mod database;
+mod proxy;
+mod support;

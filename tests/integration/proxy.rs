@@ -1,0 +1,155 @@
+//! A proxy in front of DynamoDB that writes down what is asked, and fails as it is told.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// What happens to one request.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fault {
+    /// Nothing.
+    None,
+    /// 400 with the code of DynamoDB's throttling.
+    Throttled,
+    /// 500, and nothing is done.
+    ServerError,
+    /// 400 with a code that no patience helps against.
+    Denied,
+    /// The connection is closed, and nothing is done.
+    Dropped,
+    /// It is done, and the connection closed before the answer.
+    DoneThenDropped,
+    /// It is done, and 500 answered.
+    DoneThenServerError,
+    /// It is done, and half of the answer sent.
+    HalfAnswered,
+    /// It is done, and the answer held back for longer than anyone waits.
+    DoneThenSilent,
+    /// Nothing is done, and nothing answered.
+    Silent,
+}
+
+#[derive(Default)]
+struct State {
+    requests: Vec<String>,
+    /// The next requests' faults, then `always`.
+    plan: VecDeque<Fault>,
+    always: Option<Fault>,
+}
+
+/// A running proxy; it stops with the test's runtime.
+#[derive(Clone)]
+pub struct Proxy {
+    pub address: SocketAddr,
+    state: Arc<Mutex<State>>,
+}
+
+impl Proxy {
+    pub async fn start(upstream: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let proxy = Self { address: listener.local_addr().expect("an address"), state: Arc::default() };
+        let state = proxy.state.clone();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let state = state.clone();
+                tokio::spawn(async move { serve(client, upstream, &state).await });
+            }
+        });
+        proxy
+    }
+
+    /// The operations asked for since the last call.
+    pub fn requests(&self) -> Vec<String> {
+        std::mem::take(&mut self.state.lock().expect("a lock").requests)
+    }
+
+    /// What happens to the next requests, one each.
+    pub fn plan(&self, faults: &[Fault]) {
+        let mut state = self.state.lock().expect("a lock");
+        state.plan = faults.iter().copied().collect();
+        state.always = None;
+    }
+
+    /// What happens to every request from now on.
+    pub fn always(&self, fault: Fault) {
+        let mut state = self.state.lock().expect("a lock");
+        state.plan.clear();
+        state.always = Some(fault);
+    }
+}
+
+async fn serve(mut client: TcpStream, upstream: SocketAddr, state: &Mutex<State>) -> Option<()> {
+    loop {
+        let request = message(&mut client).await?;
+        let head = String::from_utf8_lossy(&request).to_ascii_lowercase();
+        let operation =
+            head.split("x-amz-target: dynamodb_20120810.").nth(1).and_then(|rest| rest.split("\r\n").next());
+        let fault = {
+            let mut state = state.lock().expect("a lock");
+            state.requests.push(operation.unwrap_or("?").to_owned());
+            state.plan.pop_front().or(state.always).unwrap_or(Fault::None)
+        };
+        match fault {
+            Fault::None => client.write_all(&forward(&request, upstream).await?).await.ok()?,
+            Fault::Throttled => client.write_all(&error(400, "ProvisionedThroughputExceededException")).await.ok()?,
+            Fault::ServerError => client.write_all(&error(500, "InternalServerError")).await.ok()?,
+            Fault::Denied => client.write_all(&error(400, "AccessDeniedException")).await.ok()?,
+            Fault::Dropped => return None,
+            Fault::DoneThenDropped => {
+                forward(&request, upstream).await?;
+                return None;
+            }
+            Fault::DoneThenServerError => {
+                forward(&request, upstream).await?;
+                client.write_all(&error(500, "InternalServerError")).await.ok()?;
+            }
+            Fault::HalfAnswered => {
+                let answer = forward(&request, upstream).await?;
+                client.write_all(&answer[..answer.len() - 1]).await.ok()?;
+                return None;
+            }
+            Fault::DoneThenSilent => {
+                forward(&request, upstream).await?;
+                tokio::time::sleep(Duration::from_secs(60)).await;
+            }
+            Fault::Silent => tokio::time::sleep(Duration::from_secs(60)).await,
+        }
+    }
+}
+
+fn error(status: u16, code: &str) -> Vec<u8> {
+    let body = format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"as told"}}"#);
+    let head = format!(
+        "HTTP/1.1 {status} X\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    (head + &body).into_bytes()
+}
+
+async fn forward(request: &[u8], upstream: SocketAddr) -> Option<Vec<u8>> {
+    let mut upstream = TcpStream::connect(upstream).await.ok()?;
+    upstream.write_all(request).await.ok()?;
+    message(&mut upstream).await
+}
+
+/// One HTTP/1.1 message, whose body's length its head tells.
+async fn message(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        if let Some(head) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+            let text = String::from_utf8_lossy(&bytes[..head]).to_ascii_lowercase();
+            let length = text.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next());
+            let length: usize = length.and_then(|length| length.trim().parse().ok()).unwrap_or(0);
+            if bytes.len() >= head + 4 + length {
+                return Some(bytes);
+            }
+        }
+        let read = stream.read(&mut buffer).await.ok().filter(|read| *read > 0)?;
+        bytes.extend_from_slice(&buffer[..read]);
+    }
+}

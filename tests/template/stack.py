@@ -1,0 +1,123 @@
+"""A template as CloudFormation would see it: after the SAM transform, with its parameters and conditions resolved.
+
+Works offline. References to resources become `<LogicalId>` and `<LogicalId.Attribute>`.
+"""
+
+import os
+import pathlib
+import re
+
+os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")  # the transform asks boto3 for a Region, and no more
+
+from samtranslator.internal.managed_policies import get_bundled_managed_policy_map
+from samtranslator.translator.transform import transform
+from samtranslator.yaml_helper import yaml_parse
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+MAIN = (ROOT / "template.yaml").read_text()
+EXAMPLE = (ROOT / "examples/protected-api/template.yaml").read_text()
+
+PSEUDO = {
+    "AWS::AccountId": "111122223333",
+    "AWS::Partition": "aws",
+    "AWS::Region": "us-east-1",
+    "AWS::StackName": "keys",
+    "AWS::URLSuffix": "amazonaws.com",
+}
+NO_VALUE = object()
+
+
+class ManagedPolicies:
+    """The names that SAM may turn into ARNs, from the list that comes with it instead of from IAM."""
+
+    def load(self):
+        return get_bundled_managed_policy_map("aws")
+
+
+class Stack:
+    def __init__(self, text, **parameters):
+        source = yaml_parse(text)
+        for resource in source["Resources"].values():
+            if resource.get("Properties", {}).get("CodeUri"):  # as `sam package` would leave it
+                resource["Properties"]["CodeUri"] = "s3://bucket/artifact"
+        if "CodeUri" in source.get("Globals", {}).get("Function", {}):
+            source["Globals"]["Function"]["CodeUri"] = "s3://bucket/artifact"
+        self.template = transform(source, dict(parameters), ManagedPolicies())
+        self.parameters = {name: p.get("Default") for name, p in self.template.get("Parameters", {}).items()} | parameters
+        self.resources = {
+            name: self.resolve(resource)
+            for name, resource in self.template["Resources"].items()
+            if self.holds(resource.get("Condition"))
+        }
+        self.outputs = self.resolve(self.template.get("Outputs", {}))
+
+    def __getitem__(self, name):
+        return self.resources[name]["Properties"]
+
+    def of_type(self, kind):
+        return {name: r["Properties"] for name, r in self.resources.items() if r["Type"] == kind}
+
+    def holds(self, condition):
+        return condition is None or self.resolve(self.template["Conditions"][condition])
+
+    def reference(self, name, attribute=None):
+        if name == "AWS::NoValue":
+            return NO_VALUE
+        if name in PSEUDO:
+            return PSEUDO[name]
+        if name in self.parameters:
+            value = self.parameters[name]
+            is_list = self.template["Parameters"][name]["Type"] == "CommaDelimitedList"
+            return value.split(",") if is_list else value
+        resource = self.template["Resources"][name]
+        assert self.holds(resource.get("Condition")), f"{name} is referred to, but does not exist"
+        return f"<{name}.{attribute}>" if attribute else f"<{name}>"
+
+    def substitute(self, text, variables):
+        def value(match):
+            name = match[1]
+            if name in variables:
+                return str(variables[name])
+            return str(self.reference(*name.split(".", 1)))
+
+        return re.sub(r"\$\{([A-Za-z0-9_:.]+)\}", value, text)
+
+    def resolve(self, node):
+        if isinstance(node, list):
+            return [v for v in map(self.resolve, node) if v is not NO_VALUE]
+        if not isinstance(node, dict):
+            return node
+        if len(node) == 1:
+            (key, value), = node.items()
+            if key == "Ref":
+                return self.reference(value)
+            if key == "Fn::GetAtt":
+                return self.reference(*(value if isinstance(value, list) else value.split(".", 1)))
+            if key == "Fn::If":
+                return self.resolve(value[1] if self.holds(value[0]) else value[2])
+            if key == "Fn::Equals":
+                return str(self.resolve(value[0])) == str(self.resolve(value[1]))
+            if key == "Fn::Not":
+                return not self.resolve(value[0])
+            if key == "Fn::Join":
+                return value[0].join(self.resolve(value[1]))
+            if key == "Fn::ImportValue":
+                return f"<import {self.resolve(value)}>"
+            if key == "Fn::Sub":
+                text, variables = (value, {}) if isinstance(value, str) else value
+                return self.substitute(text, self.resolve(variables))
+        resolved = {k: self.resolve(v) for k, v in node.items()}
+        return {k: v for k, v in resolved.items() if v is not NO_VALUE}
+
+
+def routes(body):
+    """The routes of an OpenAPI body: `METHOD /path` or `$default` to the operation."""
+    return {
+        path if path == "$default" else f"{method.removeprefix('x-amazon-apigateway-').upper()} {path}": operation
+        for path, methods in body["paths"].items()
+        for method, operation in methods.items()
+    }
+
+
+def log_variables(format):
+    return set(re.findall(r"\$context\.([A-Za-z0-9_.]+)", format))

@@ -123,10 +123,10 @@ impl ProxyEvent {
         String::from_utf8(bytes).map(Cow::Owned).map_err(|_| Error::UndecodableBody)
     }
 
-    /// An upper bound of the body's length in bytes, without decoding it.
+    /// The body's length in bytes, without decoding it.
     pub fn body_len(&self) -> usize {
-        let len = self.body.as_ref().map_or(0, String::len);
-        if self.is_base64_encoded { len / 4 * 3 } else { len }
+        let body = self.body.as_deref().unwrap_or_default();
+        if self.is_base64_encoded { body.trim_end_matches('=').len() * 3 / 4 } else { body.len() }
     }
 
     /// Who calls: the IAM principal's ARN or the JWT's subject, which stand in four places.

@@ -3,7 +3,6 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::api::Api;
 use crate::error::{Detail, Error};
@@ -59,7 +58,7 @@ pub(crate) async fn list(api: &Api, request: Request<'_>) -> Result<ProxyRespons
 pub(crate) async fn create(api: &Api, request: Request<'_>) -> Result<ProxyResponse, Error> {
     let config = config(request.event)?;
     let (key, keyring) = api.keyring.mint();
-    api.store.create(key.id(), keyring.as_str(), &change(&config, request, &now()?)).await?;
+    api.store.create(key.id(), keyring.as_str(), &change(&config, request, &now())).await?;
     audit(request, "create", key.id(), None, Some(&config));
     outcome(key.expose(), "created")
 }
@@ -68,7 +67,7 @@ pub(crate) async fn create(api: &Api, request: Request<'_>) -> Result<ProxyRespo
 pub(crate) async fn update(api: &Api, request: Request<'_>, api_key: &str) -> Result<ProxyResponse, Error> {
     let config = config(request.event)?;
     let key = api.keyring.parse_key_or_id(api_key).ok_or(Error::KeyNotFound)?;
-    let before = api.store.update(&key, &change(&config, request, &now()?)).await?.ok_or(Error::KeyNotFound)?;
+    let before = api.store.update(&key, &change(&config, request, &now())).await?.ok_or(Error::KeyNotFound)?;
     audit(request, "update", key.id, before.config.as_deref(), Some(&config));
     outcome(api_key, "updated")
 }
@@ -90,11 +89,12 @@ fn change<'a>(config: &'a KeyConfig, request: Request<'a>, at: &'a str) -> Chang
     Change { config, caller: request.caller, at }
 }
 
-/// Now, in milliseconds, RFC 3339.
-fn now() -> Result<String, Error> {
+/// Now as RFC 3339, always with milliseconds, so that the texts sort as the times do.
+fn now() -> String {
     let now = OffsetDateTime::now_utc();
-    let now = now.replace_millisecond(now.millisecond()).map_err(|error| Error::Internal(error.into()))?;
-    now.format(&Rfc3339).map_err(|error| Error::Internal(error.into()))
+    let (year, month, day) = now.to_calendar_date();
+    let (hour, minute, second, millisecond) = now.to_hms_milli();
+    format!("{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z", u8::from(month))
 }
 
 /// One line a change: who did what to which key, and from where.

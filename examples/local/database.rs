@@ -3,7 +3,8 @@
 use std::future::Future;
 
 use dynoxide::Database;
-use serde_json::json;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 /// The table's name on a laptop.
@@ -11,10 +12,9 @@ pub const TABLE_NAME: &str = "gaia-api-keys";
 
 /// Opens the database in `path` (`:memory:` keeps nothing); makes the table unless it is there. True if it was made.
 pub fn open(path: &str) -> Result<(Database, bool), String> {
-    let database = if path == ":memory:" { Database::memory() } else { Database::new(path) };
-    let database = database.map_err(|error| format!("{path}: {error}"))?;
-    let request = |value| serde_json::from_value(value).map_err(|error| error.to_string());
-    if database.get_table_metadata(TABLE_NAME).map_err(|error| format!("{path}: {error}"))?.is_some() {
+    let failed = |error: dynoxide::DynoxideError| format!("{path}: {error}");
+    let database = if path == ":memory:" { Database::memory() } else { Database::new(path) }.map_err(failed)?;
+    if database.get_table_metadata(TABLE_NAME).map_err(failed)?.is_some() {
         return Ok((database, false));
     }
     let table = json!({
@@ -26,8 +26,22 @@ pub fn open(path: &str) -> Result<(Database, bool), String> {
             {"AttributeName": "id", "AttributeType": "S"},
         ],
     });
-    database.create_table(request(table)?).map_err(|error| format!("{path}: {error}"))?;
+    database.create_table(request(table)?).map_err(failed)?;
     Ok((database, true))
+}
+
+/// Writes the key that the sample events speak of, derived from the master that everybody knows.
+pub fn put_sample(database: &Database) -> Result<(), String> {
+    let item = json!({
+        "service": {"S": "demo"},
+        "id": {"S": "01ARZ3NDEKTSV4RRFFQ69G5FAV"},
+        "config": {"S": r#"{"permissions": "read"}"#},
+        "keyring": {"S": "77a2b332"},
+        "created_at": {"S": "2016-07-30T23:54:10.259Z"},
+        "created_by": {"S": "cargo local"},
+    });
+    let put = request(json!({"TableName": TABLE_NAME, "Item": item}))?;
+    database.put_item(put).map(drop).map_err(|error| error.to_string())
 }
 
 /// Serves DynamoDB's protocol until `stop` resolves.
@@ -35,4 +49,8 @@ pub async fn serve(listener: TcpListener, database: Database, stop: impl Future<
     if let Err(error) = dynoxide::server::serve_with_shutdown(listener, database, stop).await {
         eprintln!("DynamoDB: {error}");
     }
+}
+
+fn request<T: DeserializeOwned>(value: Value) -> Result<T, String> {
+    serde_json::from_value(value).map_err(|error| error.to_string())
 }

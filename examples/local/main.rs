@@ -51,6 +51,9 @@ async fn run(arguments: Arguments) -> Result<(), String> {
     let (http, http_address) = listen(arguments.host, arguments.port, "--port").await?;
     let (dynamodb, dynamodb_address) = listen(arguments.host, arguments.dynamodb_port, "--dynamodb-port").await?;
     let (database, created) = database::open(&arguments.data)?;
+    if created {
+        database::put_sample(&database)?;
+    }
 
     let (stop, stopped) = watch::channel(false);
     let database_server = tokio::spawn(database::serve(dynamodb, database, stop_signal(stopped.clone())));
@@ -112,7 +115,7 @@ async fn interrupted() -> Result<(), String> {
 
 fn what_to_try(http: SocketAddr, dynamodb: SocketAddr, data: &str, created: bool) -> String {
     let keys = format!("http://{http}/es/api/v1/credentials/api_keys/");
-    let state = if created { "a new table" } else { "the table that was there" };
+    let state = if created { "a new table with one sample key" } else { "the table that was there" };
     format!(
         r#"GAIA's API keys on http://{http}, DynamoDB on http://{dynamodb} ({state} in {data}). Ctrl-C stops both. To try:
 

@@ -2,8 +2,14 @@
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
+mod config;
 mod contract;
 #[path = "../../examples/local/database.rs"]
 mod database;
+mod events;
+mod failures;
+mod kms;
+mod lambda;
 mod proxy;
 mod support;
+mod table;

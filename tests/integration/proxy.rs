@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 
 /// What happens to one request.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,6 +40,7 @@ struct State {
     /// The next requests' faults, then `always`.
     plan: VecDeque<Fault>,
     always: Option<Fault>,
+    connections: Vec<JoinHandle<Option<()>>>,
 }
 
 /// A running proxy; it stops with the test's runtime.
@@ -55,8 +57,9 @@ impl Proxy {
         let state = proxy.state.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let state = state.clone();
-                tokio::spawn(async move { serve(client, upstream, &state).await });
+                let (shared, served) = (state.clone(), state.clone());
+                let connection = tokio::spawn(async move { serve(client, upstream, &served).await });
+                shared.lock().expect("a lock").connections.push(connection);
             }
         });
         proxy
@@ -65,6 +68,13 @@ impl Proxy {
     /// The operations asked for since the last call.
     pub fn requests(&self) -> Vec<String> {
         std::mem::take(&mut self.state.lock().expect("a lock").requests)
+    }
+
+    /// Closes all connections, as the other side does to idle ones.
+    pub fn hang_up(&self) {
+        for connection in self.state.lock().expect("a lock").connections.drain(..) {
+            connection.abort();
+        }
     }
 
     /// What happens to the next requests, one each.
@@ -85,9 +95,8 @@ impl Proxy {
 async fn serve(mut client: TcpStream, upstream: SocketAddr, state: &Mutex<State>) -> Option<()> {
     loop {
         let request = message(&mut client).await?;
-        let head = String::from_utf8_lossy(&request).to_ascii_lowercase();
-        let operation =
-            head.split("x-amz-target: dynamodb_20120810.").nth(1).and_then(|rest| rest.split("\r\n").next());
+        let text = String::from_utf8_lossy(&request);
+        let operation = text.split("DynamoDB_20120810.").nth(1).and_then(|rest| rest.split("\r\n").next());
         let fault = {
             let mut state = state.lock().expect("a lock");
             state.requests.push(operation.unwrap_or("?").to_owned());

@@ -1,0 +1,230 @@
+//! The config: what goes in comes out, and what is wrong is said where.
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::{Value, json};
+
+use crate::support::{API_KEYS, App, Call};
+
+/// JSON texts: white space, escapes and spellings of numbers included, member names unlike the ones with a meaning.
+fn json_text() -> impl Strategy<Value = String> {
+    let space = prop_oneof![4 => Just(String::new()), 1 => "[ \t\r\n]{1,3}"];
+    let string = prop_oneof![
+        any::<String>().prop_map(|text| Value::from(text).to_string()),
+        "(\\\\u00[4-7][0-9a-f]|\\\\n|\\\\/|x){0,5}".prop_map(|text| format!("\"{text}\"")),
+    ];
+    let leaf = prop_oneof![
+        Just("null".to_owned()),
+        any::<bool>().prop_map(|value| value.to_string()),
+        "-?(0|[1-9][0-9]{0,29})(\\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?",
+        string,
+    ];
+    leaf.prop_recursive(6, 40, 6, move |inner| {
+        prop_oneof![
+            (prop::collection::vec(inner.clone(), 0..6), space.clone()).prop_map(|(elements, space)| format!(
+                "[{space}{}{space}]",
+                elements.join(&format!("{space},{space}"))
+            )),
+            object(inner, space.clone()),
+        ]
+    })
+}
+
+fn object(value: impl Strategy<Value = String>, space: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
+    (prop::collection::btree_map("x[^\"\\\\\u{0}-\u{1f}]{0,8}", value, 0..6), space).prop_map(|(members, space)| {
+        let members = members.into_iter().map(|(name, value)| format!("\"{name}\"{space}:{space}{value}"));
+        format!("{{{space}{}{space}}}", members.collect::<Vec<_>>().join(&format!("{space},{space}")))
+    })
+}
+
+#[test]
+fn what_goes_in_comes_out_to_the_letter() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let app = runtime.block_on(App::new());
+    let config =
+        object(json_text(), Just(" ".to_owned())).prop_filter("longer than a config", |text| text.len() <= 4096);
+    let mut runner = TestRunner::new(Config { cases: 200, failure_persistence: None, ..Config::default() });
+    let outcome = runner.run(&config, |config| {
+        let mut call = Call::new("POST", API_KEYS);
+        call.body = Some(format!(" {{\"config\" :\n{config} , \"beside\":[]}}").into_bytes());
+        let (created, listed) = runtime.block_on(async {
+            let created = app.send(call).await;
+            let listed = app.send(Call::new("GET", API_KEYS)).await;
+            app.delete(&created.api_key()).await;
+            (created, listed)
+        });
+        prop_assert_eq!(created.status, 200);
+        let expected = format!("[{{\"api_key\":\"{}\",\"config\":{config}}}]", created.api_key());
+        prop_assert_eq!(listed.body, expected);
+        Ok(())
+    });
+    outcome.expect("every config came back");
+}
+
+#[tokio::test]
+async fn members_with_a_meaning() {
+    let app = App::new().await;
+    let key = app.create(json!({})).await.api_key();
+    let accepted = [
+        json!({ "permissions": null, "enabled": null, "expires_at": null, "allowed_ips": null }),
+        json!({ "permissions": "write", "enabled": false, "expires_at": "1985-04-12T23:20:50.52Z", "allowed_ips": [] }),
+        json!({ "expires_at": "2030-01-01t00:00:00z" }),
+        json!({ "expires_at": "1996-12-19T16:39:57-08:00" }),
+        json!({ "expires_at": "9999-12-31T23:59:59.999999999999Z" }),
+        json!({ "allowed_ips": ["192.0.2.1", "10.0.0.0/8", "0.0.0.0/0", "2001:db8::/32", "::1", "::ffff:10.0.0.0/104", "::/0"] }),
+        // Nested, the same names mean nothing.
+        json!({ "x": { "enabled": 1, "expiresAt": 2, "allowed_ip": 3 } }),
+    ];
+    for config in accepted {
+        let answer = app.update(&key, config.clone()).await;
+        assert_eq!(answer.status, 200, "{config}: {answer:?}");
+        assert_eq!(app.list().await[0]["config"], config);
+    }
+
+    let strings = [
+        (
+            "expires_at",
+            "value_error.datetime",
+            json!(["", "tomorrow", "2030-01-01", "2030-01-01T00:00:00", "2030-02-30T00:00:00Z", 7, true, [], {}]),
+        ),
+        ("enabled", "value_error.strictbool", json!(["true", 0, 1, "", [], {}])),
+        ("permissions", "type_error.enum", json!(["", "admin", "Read", 7, true, [], {}, ["read"]])),
+        ("allowed_ips", "type_error.list", json!(["10.0.0.1", 7, true, { "0": "10.0.0.1" }])),
+    ];
+    for (name, kind, values) in strings {
+        for value in values.as_array().expect("a list") {
+            let detail = refused(&app, &key, json!({ name: value })).await;
+            assert_eq!(
+                (&detail["loc"], &detail["type"]),
+                (&json!(["body", "config", name]), &json!(kind)),
+                "{name}: {value}"
+            );
+        }
+    }
+    for address in [
+        "",
+        "localhost",
+        "10.0.0",
+        "10.0.0.1/33",
+        "10.0.0.1/8",
+        "010.0.0.1",
+        "10.0.0.1 ",
+        "10.0.0.0/255.0.0.0",
+        "fe80::1%eth0",
+        "::/129",
+    ] {
+        let detail = refused(&app, &key, json!({ "allowed_ips": ["10.0.0.1", address] })).await;
+        assert_eq!(
+            (&detail["loc"], &detail["type"]),
+            (&json!(["body", "config", "allowed_ips", 1]), &json!("value_error.ipvanynetwork")),
+            "{address}"
+        );
+    }
+    for element in [json!(7), json!(null), json!(["10.0.0.1"])] {
+        let detail = refused(&app, &key, json!({ "allowed_ips": [element] })).await;
+        assert_eq!(
+            (&detail["loc"], &detail["type"]),
+            (&json!(["body", "config", "allowed_ips", 0]), &json!("type_error.str"))
+        );
+    }
+}
+
+/// The one entry of the 422 that the config gets; nothing may be stored of it.
+async fn refused(app: &App, key: &str, config: Value) -> Value {
+    let before = app.table.items();
+    let (created, updated) = (app.create(config.clone()).await, app.update(key, config.clone()).await);
+    assert_eq!((created.status, updated.status), (422, 422), "{config}");
+    assert_eq!(created.json(), updated.json());
+    assert_eq!(app.table.items(), before);
+    let details = created.json()["detail"].clone();
+    assert_eq!(details.as_array().map(Vec::len), Some(1), "{config}: {details}");
+    details[0].clone()
+}
+
+#[tokio::test]
+async fn misspelt_restrictions() {
+    let app = App::new().await;
+    let key = app.create(json!({})).await.api_key();
+    let misspelt = [
+        "expiresAt",
+        "ExpiresAt",
+        "expires-at",
+        "EXPIRES_AT",
+        "_expires_at",
+        "expires_ats",
+        "Enabled",
+        "enableds",
+        "allowed_ip",
+        "allowedIps",
+        "AllowedIP",
+        "allowed__ips",
+    ];
+    for name in misspelt {
+        let detail = refused(&app, &key, json!({ name: null })).await;
+        assert_eq!(
+            (&detail["loc"], &detail["type"]),
+            (&json!(["body", "config", name]), &json!("value_error.misspelled"))
+        );
+        assert!(detail["msg"].as_str().expect("a text").contains("did you mean"), "{detail}");
+    }
+    for name in ["permission", "Permissions", "expires", "enable", "ips", "expires_at_note", "allowed"] {
+        assert_eq!(app.update(&key, json!({ name: 1 })).await.status, 200, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn several_mistakes_are_said_at_once_in_the_order_of_the_members() {
+    let app = App::new().await;
+    let config = json!({ "Enabled": 1, "allowed_ips": [1, "x"], "enabled": 2, "expires_at": 3, "permissions": 4 });
+    let answer = app.create(config).await.json();
+    let places: Vec<_> =
+        answer["detail"].as_array().expect("a list").iter().map(|detail| detail["loc"][2].clone()).collect();
+    assert_eq!(
+        Value::from(places),
+        json!(["permissions", "enabled", "expires_at", "allowed_ips", "allowed_ips", "Enabled"])
+    );
+}
+
+#[tokio::test]
+async fn sizes_and_depths() {
+    let app = App::new().await;
+    let config = |len: usize| json!({ "x": "a".repeat(len - r#"{"x":""}"#.len()) });
+    assert_eq!(app.create(config(4096)).await.status, 200);
+    let answer = app.create(config(4097)).await;
+    assert_eq!((answer.status, answer.json()), (413, json!({ "detail": "config exceeds 4096 bytes" })));
+    // Bytes, not characters.
+    assert_eq!(app.create(json!({ "x": "é".repeat(2044) })).await.status, 200);
+    assert_eq!(app.create(json!({ "x": "é".repeat(2045) })).await.status, 413);
+
+    for (base64, len, status) in [(false, 65_536, 200), (false, 65_537, 413), (true, 65_536, 200), (true, 65_537, 413)]
+    {
+        let filler = "a".repeat(len - r#"{"config":{},"x":""}"#.len());
+        let call = Call { base64, ..Call::new("POST", API_KEYS).json(&json!({ "config": {}, "x": filler })) };
+        assert_eq!(app.send(call).await.status, status, "{len} bytes, base64: {base64}");
+    }
+    for (depth, status) in [(100, 200), (126, 200), (200, 422), (30_000, 422)] {
+        let mut call = Call::new("POST", API_KEYS);
+        call.body = Some(format!(r#"{{"config":{{}},"x":{}{}}}"#, "[".repeat(depth), "]".repeat(depth)).into_bytes());
+        assert_eq!(app.send(call).await.status, status, "{depth}");
+    }
+}
+
+#[tokio::test]
+async fn a_member_named_twice_has_no_meaning() {
+    let app = App::new().await;
+    for (body, place) in [
+        (r#"{"config":{"enabled":false,"enabled":true}}"#, json!(["body", "config", "enabled"])),
+        (r#"{"config":{"enabled":false,"\u0065nabled":true}}"#, json!(["body", "config", "enabled"])),
+        (r#"{"config":{"x":[1,{"y":1,"y":1}]}}"#, json!(["body", "config", "x", 1, "y"])),
+        (r#"{"config":{},"config":{"permissions":"write"}}"#, json!(["body", "config"])),
+        (r#"{"config":{},"x":{"y":1,"y":2}}"#, json!(["body", "x", "y"])),
+    ] {
+        let mut call = Call::new("POST", API_KEYS);
+        call.body = Some(body.as_bytes().to_vec());
+        let answer = app.send(call).await;
+        let expected =
+            json!({ "detail": [{ "loc": place, "msg": "duplicate member name", "type": "value_error.duplicate" }] });
+        assert_eq!((answer.status, answer.json()), (422, expected), "{body}");
+    }
+    assert!(app.table.items().is_empty());
+}

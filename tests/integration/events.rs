@@ -1,0 +1,68 @@
+//! The sample events of events/: the very files, and what the service answers to them.
+
+use serde_json::{Value, json};
+
+use crate::support::{Answer, App};
+
+/// The key that the files speak of, and that `cargo local` puts into a new table.
+const SAMPLE_KEY: &str = "gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV_22K4KK659SYTCHNBQB1Z55H2Z7";
+
+/// What the file `name` (below events/, without .json) gets.
+pub fn expected(name: &str) -> Option<(u64, Value)> {
+    let error = |status, detail: &str| Some((status, json!({ "detail": detail })));
+    match name {
+        "http-api/list" | "rest-api/list" => {
+            Some((200, json!([{ "api_key": SAMPLE_KEY, "config": { "permissions": "read" } }])))
+        }
+        "http-api/create" | "rest-api/create" => Some((200, json!({ "result": "created" }))),
+        "http-api/update" | "rest-api/update" => Some((200, json!({ "api_key": SAMPLE_KEY, "result": "updated" }))),
+        "http-api/delete" | "rest-api/delete" => Some((200, json!({ "api_key": SAMPLE_KEY, "result": "deleted" }))),
+        "mistakes/no-config" => Some((
+            422,
+            json!({ "detail": [{ "loc": ["body", "config"], "msg": "field required", "type": "value_error.missing" }] }),
+        )),
+        "mistakes/broken-json" | "mistakes/wrong-value" => Some((422, Value::Null)),
+        "mistakes/unknown-key" => error(404, "API key not found"),
+        "mistakes/wrong-method" => error(405, "Method Not Allowed"),
+        "mistakes/unknown-path" => error(404, "Not Found"),
+        "mistakes/no-caller" => error(401, "Not authenticated"),
+        _ => None,
+    }
+}
+
+/// All files, with their names below events/.
+pub fn files() -> Vec<(String, Value)> {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/events");
+    let mut files = Vec::new();
+    for folder in ["http-api", "rest-api", "mistakes"] {
+        for entry in std::fs::read_dir(format!("{root}/{folder}")).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let name = format!("{folder}/{}", path.file_stem().expect("a name").to_string_lossy());
+            let event = serde_json::from_str(&std::fs::read_to_string(&path).expect("a file")).expect("JSON");
+            files.push((name, event));
+        }
+    }
+    files
+}
+
+/// The answer is the one expected; a new key's name can't be known.
+pub fn check(name: &str, answer: &Answer) {
+    let (status, body) = expected(name).unwrap_or_else(|| panic!("nothing is expected of events/{name}.json"));
+    assert_eq!(answer.status, status, "{name}: {answer:?}");
+    let mut found = answer.json();
+    if name.ends_with("/create") {
+        found.as_object_mut().expect("an object").remove("api_key").expect("a key");
+    }
+    assert!(body.is_null() || found == body, "{name}: {found}");
+}
+
+#[tokio::test]
+async fn every_sample_event_gets_its_answer() {
+    let files = files();
+    assert!(files.len() >= 15, "{}", files.len());
+    for (name, event) in files {
+        let app = App::new().await;
+        crate::database::put_sample(&app.table.database).expect("the sample key");
+        check(&name, &app.send_event(event).await);
+    }
+}

@@ -1,0 +1,91 @@
+//! DynamoDB failing, and what callers get.
+
+use serde_json::json;
+
+use crate::proxy::Fault;
+use crate::support::{API_KEYS, App, Call};
+
+#[tokio::test]
+async fn throttled_or_unreachable_is_503_and_later_is_fine() {
+    let app = App::new().await;
+    let key = app.create(json!({})).await.api_key();
+    for fault in [Fault::Throttled, Fault::ServerError, Fault::Dropped] {
+        app.table.proxy.always(fault);
+        let answers = [
+            app.create(json!({})).await,
+            app.update(&key, json!({ "permissions": "read" })).await,
+            app.delete(&key).await,
+            app.send(Call::new("GET", API_KEYS)).await,
+        ];
+        for answer in answers {
+            assert_eq!((answer.status, answer.json()), (503, json!({ "detail": "Service Unavailable" })), "{fault:?}");
+            assert_eq!(answer.headers["Retry-After"], "1");
+        }
+    }
+    app.table.proxy.always(Fault::None);
+    assert_eq!(app.list().await, [json!({ "api_key": key, "config": {} })]);
+}
+
+#[tokio::test]
+async fn anything_else_is_500_and_says_nothing() {
+    let app = App::new().await;
+    let key = app.create(json!({})).await.api_key();
+    app.table.proxy.always(Fault::Denied);
+    for answer in [app.create(json!({})).await, app.delete(&key).await, app.send(Call::new("GET", API_KEYS)).await] {
+        assert_eq!((answer.status, answer.json()), (500, json!({ "detail": "Internal Server Error" })));
+    }
+    assert_eq!(app.table.proxy.requests().len(), 4, "no patience helps");
+}
+
+#[tokio::test]
+async fn one_fault_is_healed_unseen_and_no_retry_lies() {
+    let faults = [
+        Fault::Throttled,
+        Fault::ServerError,
+        Fault::Dropped,
+        Fault::DoneThenDropped,
+        Fault::DoneThenServerError,
+        Fault::HalfAnswered,
+    ];
+    for fault in faults {
+        for repeated in [1, 2] {
+            let app = App::new().await;
+            let plan = || app.table.proxy.plan(&[fault].repeat(repeated));
+            plan();
+            let created = app.create(json!({ "permissions": "read", "expires_at": "2030-01-01T00:00:00Z" })).await;
+            assert_eq!(created.status, 200, "create, {fault:?} {repeated}: {created:?}");
+            assert_eq!(app.table.items().len(), 1, "one key, not two");
+            let key = created.api_key();
+            plan();
+            assert_eq!(app.update(&key, json!({ "permissions": "write" })).await.status, 200, "update, {fault:?}");
+            plan();
+            assert_eq!(app.list().await, [json!({ "api_key": key, "config": { "permissions": "write" } })]);
+            plan();
+            assert_eq!(app.delete(&key).await.status, 200, "delete, {fault:?} {repeated}");
+            assert!(app.table.items().is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_never_was_is_404_even_after_throttling() {
+    let app = App::new().await;
+    let key = app.create(json!({})).await.api_key();
+    app.delete(&key).await;
+    app.table.proxy.plan(&[Fault::Throttled]);
+    assert_eq!(app.delete(&key).await.status, 404);
+    app.table.proxy.plan(&[Fault::Throttled]);
+    assert_eq!(app.update(&key, json!({})).await.status, 404);
+}
+
+#[tokio::test]
+async fn silence_is_waited_for_no_longer_than_an_attempt() {
+    let app = App::new().await;
+    let key = app.create(json!({})).await.api_key();
+    app.table.proxy.plan(&[Fault::DoneThenSilent]);
+    assert_eq!(app.delete(&key).await.status, 200);
+    app.table.proxy.always(Fault::Silent);
+    let start = std::time::Instant::now();
+    assert_eq!(app.create(json!({})).await.status, 503);
+    assert!(start.elapsed().as_secs() < 8, "{:?}", start.elapsed());
+}

@@ -1,0 +1,99 @@
+//! Masters from KMS, whose protocol is spoken here by a recorded exchange; CI repeats it with moto.
+
+use std::sync::{Arc, Mutex};
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::{Router, routing::post};
+use gaia_api_keys::key::{Keyring, Master};
+use gaia_api_keys::start;
+use serde_json::{Value, json};
+
+use crate::support::Table;
+
+const KEY_ID: &str = "arn:aws:kms:eu-central-1:123456789012:key/mrk-99b9a8c9b7bf4e87bb8e54605bd5b9de";
+/// What moto's KMS answered.
+const MAC: &str = "y1vhfTWaG98Z35/sW4OiQzSS65pzHlEd0kdGjiIFXig=";
+
+type Requests = Arc<Mutex<Vec<Value>>>;
+
+/// A KMS that answers everything with `status` and `body`.
+async fn kms(status: StatusCode, body: Value) -> (String, Requests) {
+    let requests = Requests::default();
+    let answer = move |State(requests): State<Requests>, headers: HeaderMap, request: String| async move {
+        assert_eq!(headers["x-amz-target"], "TrentService.GenerateMac");
+        assert!(headers["authorization"].to_str().expect("text").contains("/eu-central-1/kms/aws4_request"));
+        requests.lock().expect("a lock").push(serde_json::from_str(&request).expect("JSON"));
+        (status, body.to_string())
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+    let router = Router::new().route("/", post(answer)).with_state(requests.clone());
+    tokio::spawn(axum::serve(listener, router).into_future());
+    (endpoint, requests)
+}
+
+#[tokio::test]
+async fn the_master_is_kms_s_mac_of_a_fixed_message() {
+    let (endpoint, requests) =
+        kms(StatusCode::OK, json!({ "Mac": MAC, "MacAlgorithm": "HMAC_SHA_256", "KeyId": KEY_ID })).await;
+    let table = Table::new().await;
+    let settings = [("MASTER_KEY", ""), ("KMS_KEY_ID", KEY_ID), ("AWS_ENDPOINT_URL_KMS", &endpoint)];
+    let api = start::api(table.settings(&settings)).await.expect("a start");
+    let message = base64_simd::STANDARD.encode_to_string(b"gaia-api-key/v1/master");
+    let asked = json!({ "KeyId": KEY_ID, "MacAlgorithm": "HMAC_SHA_256", "Message": message });
+    assert_eq!(*requests.lock().expect("a lock"), [asked], "once, at start");
+
+    let app = crate::support::App { api, table };
+    let key = app.create(json!({})).await.api_key();
+    let mac: [u8; 32] = base64_simd::STANDARD.decode_to_vec(MAC).expect("base64").try_into().expect("32 bytes");
+    assert!(Keyring::new("demo", &Master::from_bytes(mac), &[]).parse_key(&key).is_some());
+    assert_eq!(requests.lock().expect("a lock").len(), 1);
+}
+
+#[tokio::test]
+async fn two_kms_keys_are_two_masters() {
+    let (endpoint, requests) = kms(StatusCode::OK, json!({ "Mac": MAC, "KeyId": KEY_ID })).await;
+    let table = Table::new().await;
+    let settings = [("MASTER_KEY", ""), ("KMS_KEY_ID", "alias/new, alias/old"), ("AWS_ENDPOINT_URL_KMS", &endpoint)];
+    start::api(table.settings(&settings)).await.expect("a start");
+    let asked: Vec<_> = requests.lock().expect("a lock").iter().map(|request| request["KeyId"].clone()).collect();
+    assert_eq!(asked, ["alias/new", "alias/old"]);
+}
+
+#[tokio::test]
+async fn a_kms_that_refuses_stops_the_start_and_is_named() {
+    let table = Table::new().await;
+    let refusals = [
+        (
+            StatusCode::BAD_REQUEST,
+            json!({ "__type": "DisabledException", "message": "key is disabled" }),
+            "DisabledException",
+        ),
+        (StatusCode::INTERNAL_SERVER_ERROR, json!({ "__type": "KMSInternalException" }), "KMSInternalException"),
+        (StatusCode::OK, json!({ "Mac": "AAAA" }), "32 bytes"),
+        (StatusCode::OK, json!({}), "32 bytes"),
+    ];
+    for (status, body, reason) in refusals {
+        let (endpoint, _) = kms(status, body).await;
+        let settings = [("MASTER_KEY", ""), ("KMS_KEY_ID", KEY_ID), ("AWS_ENDPOINT_URL_KMS", &endpoint)];
+        let error = start::api(table.settings(&settings)).await.expect_err("no start").to_string();
+        assert!(error.starts_with("KMS_KEY_ID") && error.contains(reason) && !error.contains("AAAA"), "{error}");
+    }
+}
+
+/// With a KMS that is running: `TEST_KMS_ENDPOINT` and `TEST_KMS_KEY_ID` name it.
+#[tokio::test]
+#[ignore = "needs a running KMS; .ci/run starts moto's"]
+async fn against_a_running_kms() {
+    let variable = |name| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
+    let (endpoint, key_id) = (variable("TEST_KMS_ENDPOINT"), variable("TEST_KMS_KEY_ID"));
+    let table = Table::new().await;
+    let settings = [("MASTER_KEY", ""), ("KMS_KEY_ID", key_id.as_str()), ("AWS_ENDPOINT_URL_KMS", &endpoint)];
+    let first = start::api(table.settings(&settings)).await.expect("a start");
+    let second = start::api(table.settings(&settings)).await.expect("a start");
+    let app = crate::support::App { api: first, table };
+    let key = app.create(json!({})).await.api_key();
+    let app = crate::support::App { api: second, table: app.table };
+    assert_eq!(app.delete(&key).await.status, 200, "the same key id gives the same master");
+}

@@ -1,0 +1,199 @@
+//! The built binary as Lambda runs it: under a simulator of the Runtime API, which also freezes and thaws it.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use lambda_simulator::{FreezeMode, InvocationStatus, Simulator};
+use serde_json::{Value, json};
+use tokio::process::{Child, Command};
+
+use crate::events;
+use crate::proxy::Fault;
+use crate::support::{API_KEYS, Answer, Call, Format, Table};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_gaia-api-keys");
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One execution environment after another, and what they print.
+pub struct Lambda {
+    simulator: Simulator,
+    environment: Vec<(String, String)>,
+    process: Child,
+    output: tempfile::NamedTempFile,
+}
+
+impl Lambda {
+    pub async fn start(environment: Vec<(String, String)>) -> Self {
+        let simulator = simulator().await;
+        let output = tempfile::NamedTempFile::new().expect("a file");
+        let process = spawn(&simulator, &environment, &output);
+        Self { simulator, environment, process, output }
+    }
+
+    /// Hands an event over and waits for the answer, and for the freeze that follows it.
+    pub async fn invoke(&self, event: &Value) -> Result<Value, String> {
+        let id = self.simulator.enqueue_payload(event.clone()).await;
+        let state = self.simulator.wait_for_invocation_complete(&id, PATIENCE).await;
+        let state = state.map_err(|error| format!("{error}; printed: {}", self.printed()))?;
+        // The simulator may miss a freeze that comes after the next event.
+        self.simulator.wait_for_frozen(PATIENCE).await.map_err(|error| error.to_string())?;
+        match state.status {
+            InvocationStatus::Success => Ok(state.response.expect("a response").payload),
+            _ => Err(format!("{:?}", state.error)),
+        }
+    }
+
+    pub async fn call(&self, call: Call, format: Format) -> Answer {
+        Answer::from_lambda(self.invoke(&call.event(format)).await.expect("an answer"))
+    }
+
+    /// Ends the environment as Lambda does when it wants the memory back, and starts the next one.
+    pub async fn replace(&mut self) {
+        self.process.kill().await.expect("a kill");
+        self.simulator = simulator().await;
+        self.process = spawn(&self.simulator, &self.environment, &self.output);
+    }
+
+    pub fn printed(&self) -> String {
+        std::fs::read_to_string(self.output.path()).expect("a file")
+    }
+}
+
+async fn simulator() -> Simulator {
+    Simulator::builder().freeze_mode(FreezeMode::Process).build().await.expect("a simulator")
+}
+
+fn spawn(simulator: &Simulator, environment: &[(String, String)], output: &tempfile::NamedTempFile) -> Child {
+    let both = || Stdio::from(std::fs::OpenOptions::new().append(true).open(output.path()).expect("a file"));
+    let mut command = Command::new(BINARY);
+    command.env_clear().envs(simulator.lambda_env_vars()).envs(environment.iter().cloned());
+    let process =
+        command.stdin(Stdio::null()).stdout(both()).stderr(both()).kill_on_drop(true).spawn().expect("a process");
+    simulator.register_freeze_pid(process.id().expect("a process id"));
+    process
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cold_warm_frozen_and_killed() {
+    let table = Table::new().await;
+    let mut lambda = Lambda::start(table.environment(&[])).await;
+    let create = || Call::new("POST", API_KEYS).json(&json!({ "config": { "permissions": "read" } }));
+    let cold = lambda.call(create(), Format::Http).await;
+    let warm = lambda.call(create(), Format::Rest).await;
+    assert_eq!((cold.status, warm.status), (200, 200), "{}", lambda.printed());
+    assert_eq!(table.proxy.requests(), ["GetItem", "PutItem", "PutItem"], "one read of nothing opens the connection");
+
+    assert!(lambda.simulator.is_frozen());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let update = Call::new("PUT", &format!("{API_KEYS}{}", cold.api_key())).json(&json!({ "config": {} }));
+    assert_eq!(lambda.call(update, Format::Http).await.status, 200);
+
+    // Frozen for so long that the connection is gone: the request goes out on another one.
+    table.proxy.hang_up();
+    assert_eq!(lambda.call(create(), Format::Http).await.status, 200);
+
+    lambda.replace().await;
+    let list = lambda.call(Call::new("GET", API_KEYS), Format::Rest).await;
+    assert_eq!(list.json().as_array().map(Vec::len), Some(3), "what was acknowledged is there");
+    assert_eq!(list.json()[0], json!({ "api_key": cold.api_key(), "config": {} }));
+    for key in [cold.api_key(), warm.api_key()] {
+        assert!(!lambda.printed().contains(&key[32..]), "a secret was printed");
+    }
+    assert_eq!(lambda.printed().matches("\"message\":\"audit\"").count(), 4, "{}", lambda.printed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_sample_event_through_the_binary() {
+    for (name, event) in events::files() {
+        let table = Table::new().await;
+        crate::database::put_sample(&table.database).expect("the sample key");
+        let lambda = Lambda::start(table.environment(&[])).await;
+        let answer = lambda.invoke(&event).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        events::check(&name, &Answer::from_lambda(answer));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_a_caller_sends_fails_the_invocation() {
+    let table = Table::new().await;
+    let lambda = Lambda::start(table.environment(&[])).await;
+    let list = || Call::new("GET", API_KEYS);
+    let mut odd = Vec::new();
+    for query in ["a=<", "a=\"", "a=`&%zz", "=&&&=", "\u{1}é"] {
+        let mut event = list().event(Format::Http);
+        event["rawQueryString"] = query.into();
+        odd.push(event);
+    }
+    for header in ["é", "\u{1}", "\u{7f}\r\nx: y"] {
+        for format in [Format::Http, Format::Rest] {
+            let mut event = list().event(format);
+            event["headers"]["x-odd"] = header.into();
+            event["headers"]["host"] = header.into();
+            event["multiValueHeaders"]["X-Odd"] = json!([header]);
+            odd.push(event);
+        }
+    }
+    for event in odd {
+        let answer =
+            Answer::from_lambda(lambda.invoke(&event).await.unwrap_or_else(|error| panic!("{event}: {error}")));
+        assert_eq!(answer.status, 200, "{event}");
+    }
+    for path in ["/x y<>`é\u{1}", "", ":99999/", "//", "/%", "/%ff%00"] {
+        for format in [Format::Http, Format::Rest] {
+            assert_eq!(lambda.call(Call::new("GET", path), format).await.status, 404, "{path}");
+        }
+    }
+    let mut call = Call::new("POST", API_KEYS);
+    call.body = Some(vec![0xff, 0xfe, 0x00]);
+    assert_eq!(lambda.call(call, Format::Http).await.status, 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_is_logged_once_with_the_request_id_and_no_key() {
+    let table = Table::new().await;
+    let lambda = Lambda::start(table.environment(&[("AWS_LAMBDA_LOG_LEVEL", "TRACE")])).await;
+    let key = lambda.call(Call::new("POST", API_KEYS).json(&json!({ "config": {} })), Format::Http).await.api_key();
+    table.proxy.always(Fault::Denied);
+    let call = Call::new("PUT", &format!("{API_KEYS}{key}")).json(&json!({ "config": {} }));
+    assert_eq!(lambda.call(call, Format::Http).await.status, 500);
+    let printed = lambda.printed();
+    let failures: Vec<Value> = printed
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .filter(|line: &Value| line["level"] == "ERROR")
+        .collect();
+    assert_eq!(failures.len(), 1, "{printed}");
+    assert_eq!((&failures[0]["message"], &failures[0]["status"]), (&json!("request failed"), &json!(500)));
+    assert_eq!(failures[0]["route"], "PUT /es/api/v1/credentials/api_keys/{api_key}");
+    assert!(failures[0]["cause"].as_str().expect("a cause").contains("AccessDeniedException"), "{printed}");
+    assert!(failures[0]["span"]["requestId"].as_str().is_some_and(|id| !id.is_empty()), "{printed}");
+    assert!(!printed.contains(&key[32..]), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_setting_stops_the_start_with_one_line_that_names_it() {
+    let table = Table::new().await;
+    for (name, value) in [
+        ("TABLE_NAME", ""),
+        ("SERVICE_NAME", "a#b"),
+        ("MASTER_KEY", ""),
+        ("MASTER_KEY", "0123"),
+        ("KMS_KEY_ID", "alias/both"),
+        ("FUNCTION", "both"),
+        ("AWS_CA_BUNDLE", "/nonexistent.pem"),
+    ] {
+        let mut lambda = Lambda::start(table.environment(&[(name, value)])).await;
+        let status = tokio::time::timeout(PATIENCE, lambda.process.wait()).await.expect("an end").expect("a status");
+        let printed = lambda.printed();
+        assert_eq!((status.code(), printed.lines().count()), (Some(1), 1), "{name}={value}: {printed}");
+        assert!(printed.contains(name) && printed.contains("start failed"), "{printed}");
+    }
+}
+
+#[tokio::test]
+async fn outside_lambda_it_says_so() {
+    let output = Command::new(BINARY).env_clear().output().await.expect("an output");
+    let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(printed.contains("cargo local") && printed.lines().count() == 1, "{printed}");
+}

@@ -1,0 +1,295 @@
+//! What is stored, who did it, how it is listed, and how many requests to DynamoDB it takes.
+
+use serde_json::{Value, json};
+
+use crate::support::{API_KEYS, App, CALLER, Call, Format};
+
+#[tokio::test]
+async fn an_item_holds_no_secret_and_says_who_did_what_when() {
+    let app = App::new().await;
+    let key = app.create(json!({ "permissions": "read" })).await.api_key();
+    let (id, secret) = (&key[5..31], &key[32..]);
+    let item = app.table.items().remove(0);
+    let now = item["created_at"]["S"].as_str().expect("a time").to_owned();
+    assert!(now.starts_with("20") && now.ends_with('Z'), "{now}");
+    let created = json!({
+        "service": { "S": "demo" },
+        "id": { "S": id },
+        "config": { "S": r#"{"permissions":"read"}"# },
+        "keyring": { "S": "77a2b332" },
+        "created_at": { "S": now },
+        "created_by": { "S": CALLER },
+    });
+    assert_eq!(item, created);
+
+    app.update(&key, json!({ "expires_at": "2030-01-01T00:00:00Z" })).await;
+    let item = app.table.items().remove(0);
+    assert_eq!(item["ttl"], json!({ "N": (1_893_456_000 + 30 * 86_400).to_string() }));
+    assert_eq!(item["updated_by"], json!({ "S": CALLER }));
+    assert!(item["updated_at"]["S"].as_str() >= Some(now.as_str()));
+    assert_eq!((&item["created_at"], &item["keyring"]), (&created["created_at"], &created["keyring"]));
+    app.update(&key, json!({})).await;
+    assert_eq!(app.table.items()[0].get("ttl"), None);
+    app.create(json!({ "expires_at": "1970-01-02T00:00:00Z" })).await;
+    assert_eq!(app.table.items()[1]["ttl"], json!({ "N": "2678400" }));
+    assert!(!Value::from(app.table.items()).to_string().contains(secret));
+}
+
+#[tokio::test]
+async fn each_endpoint_makes_one_request() {
+    let app = App::new().await;
+    let requests = || app.table.proxy.requests();
+    let key = app.create(json!({})).await.api_key();
+    assert_eq!(requests(), ["PutItem"]);
+    app.update(&key, json!({})).await;
+    assert_eq!(requests(), ["UpdateItem"]);
+    app.list().await;
+    assert_eq!(requests(), ["Query"]);
+    app.delete(&key).await;
+    assert_eq!(requests(), ["DeleteItem"]);
+    app.delete(&key).await;
+    assert_eq!(requests(), ["DeleteItem"]);
+
+    // What is refused without the table is refused without a request.
+    let forged = format!("{}0", &key[..57]);
+    let other = format!("{}1", &key[..57]);
+    for wrong in [if forged == key { &other } else { &forged }, "nosuchkey", &key.to_lowercase(), "gaia_", &key[5..31]]
+    {
+        assert_eq!(app.update(wrong, json!({})).await.status, 404, "{wrong}");
+        assert_eq!(app.delete(wrong).await.status, 404, "{wrong}");
+    }
+    app.create(json!({ "permissions": "admin" })).await;
+    app.send(Call::new("GET", API_KEYS).query("limit", 0)).await;
+    app.send(Call::new("PATCH", API_KEYS)).await;
+    assert!(requests().is_empty());
+}
+
+#[tokio::test]
+async fn an_id_stands_for_its_key() {
+    let app = App::new().await;
+    let key = app.create(json!({})).await.api_key();
+    let id = &key[..31];
+    let answer = app.update(id, json!({ "permissions": "write" })).await;
+    assert_eq!((answer.status, answer.json()), (200, json!({ "api_key": id, "result": "updated" })));
+    assert_eq!(app.list().await, [json!({ "api_key": key, "config": { "permissions": "write" } })]);
+    assert_eq!(app.delete(id).await.json(), json!({ "api_key": id, "result": "deleted" }));
+    assert_eq!(app.delete(id).await.status, 404);
+    assert_eq!(app.update(id, json!({})).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_deployment_may_list_ids() {
+    let app = App::with(&[("KEY_DISCLOSURE", "id")]).await;
+    let key = app.create(json!({})).await.api_key();
+    assert_eq!(key.len(), 58, "the one time that the key is shown");
+    assert_eq!(app.list().await, [json!({ "api_key": key[..31], "config": {} })]);
+}
+
+#[tokio::test]
+async fn who_calls_stands_in_four_places() {
+    let app = App::new().await;
+    let with = |format, pointer: &str, value: Value| {
+        let mut event = Call::new("POST", API_KEYS).json(&json!({ "config": {} })).event(format);
+        event["requestContext"]["authorizer"] = Value::Null;
+        event["requestContext"]["identity"]["userArn"] = Value::Null;
+        let mut place = &mut event["requestContext"];
+        for step in pointer.split('/') {
+            place = &mut place[step];
+        }
+        *place = value;
+        event
+    };
+    let places = [
+        (Format::Http, "authorizer/iam/userArn"),
+        (Format::Http, "authorizer/jwt/claims/sub"),
+        (Format::Rest, "identity/userArn"),
+        (Format::Rest, "authorizer/claims/sub"),
+    ];
+    for (format, place) in places {
+        let answer = app.send_event(with(format, place, place.into())).await;
+        assert_eq!(answer.status, 200, "{place}: {answer:?}");
+        assert_eq!(app.table.items().last().expect("an item")["created_by"]["S"], place);
+        for nobody in [Value::Null, "".into()] {
+            let answer = app.send_event(with(format, place, nobody)).await;
+            assert_eq!((answer.status, answer.json()), (401, json!({ "detail": "Not authenticated" })), "{place}");
+            assert!(answer.headers["WWW-Authenticate"].is_string());
+        }
+    }
+    assert_eq!(app.table.items().len(), 4);
+    let open = App::with(&[("ALLOW_ANONYMOUS", "true")]).await;
+    assert_eq!(open.send_event(with(Format::Http, "authorizer/iam/userArn", Value::Null)).await.status, 200);
+    assert_eq!(open.table.items()[0]["created_by"]["S"], "anonymous");
+}
+
+/// Follows the links from the first page on.
+async fn pages(app: &App, mut call: Call) -> Vec<Vec<Value>> {
+    let mut pages = Vec::new();
+    loop {
+        let answer = app.send(call.clone()).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        pages.push(answer.json().as_array().expect("a list").clone());
+        let Some(link) = answer.headers["Link"].as_str() else { return pages };
+        let query = link.strip_prefix("<?").and_then(|rest| rest.strip_suffix(">; rel=\"next\"")).expect("a next link");
+        call.query = Value::Null;
+        for parameter in query.split('&') {
+            let (name, value) = parameter.split_once('=').expect("a value");
+            call = call.query(name, value);
+        }
+    }
+}
+
+#[tokio::test]
+async fn pages_by_limit() {
+    let app = App::new().await;
+    let mut keys = Vec::new();
+    for _ in 0..10 {
+        keys.push(app.create(json!({})).await.api_key());
+    }
+    for limit in [1, 3, 5, 9, 10, 11, 1_000_000] {
+        let pages = pages(&app, Call::new("GET", API_KEYS).query("limit", limit)).await;
+        assert_eq!(pages.len(), 10_usize.div_ceil(limit), "limit {limit}: no page is empty, no key twice");
+        let listed: Vec<_> =
+            pages.concat().into_iter().map(|entry| entry["api_key"].as_str().expect("a key").to_owned()).collect();
+        assert_eq!(listed, keys, "limit {limit}: oldest first");
+    }
+    // `after` may name a key that is gone, with or without the prefix.
+    app.delete(&keys[4]).await;
+    for after in [&keys[4][..31], &keys[4][5..31]] {
+        let answer = app.send(Call::new("GET", API_KEYS).query("after", after).query("limit", 1)).await;
+        assert_eq!(answer.json()[0]["api_key"], keys[5]);
+    }
+    for (name, value, kind) in [
+        ("limit", "0", "value_error.number.not_ge"),
+        ("limit", "-1", "value_error.number.not_ge"),
+        ("limit", "", "type_error.integer"),
+        ("limit", "1.5", "type_error.integer"),
+        ("limit", "1,2", "type_error.integer"),
+        ("after", "", "value_error.key_id"),
+        ("after", &keys[0], "value_error.key_id"),
+        ("after", "gaia_x", "value_error.key_id"),
+    ] {
+        let answer = app.send(Call::new("GET", API_KEYS).query(name, value)).await;
+        let detail = &answer.json()["detail"][0];
+        assert_eq!(
+            (answer.status, &detail["loc"], &detail["type"]),
+            (422, &json!(["query", name]), &json!(kind)),
+            "{name}={value}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_many_megabytes_is_complete_and_fits() {
+    let app = App::new().await;
+    // Quotes and line breaks count twice in the envelope.
+    let config = format!("{{\n\"x\":\"{}\"}}", "\\\"".repeat(1900));
+    let count = 2500;
+    for number in 0..count {
+        app.table.put(json!({
+            "service": { "S": "demo" },
+            "id": { "S": ulid::Ulid::from_parts(number, 0).to_string() },
+            "config": { "S": config },
+            "keyring": { "S": "77a2b332" },
+        }));
+    }
+    let call = Call::new("GET", API_KEYS);
+    let first = app.api.handle(serde_json::from_value(call.event(Format::Http)).expect("an event")).await;
+    let envelope = serde_json::to_string(&first).expect("JSON").len();
+    assert!((5_400_000..5_600_000).contains(&envelope), "{envelope}");
+    assert!(app.table.proxy.requests().len() > 2, "more than one page of DynamoDB");
+
+    let pages = pages(&app, call).await;
+    let listed = pages.concat();
+    assert_eq!(listed.len(), count as usize);
+    assert!(listed.is_sorted_by(|a, b| a["api_key"].as_str() < b["api_key"].as_str()));
+    assert!(listed.iter().all(|entry| entry["config"]["x"].as_str().map(str::len) == Some(1900)));
+}
+
+#[tokio::test]
+async fn two_hundred_creates_at_once() {
+    let app = App::new().await;
+    let creates = (0..200).map(|number| app.create(json!({ "number": number })));
+    let created: Vec<_> = futures_util::future::join_all(creates).await;
+    let mut made: Vec<_> = created.iter().map(|answer| answer.api_key()).collect();
+    let listed: Vec<_> =
+        app.list().await.iter().map(|entry| entry["api_key"].as_str().expect("a key").to_owned()).collect();
+    assert!(listed.is_sorted());
+    made.sort();
+    assert_eq!(listed, made);
+}
+
+#[tokio::test]
+async fn an_update_and_a_delete_at_once_leave_the_updated_key_or_none() {
+    let app = App::new().await;
+    for round in 0..100 {
+        let key = app.create(json!({ "round": round })).await.api_key();
+        let update = app.update(&key, json!({ "permissions": "write" }));
+        let delete = app.delete(&key);
+        let (updated, deleted) = if round % 2 == 0 {
+            tokio::join!(update, delete)
+        } else {
+            let (deleted, updated) = tokio::join!(delete, update);
+            (updated, deleted)
+        };
+        assert_eq!(deleted.status, 200);
+        assert!([200, 404].contains(&updated.status));
+        assert!(app.table.items().is_empty(), "a deleted key does not come back: {:?}", app.table.items());
+    }
+}
+
+#[tokio::test]
+async fn items_that_others_wrote_are_shown_and_break_nothing() {
+    let app = App::new().await;
+    let key = app.create(json!({})).await.api_key();
+    let foreign = |id: &str, more: Value| {
+        let mut item = json!({ "service": { "S": "demo" }, "id": { "S": id } });
+        item.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        item
+    };
+    let broken = "01ARZ3NDEKTSV4RRFFQ69G5FA0";
+    app.table.put(foreign(broken, json!({ "config": { "S": "{\"x\":" }, "keyring": { "S": "77a2b332" } })));
+    app.table.put(foreign("not a ULID \"", json!({ "config": { "N": "1" } })));
+    app.table
+        .put(foreign("01ARZ3NDEKTSV4RRFFQ69G5FA1", json!({ "config": { "S": "{}" }, "keyring": { "S": "00000000" } })));
+    let listed = app.list().await;
+    let entry = |start: &str| {
+        listed.iter().find(|entry| entry["api_key"].as_str().expect("a text").starts_with(start)).cloned()
+    };
+    assert_eq!(listed.len(), 4);
+    assert_eq!(entry(&key), Some(json!({ "api_key": key, "config": {} })));
+    assert_eq!(entry("gaia_01ARZ3NDEKTSV4RRFFQ69G5FA0").expect("an entry")["config"], Value::Null);
+    assert_eq!(entry("gaia_not a ULID \""), Some(json!({ "api_key": "gaia_not a ULID \"", "config": null })));
+    // Its master is in force no more: the key can't be made again, but the id can be deleted.
+    assert_eq!(
+        entry("gaia_01ARZ3NDEKTSV4RRFFQ69G5FA1"),
+        Some(json!({ "api_key": "gaia_01ARZ3NDEKTSV4RRFFQ69G5FA1", "config": {} }))
+    );
+    assert_eq!(app.delete(&format!("gaia_{broken}")).await.status, 200);
+}
+
+#[tokio::test]
+async fn services_in_one_table_know_nothing_of_each_other() {
+    let app = App::new().await;
+    let key = app.create(json!({})).await.api_key();
+    let settings = app.table.settings(&[("SERVICE_NAME", "other")]);
+    let other = App { api: gaia_api_keys::start::api(settings).await.expect("a start"), table: app.table };
+    assert!(other.list().await.is_empty());
+    assert_eq!(other.delete(&key).await.status, 404);
+    assert_eq!(other.delete(&key[..31]).await.status, 404);
+    assert_eq!(other.table.items().len(), 1);
+}
+
+#[tokio::test]
+async fn a_stolen_old_master_makes_no_keys_of_the_new_one() {
+    let masters = format!("{},{}", "1".repeat(64), crate::support::MASTER_KEY);
+    let app = App::with(&[("MASTER_KEY", &masters)]).await;
+    let key = app.create(json!({})).await.api_key();
+    // The old master, still accepted, makes another secret for the same id.
+    let old = gaia_api_keys::key::Master::from_hex(crate::support::MASTER_KEY).expect("a master");
+    let old = gaia_api_keys::key::Keyring::new("demo", &old, &[]);
+    let id = gaia_api_keys::key::KeyId::from_ulid(&key[5..31]).expect("an id");
+    let forged = old.key(id, "77a2b332").expect("a key");
+    assert_eq!(app.update(forged.expose(), json!({ "permissions": "write" })).await.status, 404);
+    assert_eq!(app.delete(forged.expose()).await.status, 404);
+    assert_eq!(app.update(&key, json!({})).await.status, 200);
+}

@@ -1,6 +1,5 @@
 //! `cargo local`: the whole service in one process, on an embedded DynamoDB.
 
-use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -92,10 +91,8 @@ fn settings(dynamodb: SocketAddr) -> Result<Settings, gaia_api_keys::settings::S
 }
 
 /// Resolves once the service is to stop.
-fn stop_signal(mut stopped: watch::Receiver<bool>) -> impl Future<Output = ()> + Send + 'static {
-    async move {
-        let _ = stopped.wait_for(|stopped| *stopped).await;
-    }
+async fn stop_signal(mut stopped: watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
 /// Waits for Ctrl-C or, where there is one, a SIGTERM.

@@ -10,6 +10,7 @@ mod events;
 mod failures;
 mod kms;
 mod lambda;
+mod local;
 mod proxy;
 mod support;
 mod table;

@@ -1,0 +1,113 @@
+//! `cargo local`: one process, two ports, data that stay.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::support::API_KEYS;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn command(arguments: &[&str]) -> Command {
+    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_gaia-api-keys"));
+    let example = binary.with_file_name("examples").join("local");
+    assert!(example.exists(), "{} is not built: run the whole of `cargo test`", example.display());
+    let mut command = Command::new(example);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+/// A running `cargo local`.
+struct Local {
+    process: Child,
+    http: String,
+    dynamodb: String,
+}
+
+impl Local {
+    async fn start(data: &str) -> Self {
+        let mut process = command(&["--port", "0", "--dynamodb-port", "0", "--data", data]).spawn().expect("a process");
+        let mut first = String::new();
+        let mut output = BufReader::new(process.stdout.take().expect("an output"));
+        tokio::time::timeout(PATIENCE, output.read_line(&mut first)).await.expect("a line").expect("text");
+        tokio::spawn(async move { output.read_to_end(&mut Vec::new()).await });
+        let mut addresses =
+            first.split_whitespace().filter(|word| word.starts_with("http://")).map(|word| word.trim_end_matches(','));
+        let mut next = || addresses.next().unwrap_or_else(|| panic!("no address: {first}")).to_owned();
+        Self { http: next(), dynamodb: next(), process }
+    }
+
+    async fn send(&self, method: reqwest::Method, path: &str, body: Option<Value>) -> (u16, Value) {
+        let request = reqwest::Client::new().request(method, format!("{}{path}", self.http));
+        let request = body
+            .into_iter()
+            .fold(request, |request, body| request.header("content-type", "application/json").body(body.to_string()));
+        let response = request.send().await.expect("a response");
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        (response.status().as_u16(), serde_json::from_str(&response.text().await.expect("a text")).expect("JSON"))
+    }
+
+    async fn stop(mut self) {
+        let id = i32::try_from(self.process.id().expect("a process id")).expect("a number");
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), nix::sys::signal::Signal::SIGINT).expect("a signal");
+        let status = tokio::time::timeout(PATIENCE, self.process.wait()).await.expect("an end").expect("a status");
+        assert_eq!(status.code(), Some(0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_survive_a_restart_and_dynamodb_is_open() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("keys.db");
+    let data = data.to_str().expect("a path");
+    let local = Local::start(data).await;
+    let (status, created) =
+        local.send(reqwest::Method::POST, API_KEYS, Some(json!({ "config": { "permissions": "read" } }))).await;
+    assert_eq!(status, 200);
+    let update = format!("{API_KEYS}{}", created["api_key"].as_str().expect("a key"));
+    assert_eq!(local.send(reqwest::Method::PUT, &update, Some(json!({}))).await.0, 422);
+    assert_eq!(local.send(reqwest::Method::GET, "/other", None).await, (404, json!({ "detail": "Not Found" })));
+    local.stop().await;
+
+    let local = Local::start(data).await;
+    let (_, listed) = local.send(reqwest::Method::GET, &format!("{API_KEYS}?limit=2"), None).await;
+    assert_eq!(listed.as_array().map(Vec::len), Some(2), "the sample key and the new one");
+    assert_eq!(listed[1], json!({ "api_key": created["api_key"], "config": { "permissions": "read" } }));
+
+    // What the AWS SDKs and CLI speak.
+    let credentials = aws_credential_types::Credentials::from_keys("local", "local", None);
+    let config = aws_sdk_dynamodb::Config::builder()
+        .behavior_version_latest()
+        .region(aws_sdk_dynamodb::config::Region::new("local"))
+        .credentials_provider(credentials)
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .endpoint_url(&local.dynamodb);
+    let scan = aws_sdk_dynamodb::Client::from_conf(config.build()).scan().table_name("gaia-api-keys").send().await;
+    assert_eq!(scan.expect("a scan").count, 2);
+    local.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mistakes_are_one_line_and_status_1() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let no_database = folder.path().join("text.db");
+    std::fs::write(&no_database, "no database").expect("a file");
+    let no_database = no_database.to_str().expect("a path");
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let taken = taken.local_addr().expect("an address").port().to_string();
+    for (arguments, named) in [
+        (vec!["--port", &taken, "--dynamodb-port", "0", "--data", ":memory:"], taken.as_str()),
+        (vec!["--port", "0", "--dynamodb-port", &taken, "--data", ":memory:"], taken.as_str()),
+        (vec!["--port", "0", "--dynamodb-port", "0", "--data", no_database], no_database),
+        (vec!["--port", "0", "--dynamodb-port", "0", "--data", "/nonexistent/keys.db"], "/nonexistent/keys.db"),
+    ] {
+        let output =
+            tokio::time::timeout(PATIENCE, command(&arguments).output()).await.expect("an end").expect("an output");
+        let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(printed.lines().count() == 1 && printed.contains(named), "{arguments:?}: {printed}");
+    }
+}

@@ -54,6 +54,7 @@ impl Api {
         match route {
             Route::List => handlers::list(self, request).await,
             Route::Create => handlers::create(self, request).await,
+            Route::Verify => handlers::verify(self, request).await,
             Route::Update(api_key) => handlers::update(self, request, api_key).await,
             Route::Delete(api_key) => handlers::delete(self, request, api_key).await,
         }

@@ -1,15 +1,18 @@
 //! One function an endpoint.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
+use crate::access::{self, Source};
 use crate::api::Api;
 use crate::error::{Detail, Error};
 use crate::event::{ProxyEvent, ProxyResponse};
 use crate::json;
 use crate::key::{ApiKey, KeyId};
-use crate::key_config::KeyConfig;
+use crate::key_config::{KeyConfig, Permission};
 use crate::settings::KeyDisclosure;
 use crate::store::{Change, Item};
 
@@ -80,6 +83,73 @@ pub(crate) async fn delete(api: &Api, request: Request<'_>, api_key: &str) -> Re
     outcome(api_key, "deleted")
 }
 
+/// `POST …/api_keys/verify`: may this key do this, from there, now?
+pub(crate) async fn verify(api: &Api, request: Request<'_>) -> Result<ProxyResponse, Error> {
+    let body = body(request.event)?;
+    // The body holds a key, so that a syntax error must not repeat its text.
+    let question = members(&body).map_err(without_text).and_then(Question::parse)?;
+    let found = api.store.find(&api.keyring, &question.api_key).await?;
+    let body = match access::decide(&found, question.permission, question.source, OffsetDateTime::now_utc()) {
+        Ok((id, config)) => format!(r#"{{"valid":true,"key_id":"{id}","config":{}}}"#, config.as_str()),
+        Err(reason) => {
+            let key_id = found.key_id().map(|id| id.to_string());
+            tracing::info!(reason = reason.as_str(), key_id, actor = request.caller, "denied");
+            format!(r#"{{"valid":false,"reason":"{}"}}"#, reason.as_str())
+        }
+    };
+    Ok(ProxyResponse::json(200, body))
+}
+
+/// The body of a verify: `{"api_key": …, "permission"?: …, "source_ip"?: …}`.
+struct Question {
+    api_key: String,
+    permission: Option<Permission>,
+    source: Source,
+}
+
+impl Question {
+    fn parse(members: Vec<(String, &RawValue)>) -> Result<Self, Error> {
+        let mut details = Vec::new();
+        let member = |name: &str| members.iter().find(|(key, _)| key == name).map(|(_, value)| *value);
+        let optional = |name: &str| member(name).filter(|value| value.get() != "null");
+        let api_key = match member("api_key") {
+            None => Err(Detail::new(["body", "api_key"], "field required", "value_error.missing")),
+            Some(value) if value.get() == "null" => {
+                Err(Detail::new(["body", "api_key"], "none is not an allowed value", "type_error.none.not_allowed"))
+            }
+            Some(value) => json::string(value)
+                .ok_or_else(|| Detail::new(["body", "api_key"], "str type expected", "type_error.str")),
+        };
+        let permission = optional("permission").map(|value| {
+            let permission = json::string(value).and_then(|word| Permission::parse(&word));
+            permission.ok_or_else(|| Permission::detail(vec!["body".into(), "permission".into()]))
+        });
+        let source = optional("source_ip").map(|value| {
+            let address = json::string(value).and_then(|text| text.parse().ok());
+            let msg = "value is not a valid IPv4 or IPv6 address";
+            address.ok_or_else(|| Detail::new(["body", "source_ip"], msg, "value_error.ipvanyaddress"))
+        });
+        let mut valid = |detail| details.push(detail);
+        let api_key = api_key.map_err(&mut valid).ok();
+        let permission = permission.and_then(|permission| permission.map_err(&mut valid).ok());
+        let source =
+            source.and_then(|address| address.map_err(&mut valid).ok()).map_or(Source::Unsaid, Source::Address);
+        match api_key {
+            Some(api_key) if details.is_empty() => Ok(Self { api_key, permission, source }),
+            _ => Err(Error::Invalid(details)),
+        }
+    }
+}
+
+fn without_text(error: Error) -> Error {
+    match error {
+        Error::Invalid(details) => {
+            Error::Invalid(details.into_iter().map(|detail| Detail { ctx: None, ..detail }).collect())
+        }
+        other => other,
+    }
+}
+
 fn outcome(api_key: &str, result: &'static str) -> Result<ProxyResponse, Error> {
     let body = serde_json::to_string(&Outcome { api_key, result }).map_err(|error| Error::Internal(error.into()))?;
     Ok(ProxyResponse::json(200, body))
@@ -114,31 +184,43 @@ fn audit(request: Request<'_>, action: &str, key_id: KeyId, before: Option<&str>
     );
 }
 
-/// The body's `config`, checked in FastAPI's order.
-fn config(event: &ProxyEvent) -> Result<KeyConfig, Error> {
-    let not_an_object = || Detail::new(["body"], "value is not a valid dict", "type_error.dict");
+/// The body's text; FastAPI looks for one first, then at the Content-Type, and only then reads it.
+fn body(event: &ProxyEvent) -> Result<Cow<'_, str>, Error> {
     if event.body_len() == 0 {
         return Err(missing(&["body"]));
     }
     if !event.header("content-type").is_none_or(is_json) {
         return Err(not_an_object().into());
     }
-    let body = event.body()?;
-    let body = body.strip_prefix('\u{feff}').unwrap_or(&body);
+    event.body()
+}
+
+/// The members of the object in a body.
+fn members(body: &str) -> Result<Vec<(String, &RawValue)>, Error> {
+    let body = body.strip_prefix('\u{feff}').unwrap_or(body);
     let value = json::parse(body).map_err(|fault| fault.detail(body, vec!["body".into()]))?;
-    let members = match value.get() {
-        "null" => return Err(missing(&["body"])),
+    match value.get() {
+        "null" => Err(missing(&["body"])),
         // pydantic makes an empty object of these two.
-        "[]" | "\"\"" => Vec::new(),
-        _ => json::members(value).ok_or_else(not_an_object)?,
-    };
-    match members.into_iter().find(|(name, _)| name == "config").map(|(_, config)| config.get()) {
+        "[]" | "\"\"" => Ok(Vec::new()),
+        _ => Ok(json::members(value).ok_or_else(not_an_object)?),
+    }
+}
+
+/// The body's `config`, checked.
+fn config(event: &ProxyEvent) -> Result<KeyConfig, Error> {
+    let body = body(event)?;
+    match members(&body)?.into_iter().find(|(name, _)| name == "config").map(|(_, config)| config.get()) {
         None => Err(missing(&["body", "config"])),
         Some("null") => {
             Err(Detail::new(["body", "config"], "none is not an allowed value", "type_error.none.not_allowed").into())
         }
         Some(config) => KeyConfig::parse(config),
     }
+}
+
+fn not_an_object() -> Detail {
+    Detail::new(["body"], "value is not a valid dict", "type_error.dict")
 }
 
 fn missing(place: &[&str]) -> Error {

@@ -29,11 +29,15 @@ async fn run() -> Result<(), Cause> {
     let settings = Settings::from_env()?;
     match settings.function {
         Function::Api => {
-            let api = start::api(settings).await?;
+            let api = start::api(&settings).await?;
             lambda_runtime::run(service_fn(async |event: LambdaEvent<_>| {
                 Ok::<_, Cause>(api.handle(event.payload).await)
             }))
             .await
+        }
+        Function::Authorizer => {
+            let authorizer = start::authorizer(&settings).await?;
+            lambda_runtime::run(service_fn(async |event: LambdaEvent<_>| authorizer.handle(event.payload).await)).await
         }
     }
 }

@@ -12,6 +12,8 @@ pub enum Route<'a> {
     List,
     /// `POST …/api_keys`
     Create,
+    /// `POST …/api_keys/verify`
+    Verify,
     /// `PUT …/api_keys/{api_key}`
     Update(&'a str),
     /// `DELETE …/api_keys/delete/{api_key}`
@@ -24,6 +26,7 @@ impl Route<'_> {
         match self {
             Self::List => "GET /es/api/v1/credentials/api_keys",
             Self::Create => "POST /es/api/v1/credentials/api_keys",
+            Self::Verify => "POST /es/api/v1/credentials/api_keys/verify",
             Self::Update(_) => "PUT /es/api/v1/credentials/api_keys/{api_key}",
             Self::Delete(_) => "DELETE /es/api/v1/credentials/api_keys/delete/{api_key}",
         }
@@ -43,7 +46,9 @@ pub fn route<'a>(method: &str, path: &'a str, stage: Option<&str>) -> Result<Rou
         ("GET", []) => Ok(Route::List),
         ("POST", []) => Ok(Route::Create),
         (_, []) => Err(Error::MethodNotAllowed("GET, POST")),
+        ("POST", ["verify"]) => Ok(Route::Verify),
         ("PUT", [api_key]) => Ok(Route::Update(api_key)),
+        (_, ["verify"]) => Err(Error::MethodNotAllowed("POST, PUT")),
         (_, [_]) => Err(Error::MethodNotAllowed("PUT")),
         ("DELETE", ["delete", api_key]) => Ok(Route::Delete(api_key)),
         (_, ["delete", _]) => Err(Error::MethodNotAllowed("DELETE")),
@@ -80,6 +85,10 @@ mod tests {
             ("get", "", "405 GET, POST"),
             ("PUT", "/k", "Update(\"k\")"),
             ("PUT", "/delete", "Update(\"delete\")"),
+            ("POST", "/verify", "Verify"),
+            ("PUT", "/verify", "Update(\"verify\")"),
+            ("GET", "/verify", "405 POST, PUT"),
+            ("DELETE", "/delete/verify", "Delete(\"verify\")"),
             ("POST", "/k", "405 PUT"),
             ("DELETE", "/delete/k", "Delete(\"k\")"),
             ("GET", "/delete/k", "405 DELETE"),

@@ -5,6 +5,7 @@ use std::fmt;
 use aws_credential_types::Credentials;
 
 use crate::key::Master;
+use crate::policy::{self, ReadRoute};
 
 /// What the function is told by its environment.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub struct Settings {
     pub key_disclosure: KeyDisclosure,
     /// `ALLOW_ANONYMOUS`: whether a request without a caller's identity is served, as on a laptop.
     pub allow_anonymous: bool,
+    /// What the authorizer alone needs.
+    pub authorizer: AuthorizerSettings,
     /// The AWS SDK's own variables.
     pub aws: AwsSettings,
 }
@@ -30,6 +33,8 @@ pub struct Settings {
 pub enum Function {
     /// `api`: the management API.
     Api,
+    /// `authorizer`: the Lambda authorizer.
+    Authorizer,
 }
 
 /// Where masters come from: one, or two separated by a comma, of which the first issues.
@@ -48,6 +53,17 @@ pub enum KeyDisclosure {
     Full,
     /// `id`: its id.
     Id,
+}
+
+/// What the authorizer alone needs.
+#[derive(Clone, Debug)]
+pub struct AuthorizerSettings {
+    /// `KEY_HEADER`, in lower case: `authorization` holds a scheme and the key, any other the key alone.
+    pub key_header: String,
+    /// `READ_ROUTES`: `METHOD /path`, separated by commas.
+    pub read_routes: Vec<ReadRoute>,
+    /// `SIMPLE_RESPONSES`: whether HTTP APIs with payload format 2.0 expect them.
+    pub simple_responses: bool,
 }
 
 /// The AWS SDK's standard variables, which Lambda sets.
@@ -98,13 +114,18 @@ impl Settings {
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let variables = Variables(&lookup);
         Ok(Self {
-            function: variables.one_of("FUNCTION", &[("api", Function::Api)])?,
+            function: variables.one_of("FUNCTION", &[("api", Function::Api), ("authorizer", Function::Authorizer)])?,
             table_name: variables.required("TABLE_NAME")?,
             service_name: service_name(variables.required("SERVICE_NAME")?)?,
             masters: master_source(&variables)?,
             key_disclosure: variables
                 .one_of("KEY_DISCLOSURE", &[("full", KeyDisclosure::Full), ("id", KeyDisclosure::Id)])?,
             allow_anonymous: variables.one_of("ALLOW_ANONYMOUS", &[("false", false), ("true", true)])?,
+            authorizer: AuthorizerSettings {
+                key_header: key_header(variables.optional("KEY_HEADER"))?,
+                read_routes: read_routes(variables.optional("READ_ROUTES"))?,
+                simple_responses: variables.one_of("SIMPLE_RESPONSES", &[("false", false), ("true", true)])?,
+            },
             aws: AwsSettings {
                 region: variables.required("AWS_REGION")?,
                 credentials: Credentials::from_keys(
@@ -153,6 +174,25 @@ fn service_name(name: String) -> Result<String, SettingsError> {
         return Ok(name);
     }
     Err(SettingsError::new("SERVICE_NAME", "must be 1 to 64 letters, digits, '.', '_' or '-'"))
+}
+
+fn key_header(name: Option<String>) -> Result<String, SettingsError> {
+    let name = name.unwrap_or_else(|| "authorization".to_owned()).to_ascii_lowercase();
+    if name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
+        return Ok(name);
+    }
+    Err(SettingsError::new("KEY_HEADER", "must be letters, digits and '-'"))
+}
+
+fn read_routes(list: Option<String>) -> Result<Vec<ReadRoute>, SettingsError> {
+    let list = list.unwrap_or_default();
+    let routes: Result<Vec<_>, _> =
+        list.split(',').map(str::trim).filter(|_| !list.is_empty()).map(ReadRoute::parse).collect();
+    let routes = routes.map_err(|problem| SettingsError::new("READ_ROUTES", problem))?;
+    if policy::read_routes_fit(&routes) {
+        return Ok(routes);
+    }
+    Err(SettingsError::new("READ_ROUTES", "more than fits the 8 KB of an authorizer's answer"))
 }
 
 fn master_source(variables: &Variables) -> Result<MasterSource, SettingsError> {
@@ -228,6 +268,11 @@ mod tests {
             ("MASTER_KEY", &two),
             ("MASTER_KEY", &three),
             ("MASTER_KEY", &format!("{MASTER},")),
+            ("KEY_HEADER", "x key"),
+            ("SIMPLE_RESPONSES", "yes"),
+            ("READ_ROUTES", "POST /a,"),
+            ("READ_ROUTES", "GET /a"),
+            ("READ_ROUTES", &["POST /a"; 20].join(",")),
             ("AWS_REGION", ""),
             ("AWS_ACCESS_KEY_ID", ""),
             ("AWS_SECRET_ACCESS_KEY", ""),

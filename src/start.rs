@@ -1,6 +1,7 @@
 //! From settings to something that answers.
 
 use crate::api::Api;
+use crate::authorizer::Authorizer;
 use crate::clients::Clients;
 use crate::error::Cause;
 use crate::key::{Keyring, Master};
@@ -8,12 +9,24 @@ use crate::kms;
 use crate::settings::{MasterSource, Settings};
 use crate::store::Store;
 
-/// The management API. Opens the connections to KMS and DynamoDB at the same time.
-pub async fn api(settings: Settings) -> Result<Api, Cause> {
+/// The management API.
+pub async fn api(settings: &Settings) -> Result<Api, Cause> {
+    let (store, keyring) = parts(settings).await?;
+    Ok(Api::new(settings, store, keyring))
+}
+
+/// The Lambda authorizer.
+pub async fn authorizer(settings: &Settings) -> Result<Authorizer, Cause> {
+    let (store, keyring) = parts(settings).await?;
+    Ok(Authorizer::new(settings, store, keyring))
+}
+
+/// Opens the connections to KMS and DynamoDB at the same time.
+async fn parts(settings: &Settings) -> Result<(Store, Keyring), Cause> {
     let clients = Clients::new(&settings.aws)?;
     let store = Store::new(clients.dynamodb(), settings.table_name.clone(), settings.service_name.clone());
-    let (keyring, ()) = tokio::join!(keyring(&settings, &clients), store.warm_up());
-    Ok(Api::new(&settings, store, keyring?))
+    let (keyring, ()) = tokio::join!(keyring(settings, &clients), store.warm_up());
+    Ok((store, keyring?))
 }
 
 async fn keyring(settings: &Settings, clients: &Clients) -> Result<Keyring, Cause> {

@@ -18,8 +18,9 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 use time::Duration;
 
+use crate::access::Found;
 use crate::error::Error;
-use crate::key::{KeyId, NamedKey};
+use crate::key::{KeyId, Keyring, NamedKey};
 use crate::key_config::KeyConfig;
 
 /// How long after its expiry an item stays, so that "expired" doesn't turn into "unknown" at random.
@@ -157,6 +158,26 @@ impl Store {
                 }
                 _ => Err(failure(error)),
             },
+        }
+    }
+
+    /// What the table says of a text that should be a key. One strongly consistent GetItem; none if it can't be a key.
+    pub async fn find(&self, keyring: &Keyring, text: &str) -> Result<Found, Error> {
+        let Some((id, master)) = keyring.parse_key(text).and_then(|key| Some((key.id, key.master?))) else {
+            return Ok(Found::Malformed);
+        };
+        let request = self.client.get_item().table_name(&self.table).set_key(Some(self.key(&id.ulid())));
+        let request = request.consistent_read(true).projection_expression("id, config, keyring");
+        let Some(item) = request.send().await.map_err(failure)?.item.map(Item::from) else {
+            return Ok(Found::Unknown(id));
+        };
+        if item.keyring.as_deref() != Some(master.as_str()) {
+            return Ok(Found::Unknown(id));
+        }
+        let config = item.config.as_deref().map(KeyConfig::parse);
+        match config {
+            Some(Ok(config)) => Ok(Found::Key(id, Box::new(config))),
+            _ => Err(Error::Internal(format!("the config of {id} is not one that this service wrote").into())),
         }
     }
 

@@ -57,7 +57,7 @@ async fn run(arguments: Arguments) -> Result<(), String> {
     let (stop, stopped) = watch::channel(false);
     let database_server = tokio::spawn(database::serve(dynamodb, database, stop_signal(stopped.clone())));
     let settings = settings(dynamodb_address).map_err(|error| error.to_string())?;
-    let api = start::api(settings).await.map_err(|error| error.to_string())?;
+    let api = start::api(&settings).await.map_err(|error| error.to_string())?;
     let service = gateway::router(Arc::new(api)).into_make_service_with_connect_info::<SocketAddr>();
     println!("{}", what_to_try(http_address, dynamodb_address, &arguments.data, created));
 

@@ -209,7 +209,7 @@ impl App {
 
     pub async fn with(changes: &[(&str, &str)]) -> Self {
         let table = Table::new().await;
-        let api = start::api(table.settings(changes)).await.expect("a start");
+        let api = start::api(&table.settings(changes)).await.expect("a start");
         table.proxy.requests();
         Self { api, table }
     }

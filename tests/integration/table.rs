@@ -272,7 +272,7 @@ async fn services_in_one_table_know_nothing_of_each_other() {
     let app = App::new().await;
     let key = app.create(json!({})).await.api_key();
     let settings = app.table.settings(&[("SERVICE_NAME", "other")]);
-    let other = App { api: gaia_api_keys::start::api(settings).await.expect("a start"), table: app.table };
+    let other = App { api: gaia_api_keys::start::api(&settings).await.expect("a start"), table: app.table };
     assert!(other.list().await.is_empty());
     assert_eq!(other.delete(&key).await.status, 404);
     assert_eq!(other.delete(&key[..31]).await.status, 404);

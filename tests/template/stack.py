@@ -3,11 +3,13 @@
 Works offline. References to resources become `<LogicalId>` and `<LogicalId.Attribute>`.
 """
 
+import logging
 import os
 import pathlib
 import re
 
 os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")  # the transform asks boto3 for a Region, and no more
+logging.getLogger("samtranslator").setLevel(logging.ERROR)  # it warns of metrics that are AWS's own business
 
 from samtranslator.internal.managed_policies import get_bundled_managed_policy_map
 from samtranslator.translator.transform import transform

@@ -1,0 +1,210 @@
+//! May this key do this, from here, now? Pure: the one place where that is decided.
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use crate::key::KeyId;
+use crate::key_config::{KeyConfig, Permission};
+
+/// What became of the text that a caller gave as a key.
+#[derive(Debug)]
+pub enum Found {
+    /// It is no key that a master in force made.
+    Malformed,
+    /// It is one, but the table doesn't hold it (any more), or names another master.
+    Unknown(KeyId),
+    /// It is one, with this config.
+    Key(KeyId, Box<KeyConfig>),
+}
+
+impl Found {
+    /// The key's id, where the text was a key at all.
+    pub fn key_id(&self) -> Option<KeyId> {
+        match self {
+            Self::Malformed => None,
+            Self::Unknown(id) | Self::Key(id, _) => Some(*id),
+        }
+    }
+}
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Source {
+    /// From this address.
+    Address(IpAddr),
+    /// Nobody said, so a key that is bound to addresses is refused.
+    Unsaid,
+    /// Nobody said, but the gateway will check it against the conditions of the answer.
+    CheckedLater,
+}
+
+impl Source {
+    /// The source of a text; anything but an address says nothing.
+    pub fn parse(text: Option<&str>) -> Self {
+        text.and_then(|text| text.parse().ok()).map_or(Self::Unsaid, Self::Address)
+    }
+}
+
+/// Why not. Where several reasons hold, it is the first of them in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Denial {
+    /// No key that this service made.
+    Malformed,
+    /// Deleted, or never written.
+    Unknown,
+    /// `enabled` is false.
+    Disabled,
+    /// `expires_at` has come.
+    Expired,
+    /// `permissions` doesn't include what is needed.
+    Permission,
+    /// `allowed_ips` doesn't include where it comes from.
+    SourceIp,
+}
+
+impl Denial {
+    /// The reason's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Unknown => "unknown",
+            Self::Disabled => "disabled",
+            Self::Expired => "expired",
+            Self::Permission => "permission",
+            Self::SourceIp => "source_ip",
+        }
+    }
+}
+
+/// Decides. `required` is none where the caller asks about the key itself, not about what it opens.
+pub fn decide(
+    found: &Found,
+    required: Option<Permission>,
+    source: Source,
+    now: OffsetDateTime,
+) -> Result<(KeyId, &KeyConfig), Denial> {
+    let (id, config) = match found {
+        Found::Malformed => return Err(Denial::Malformed),
+        Found::Unknown(_) => return Err(Denial::Unknown),
+        Found::Key(id, config) => (*id, config.as_ref()),
+    };
+    if !config.enabled {
+        return Err(Denial::Disabled);
+    }
+    if config.expires_at.is_some_and(|expires_at| expires_at <= now) {
+        return Err(Denial::Expired);
+    }
+    // None is less than read, and read less than write.
+    if required.is_some() && config.permissions < required {
+        return Err(Denial::Permission);
+    }
+    let from_there = match source {
+        _ if config.allowed_ips.is_empty() => true,
+        Source::Address(address) => {
+            let address = address.to_canonical();
+            config.allowed_ips.iter().any(|range| range.contains(&address))
+        }
+        Source::Unsaid => false,
+        Source::CheckedLater => true,
+    };
+    if from_there { Ok((id, config)) } else { Err(Denial::SourceIp) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Permission::{Read, Write};
+    use time::Duration;
+    use time::macros::datetime;
+
+    const NOW: OffsetDateTime = datetime!(2026-01-01 12:00 UTC);
+
+    fn key(config: &str) -> Found {
+        let id = KeyId::from_ulid("01ARZ3NDEKTSV4RRFFQ69G5FAV").unwrap();
+        Found::Key(id, Box::new(KeyConfig::parse(config).unwrap()))
+    }
+
+    fn decided(found: &Found, required: Option<Permission>, source: Source) -> Result<(), Denial> {
+        decide(found, required, source, NOW).map(drop)
+    }
+
+    /// Every state of a key, permission, requirement and source, against the rules said another way.
+    #[test]
+    fn every_cell() {
+        let inside = Source::Address("10.1.2.3".parse().unwrap());
+        let outside = Source::Address("11.0.0.1".parse().unwrap());
+        let mut cells = 0;
+        for enabled in ["", r#","enabled":true"#, r#","enabled":false"#, r#","enabled":null"#] {
+            for expiry in ["", r#","expires_at":"2026-01-01T12:00:00Z""#, r#","expires_at":"2026-01-01T12:00:01Z""#] {
+                for permission in ["null", r#""read""#, r#""write""#] {
+                    for ips in ["", r#","allowed_ips":[]"#, r#","allowed_ips":["::1","10.0.0.0/8"]"#] {
+                        for required in [None, Some(Read), Some(Write)] {
+                            for source in [inside, outside, Source::Unsaid, Source::CheckedLater] {
+                                let found = key(&format!(r#"{{"permissions":{permission}{enabled}{expiry}{ips}}}"#));
+                                let mut reasons = Vec::new();
+                                if enabled.contains("false") {
+                                    reasons.push(Denial::Disabled);
+                                }
+                                if expiry.contains("12:00:00Z") {
+                                    reasons.push(Denial::Expired);
+                                }
+                                if matches!((permission, required), ("null", Some(_)) | (r#""read""#, Some(Write))) {
+                                    reasons.push(Denial::Permission);
+                                }
+                                if ips.contains("10.") && (source == outside || source == Source::Unsaid) {
+                                    reasons.push(Denial::SourceIp);
+                                }
+                                let expected = reasons.first().map_or(Ok(()), |reason| Err(*reason));
+                                assert_eq!(
+                                    decided(&found, required, source),
+                                    expected,
+                                    "{found:?} {required:?} {source:?}"
+                                );
+                                cells += 1;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        assert_eq!(cells, 4 * 3 * 3 * 3 * 3 * 4);
+        let id = KeyId::from_ulid("01ARZ3NDEKTSV4RRFFQ69G5FAV").unwrap();
+        assert_eq!(decided(&Found::Malformed, None, inside), Err(Denial::Malformed));
+        assert_eq!(decided(&Found::Unknown(id), None, inside), Err(Denial::Unknown));
+    }
+
+    #[test]
+    fn a_key_expires_at_its_second_in_any_offset() {
+        let found = key(r#"{"expires_at":"2026-01-01T14:00:00.5+02:00"}"#);
+        let at = |offset| decide(&found, None, Source::Unsaid, NOW + offset).map(drop);
+        assert_eq!(at(Duration::milliseconds(499)), Ok(()));
+        assert_eq!(at(Duration::milliseconds(500)), Err(Denial::Expired));
+    }
+
+    #[test]
+    fn addresses_count_in_every_spelling() {
+        let table = [
+            (r#"["10.0.0.0/8"]"#, "::ffff:10.1.2.3", true),
+            (r#"["::ffff:10.0.0.0/104"]"#, "10.1.2.3", true),
+            (r#"["::ffff:10.0.0.0/104"]"#, "11.1.2.3", false),
+            (r#"["::ffff:10.0.0.1"]"#, "10.0.0.1", true),
+            (r#"["2001:db8::/32"]"#, "2001:DB8:0:0::1", true),
+            (r#"["2001:db8::/32"]"#, "2001:db9::1", false),
+            (r#"["0.0.0.0/0"]"#, "::1", false),
+            (r#"["::/0"]"#, "192.0.2.1", false),
+            (r#"["::/0","0.0.0.0/0"]"#, "::ffff:192.0.2.1", true),
+        ];
+        for (ranges, address, expected) in table {
+            let found = key(&format!(r#"{{"allowed_ips":{ranges}}}"#));
+            let allowed = decided(&found, None, Source::parse(Some(address))).is_ok();
+            assert_eq!(allowed, expected, "{address} in {ranges}");
+        }
+        let bound = key(r#"{"allowed_ips":["10.0.0.0/8"]}"#);
+        for text in [None, Some(""), Some("10.0.0.1, 10.0.0.2"), Some("test-invoke-source-ip")] {
+            assert_eq!(decided(&bound, None, Source::parse(text)), Err(Denial::SourceIp), "{text:?}");
+        }
+    }
+}

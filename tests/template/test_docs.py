@@ -1,0 +1,68 @@
+"""What docs/deploy.md and docs/cost.md show is what the template and the computation give."""
+
+import json
+import re
+import unittest
+
+import cost
+from cfnlint.api import lint_all
+from stack import MAIN, ROOT, Stack, log_variables, routes
+from test_template import HARMLESS_VARIABLES, ROUTES, metrics
+
+DEPLOY = (ROOT / "docs/deploy.md").read_text()
+COST = (ROOT / "docs/cost.md").read_text()
+
+
+def apply(diff, text):
+    """A unified diff by its lines alone; each hunk must fit exactly one place."""
+    for hunk in re.split(r"^@@.*\n", diff, flags=re.MULTILINE)[1:]:
+        lines = hunk.splitlines(keepends=True)
+        old = "".join(line[1:] for line in lines if line[0] in " -")
+        new = "".join(line[1:] for line in lines if line[0] in " +")
+        assert text.count(old) == 1, f"fits {text.count(old)} places:\n{hunk}"
+        text = text.replace(old, new)
+    return text
+
+
+class Docs(unittest.TestCase):
+    def test_jwt_diff(self):
+        diff, = re.findall(r"^```diff\n(.*?)^```", DEPLOY, flags=re.MULTILINE | re.DOTALL)
+        text = apply(diff, MAIN)
+        found = [str(match) for match in lint_all(text) if match.rule.severity != "informational"]
+        self.assertEqual(found, [])
+        stack = Stack(text, JwtIssuer="https://issuer.example", JwtAudience="gaia-api-keys")
+        body = stack["Api"]["Body"]
+        self.assertEqual(set(routes(body)), ROUTES)
+        for route, operation in routes(body).items():
+            self.assertEqual(operation["security"], [{"Jwt": ["gaia-api-keys/manage"]}], route)
+        self.assertEqual(body["components"]["securitySchemes"]["Jwt"]["x-amazon-apigateway-authorizer"], {
+            "type": "jwt",
+            "identitySource": "$request.header.Authorization",
+            "jwtConfiguration": {"issuer": "https://issuer.example", "audience": ["gaia-api-keys"]},
+        })
+        variables = log_variables(stack["ApiApiGatewayDefaultStage"]["AccessLogSettings"]["Format"])
+        self.assertIn("authorizer.claims.sub", variables)
+        self.assertEqual(variables - HARMLESS_VARIABLES, set())
+
+    def test_json_is_json(self):
+        for block in re.findall(r"^```json\n(.*?)^```", DEPLOY, flags=re.MULTILINE | re.DOTALL):
+            json.loads(block)
+
+    def test_every_parameter_is_described(self):
+        for name in Stack(MAIN).parameters:
+            self.assertIn(f"`{name}`", DEPLOY)
+
+    def test_cost_tables(self):
+        for name, lines in cost.tables():
+            self.assertIn("\n".join(lines), COST, f"table {name}: run tests/template/cost.py")
+
+    def test_cost_counts_what_the_stack_holds(self):
+        stack = Stack(MAIN)
+        alarms = stack.of_type("AWS::CloudWatch::Alarm").values()
+        own = {f["MetricTransformations"][0]["MetricName"] for f in stack.of_type("AWS::Logs::MetricFilter").values()}
+        self.assertEqual((sum(len(metrics(a)) for a in alarms), len(own)), (cost.ALARM_METRICS, cost.OWN_METRICS))
+        self.assertEqual(stack["AuthorizerFunction"]["MemorySize"], 1024 * cost.MEMORY_GB)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -25,7 +25,10 @@ const MAX_ANSWER: usize = 8000;
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AuthorizerEvent {
-    /// TOKEN only: the header that the gateway was told to take.
+    /// `TOKEN` or `REQUEST`
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    /// In a TOKEN the header that the gateway was told to take; in 1.0 all identity sources, which nobody looks at.
     authorization_token: Option<String>,
     /// All but 2.0.
     method_arn: Option<String>,
@@ -71,8 +74,13 @@ impl AuthorizerEvent {
         if let [value] = values[..] { Some(value) } else { None }
     }
 
+    fn is_token(&self) -> bool {
+        self.kind.as_deref() == Some("TOKEN")
+    }
+
+    /// A TOKEN says nothing of the address, but its answer is a policy, whose conditions the gateway checks.
     fn source(&self) -> Source {
-        if self.authorization_token.is_some() {
+        if self.is_token() {
             return Source::CheckedLater;
         }
         let context = &self.request_context;
@@ -165,9 +173,9 @@ impl Authorizer {
 
     /// The text that should be a key: the header's, without the scheme where the header is `Authorization`.
     fn key<'a>(&self, event: &'a AuthorizerEvent) -> Option<&'a str> {
-        let value = match &event.authorization_token {
-            Some(token) => token,
-            None => event.header(&self.settings.key_header)?,
+        let value = match event.is_token() {
+            true => event.authorization_token.as_deref()?,
+            false => event.header(&self.settings.key_header)?,
         };
         if self.settings.key_header != "authorization" {
             return Some(value);

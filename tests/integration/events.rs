@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::{Answer, App};
 
 /// The key that the files speak of, and that `cargo local` puts into a new table.
-const SAMPLE_KEY: &str = "gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV_22K4KK659SYTCHNBQB1Z55H2Z7";
+pub const SAMPLE_KEY: &str = "gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV_22K4KK659SYTCHNBQB1Z55H2Z7";
 
 /// What the file `name` (below events/, without .json) gets.
 pub fn expected(name: &str) -> Option<(u64, Value)> {
@@ -17,6 +17,9 @@ pub fn expected(name: &str) -> Option<(u64, Value)> {
         "http-api/create" | "rest-api/create" => Some((200, json!({ "result": "created" }))),
         "http-api/update" | "rest-api/update" => Some((200, json!({ "api_key": SAMPLE_KEY, "result": "updated" }))),
         "http-api/delete" | "rest-api/delete" => Some((200, json!({ "api_key": SAMPLE_KEY, "result": "deleted" }))),
+        "http-api/verify" | "rest-api/verify" => {
+            Some((200, json!({ "valid": true, "key_id": SAMPLE_KEY[..31], "config": { "permissions": "read" } })))
+        }
         "mistakes/no-config" => Some((
             422,
             json!({ "detail": [{ "loc": ["body", "config"], "msg": "field required", "type": "value_error.missing" }] }),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
+mod authorizer;
 mod config;
 mod contract;
 #[path = "../../examples/local/database.rs"]

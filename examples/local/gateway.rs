@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::body::{Body, Bytes};
-use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
-use axum::http::{HeaderMap, Method, Response, StatusCode, Uri};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header};
 use axum::{Router, routing::any};
 use gaia_api_keys::api::Api;
+use gaia_api_keys::authorizer::Authorizer;
 use gaia_api_keys::event::ProxyResponse;
 use serde_json::{Value, json};
 use tracing::Instrument;
@@ -18,30 +19,78 @@ use tracing::Instrument;
 /// API Gateway's own limit of a request's payload.
 const MAX_PAYLOAD: usize = 10 * 1024 * 1024;
 
-/// Every request goes to the management API.
-pub fn router(api: Arc<Api>) -> Router {
-    Router::new().fallback(any(handle)).layer(DefaultBodyLimit::max(MAX_PAYLOAD)).with_state(api)
+/// The functions behind the gateway.
+pub struct Functions {
+    /// Behind all paths but the demo's.
+    pub api: Api,
+    /// In front of the demo route; it gives simple responses.
+    pub authorizer: Authorizer,
 }
 
-async fn handle(
-    State(api): State<Arc<Api>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response<Body> {
-    let event = event(&method, &uri, &headers, &body, peer);
+/// `/demo` and all below it is a protected API; everything else goes to the management API.
+pub fn router(functions: Functions) -> Router {
+    Router::new()
+        .route("/demo", any(demo))
+        .route("/demo/{*rest}", any(demo))
+        .fallback(any(manage))
+        .layer(DefaultBodyLimit::max(MAX_PAYLOAD))
+        .with_state(Arc::new(functions))
+}
+
+async fn manage(State(functions): State<Arc<Functions>>, Event(event): Event) -> Response<Body> {
     let request_id = event.pointer("/requestContext/requestId").and_then(Value::as_str).unwrap_or_default().to_owned();
     match serde_json::from_value(event) {
-        Ok(event) => respond(api.handle(event).instrument(tracing::info_span!("invoke", requestId = request_id)).await),
-        Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        Ok(event) => {
+            let span = tracing::info_span!("invoke", requestId = request_id);
+            respond(functions.api.handle(event).instrument(span).await)
+        }
+        Err(error) => message(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+/// A route behind the authorizer, with the answers that API Gateway gives where it stops a request.
+async fn demo(State(functions): State<Arc<Functions>>, Event(mut event): Event) -> Response<Body> {
+    if event.pointer("/headers/authorization").and_then(Value::as_str).is_none_or(str::is_empty) {
+        return message(StatusCode::UNAUTHORIZED, "Unauthorized");
+    }
+    let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (method, path) = (text("/requestContext/http/method"), text("/rawPath"));
+    event["type"] = "REQUEST".into();
+    event["routeArn"] = format!("arn:aws:execute-api:local:000000000000:local/$default/{method}{path}").into();
+    let Ok(event) = serde_json::from_value(event) else {
+        return message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
+    };
+    let answer = functions.authorizer.handle(event).await.map(serde_json::to_value);
+    match answer {
+        Ok(Ok(answer)) if answer["isAuthorized"] == true => {
+            let body = json!({ "you": format!("may {method} {path}"), "authorizer": answer["context"] });
+            respond(ProxyResponse::json(200, body.to_string()))
+        }
+        Ok(Ok(_)) => message(StatusCode::FORBIDDEN, "Forbidden"),
+        _ => message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
+    }
+}
+
+/// A request as an event.
+struct Event(Value);
+
+impl<S: Send + Sync> FromRequest<S> for Event {
+    type Rejection = Response<Body>;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+        let (parts, body) = request.into_parts();
+        let request = Request::from_parts(parts.clone(), body);
+        let body = Bytes::from_request(request, state)
+            .await
+            .map_err(|_| message(StatusCode::PAYLOAD_TOO_LARGE, "Request Too Long"))?;
+        Ok(Self(event(&parts.method, &parts.uri, &parts.headers, &body, peer)))
     }
 }
 
 /// The event of a request.
 /// Source: <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>
-fn event(method: &Method, uri: &Uri, headers: &HeaderMap, body: &Bytes, peer: SocketAddr) -> Value {
+fn event(method: &Method, uri: &Uri, headers: &HeaderMap, body: &Bytes, peer: Option<SocketAddr>) -> Value {
     static COUNT: AtomicU64 = AtomicU64::new(1);
     let mut joined: HashMap<&str, String> = HashMap::new();
     for (name, value) in headers {
@@ -72,7 +121,7 @@ fn event(method: &Method, uri: &Uri, headers: &HeaderMap, body: &Bytes, peer: So
                 "method": method.as_str(),
                 "path": uri.path(),
                 "protocol": "HTTP/1.1",
-                "sourceIp": peer.ip().to_string(),
+                "sourceIp": peer.map(|peer| peer.ip().to_string()),
                 "userAgent": joined.get("user-agent"),
             },
             "requestId": format!("local-{}", COUNT.fetch_add(1, Ordering::Relaxed)),
@@ -100,11 +149,13 @@ fn respond(response: ProxyResponse) -> Response<Body> {
     }
     builder
         .body(Body::from(response.body))
-        .unwrap_or_else(|error| plain(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+        .unwrap_or_else(|error| message(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()))
 }
 
-fn plain(status: StatusCode, text: String) -> Response<Body> {
-    let mut response = Response::new(Body::from(text));
+/// An answer of the gateway's own.
+fn message(status: StatusCode, text: &str) -> Response<Body> {
+    let mut response = Response::new(Body::from(json!({ "message": text }).to_string()));
     *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::Parser;
 use gaia_api_keys::settings::Settings;
@@ -12,6 +11,8 @@ use tokio::sync::watch;
 
 mod database;
 mod gateway;
+
+use gateway::Functions;
 
 /// What keys are derived from on a laptop, unless MASTER_KEY says otherwise. Everybody knows it: never use it elsewhere.
 const LOCAL_MASTER_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -58,7 +59,8 @@ async fn run(arguments: Arguments) -> Result<(), String> {
     let database_server = tokio::spawn(database::serve(dynamodb, database, stop_signal(stopped.clone())));
     let settings = settings(dynamodb_address).map_err(|error| error.to_string())?;
     let api = start::api(&settings).await.map_err(|error| error.to_string())?;
-    let service = gateway::router(Arc::new(api)).into_make_service_with_connect_info::<SocketAddr>();
+    let authorizer = start::authorizer(&settings).await.map_err(|error| error.to_string())?;
+    let service = gateway::router(Functions { api, authorizer }).into_make_service_with_connect_info::<SocketAddr>();
     println!("{}", what_to_try(http_address, dynamodb_address, &arguments.data, created));
 
     let http_server =
@@ -81,7 +83,7 @@ fn settings(dynamodb: SocketAddr) -> Result<Settings, gaia_api_keys::settings::S
     Settings::from_lookup(|name| match name {
         "FUNCTION" => Some("api".to_owned()),
         "TABLE_NAME" => Some(database::TABLE_NAME.to_owned()),
-        "ALLOW_ANONYMOUS" => Some("true".to_owned()),
+        "ALLOW_ANONYMOUS" | "SIMPLE_RESPONSES" => Some("true".to_owned()),
         "AWS_ENDPOINT_URL_DYNAMODB" => Some(format!("http://127.0.0.1:{}", dynamodb.port())),
         "AWS_REGION" | "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("local".to_owned()),
         "SERVICE_NAME" => std::env::var(name).ok().or_else(|| Some("demo".to_owned())),
@@ -120,6 +122,10 @@ fn what_to_try(http: SocketAddr, dynamodb: SocketAddr, data: &str, created: bool
   curl {keys}
   curl -X PUT {keys}API_KEY -H 'content-type: application/json' -d '{{"config": {{"permissions": "write"}}}}'
   curl -X DELETE {keys}delete/API_KEY
+  curl -X POST {keys}verify -H 'content-type: application/json' -d '{{"api_key": "API_KEY", "permission": "read"}}'
+
+  curl http://{http}/demo -H 'authorization: Search API_KEY'        # a route behind the authorizer: read is enough
+  curl -X POST http://{http}/demo -H 'authorization: Search API_KEY'  # this needs write
 
   AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local aws dynamodb scan --table-name {table} \
     --endpoint-url http://{dynamodb} --region local

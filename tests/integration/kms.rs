@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 
 use crate::support::Table;
 
-const KEY_ID: &str = "arn:aws:kms:eu-central-1:123456789012:key/mrk-99b9a8c9b7bf4e87bb8e54605bd5b9de";
+pub const KEY_ID: &str = "arn:aws:kms:eu-central-1:123456789012:key/mrk-99b9a8c9b7bf4e87bb8e54605bd5b9de";
 /// What moto's KMS answered.
-const MAC: &str = "y1vhfTWaG98Z35/sW4OiQzSS65pzHlEd0kdGjiIFXig=";
+pub const MAC: &str = "y1vhfTWaG98Z35/sW4OiQzSS65pzHlEd0kdGjiIFXig=";
 
-type Requests = Arc<Mutex<Vec<Value>>>;
+pub type Requests = Arc<Mutex<Vec<Value>>>;
 
 /// A KMS that answers everything with `status` and `body`.
-async fn kms(status: StatusCode, body: Value) -> (String, Requests) {
+pub async fn kms(status: StatusCode, body: Value) -> (String, Requests) {
     let requests = Requests::default();
     let answer = move |State(requests): State<Requests>, headers: HeaderMap, request: String| async move {
         assert_eq!(headers["x-amz-target"], "TrentService.GenerateMac");

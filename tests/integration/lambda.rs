@@ -103,6 +103,55 @@ async fn cold_warm_frozen_and_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_life_of_a_key_through_both_functions() {
+    let table = Table::new().await;
+    let api = Lambda::start(table.environment(&[])).await;
+    let authorizer =
+        Lambda::start(table.environment(&[("FUNCTION", "authorizer"), ("SIMPLE_RESPONSES", "true")])).await;
+    let key = api
+        .call(Call::new("POST", API_KEYS).json(&json!({ "config": { "permissions": "write" } })), Format::Http)
+        .await
+        .api_key();
+    let opens = async |method: &str| {
+        let event = json!({
+            "version": "2.0",
+            "type": "REQUEST",
+            "routeArn": format!("arn:aws:execute-api:eu-central-1:123456789012:abcdefghij/$default/{method}/x"),
+            "headers": { "authorization": format!("Search {key}") },
+            "requestContext": { "http": { "method": method, "sourceIp": "192.0.2.1" } },
+        });
+        let answer = authorizer.invoke(&event).await?;
+        Ok::<_, String>((answer["isAuthorized"].as_bool(), answer["context"]["reason"].clone()))
+    };
+    let change = async |config: Value| {
+        let call = Call::new("PUT", &format!("{API_KEYS}{key}")).json(&json!({ "config": config }));
+        assert_eq!(api.call(call, Format::Rest).await.status, 200);
+    };
+    let refused = |reason: &str| Ok((Some(false), Value::from(reason)));
+    let opened = Ok((Some(true), Value::Null));
+    assert_eq!(opens("POST").await, opened);
+    change(json!({ "permissions": "read" })).await;
+    assert_eq!((opens("GET").await, opens("POST").await), (opened.clone(), refused("permission")));
+    change(json!({ "permissions": "read", "allowed_ips": ["198.51.100.0/24"] })).await;
+    assert_eq!(opens("GET").await, refused("source_ip"));
+    change(json!({ "permissions": "read", "enabled": false })).await;
+    assert_eq!(opens("GET").await, refused("disabled"));
+    change(json!({ "permissions": "read", "expires_at": "2026-01-01T00:00:00Z" })).await;
+    assert_eq!(opens("GET").await, refused("expired"));
+    change(json!({ "permissions": "read" })).await;
+    assert_eq!(opens("GET").await, opened);
+    table.proxy.always(Fault::Dropped);
+    assert!(opens("GET").await.unwrap_err().contains("the key could not be checked"), "an error, which nobody caches");
+    table.proxy.always(Fault::None);
+    assert_eq!(api.call(Call::new("DELETE", &format!("{API_KEYS}delete/{key}")), Format::Http).await.status, 200);
+    assert_eq!(opens("GET").await, refused("unknown"));
+
+    let printed = authorizer.printed();
+    assert_eq!(printed.matches("\"message\":\"denied\"").count(), 5, "{printed}");
+    assert!(!printed.contains(&key[32..]) && !api.printed().contains(&key[32..]), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_sample_event_through_the_binary() {
     for (name, event) in events::files() {
         let table = Table::new().await;

@@ -91,6 +91,45 @@ async fn keys_survive_a_restart_and_dynamodb_is_open() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_demo_route_opens_and_closes_with_the_key() {
+    let local = Local::start(":memory:").await;
+    let (_, created) =
+        local.send(reqwest::Method::POST, API_KEYS, Some(json!({ "config": { "permissions": "write" } }))).await;
+    let key = created["api_key"].as_str().expect("a key");
+    let demo = async |method: reqwest::Method, header: &str| {
+        let request =
+            reqwest::Client::new().request(method, format!("{}/demo/x", local.http)).header("authorization", header);
+        let response = request.send().await.expect("a response");
+        (response.status().as_u16(), response.text().await.expect("a text"))
+    };
+    let search = format!("Search {key}");
+    let change = async |config: Value| {
+        let update = format!("{API_KEYS}{key}");
+        assert_eq!(local.send(reqwest::Method::PUT, &update, Some(json!({ "config": config }))).await.0, 200);
+    };
+    let (status, body) = demo(reqwest::Method::POST, &search).await;
+    assert!(status == 200 && body.contains("may POST /demo/x") && body.contains(&key[..31]), "{body}");
+    change(json!({ "permissions": "read" })).await;
+    assert_eq!(demo(reqwest::Method::GET, &search).await.0, 200);
+    assert_eq!(demo(reqwest::Method::POST, &search).await, (403, r#"{"message":"Forbidden"}"#.to_owned()));
+    for config in [
+        json!({ "permissions": "read", "enabled": false }),
+        json!({ "permissions": "read", "expires_at": "2026-01-01T00:00:00Z" }),
+        json!({ "permissions": "read", "allowed_ips": ["192.0.2.1"] }),
+    ] {
+        change(config.clone()).await;
+        assert_eq!(demo(reqwest::Method::GET, &search).await.0, 403, "{config}");
+    }
+    change(json!({ "permissions": "read", "allowed_ips": ["127.0.0.1"] })).await;
+    assert_eq!(demo(reqwest::Method::GET, &search).await.0, 200);
+    assert_eq!(local.send(reqwest::Method::DELETE, &format!("{API_KEYS}delete/{key}"), None).await.0, 200);
+    assert_eq!(demo(reqwest::Method::GET, &search).await.0, 403);
+    assert_eq!(demo(reqwest::Method::GET, "").await, (401, r#"{"message":"Unauthorized"}"#.to_owned()));
+    assert_eq!(demo(reqwest::Method::GET, "Search garbage").await.0, 403);
+    local.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn mistakes_are_one_line_and_status_1() {
     let folder = tempfile::tempdir().expect("a folder");
     let no_database = folder.path().join("text.db");

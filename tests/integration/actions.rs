@@ -1,0 +1,56 @@
+//! The AWS actions that each function calls, which are those its role may: `tests/template/actions.json`, which the
+//! template's own tests compare with the template.
+
+use std::collections::BTreeSet;
+
+use axum::http::StatusCode;
+use gaia_api_keys::start;
+use serde_json::{Value, json};
+
+use crate::kms;
+use crate::support::{API_KEYS, App, Call, Format, Table};
+
+fn declared(function: &str) -> BTreeSet<String> {
+    let actions: Value = serde_json::from_str(include_str!("../template/actions.json")).expect("JSON");
+    actions[function]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|action| action.as_str().expect("text").to_owned())
+        .collect()
+}
+
+async fn called(table: &Table, kms: &kms::Requests) -> BTreeSet<String> {
+    let dynamodb = table.proxy.requests().into_iter().map(|operation| format!("dynamodb:{operation}"));
+    // The stand-in for KMS answers to nothing else.
+    dynamodb.chain((!kms.lock().expect("a lock").is_empty()).then(|| "kms:GenerateMac".to_owned())).collect()
+}
+
+#[tokio::test]
+async fn each_function_calls_what_its_role_may_no_more_and_no_less() {
+    let answer = json!({ "Mac": kms::MAC, "KeyId": kms::KEY_ID });
+    let (endpoint, asked) = kms::kms(StatusCode::OK, answer.clone()).await;
+    let table = Table::new().await;
+    let settings =
+        table.settings(&[("MASTER_KEY", ""), ("KMS_KEY_ID", kms::KEY_ID), ("AWS_ENDPOINT_URL_KMS", &endpoint)]);
+    let app = App { api: start::api(&settings).await.expect("a start"), table };
+    let key = app.create(json!({ "permissions": "read" })).await.api_key();
+    app.list().await;
+    app.send(Call::new("POST", &format!("{API_KEYS}verify")).json(&json!({ "api_key": key }))).await;
+    app.update(&key, json!({ "permissions": "write" })).await;
+    app.delete(&key).await;
+    assert_eq!(called(&app.table, &asked).await, declared("api"));
+
+    let (endpoint, asked) = kms::kms(StatusCode::OK, answer).await;
+    let key = app.create(json!({ "permissions": "read" })).await.api_key();
+    app.table.proxy.requests();
+    let settings =
+        app.table.settings(&[("MASTER_KEY", ""), ("KMS_KEY_ID", kms::KEY_ID), ("AWS_ENDPOINT_URL_KMS", &endpoint)]);
+    let authorizer = start::authorizer(&settings).await.expect("a start");
+    let mut event = Call::new("GET", "/x").event(Format::Http);
+    event["routeArn"] = "arn:aws:execute-api:eu-central-1:123456789012:abcdefghij/live/GET/x".into();
+    event["headers"]["authorization"] = format!("Search {key}").into();
+    let answer = authorizer.handle(serde_json::from_value(event).expect("an event")).await.expect("an answer");
+    assert_eq!(serde_json::to_value(answer).expect("JSON")["policyDocument"]["Statement"][0]["Effect"], "Allow");
+    assert_eq!(called(&app.table, &asked).await, declared("authorizer"));
+}

@@ -11,7 +11,6 @@ use crate::events;
 use crate::proxy::Fault;
 use crate::support::{API_KEYS, Answer, Call, Format, Table};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_gaia-api-keys");
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One execution environment after another, and what they print.
@@ -59,13 +58,18 @@ impl Lambda {
     }
 }
 
+/// The binary as cargo built it for the tests, or another: CI puts the release artifact to the same questions.
+fn binary() -> String {
+    std::env::var("TEST_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_gaia-api-keys").to_owned())
+}
+
 async fn simulator() -> Simulator {
     Simulator::builder().freeze_mode(FreezeMode::Process).build().await.expect("a simulator")
 }
 
 fn spawn(simulator: &Simulator, environment: &[(String, String)], output: &tempfile::NamedTempFile) -> Child {
     let both = || Stdio::from(std::fs::OpenOptions::new().append(true).open(output.path()).expect("a file"));
-    let mut command = Command::new(BINARY);
+    let mut command = Command::new(binary());
     command.env_clear().envs(simulator.lambda_env_vars()).envs(environment.iter().cloned());
     let process =
         command.stdin(Stdio::null()).stdout(both()).stderr(both()).kill_on_drop(true).spawn().expect("a process");
@@ -241,7 +245,7 @@ async fn a_wrong_setting_stops_the_start_with_one_line_that_names_it() {
 
 #[tokio::test]
 async fn outside_lambda_it_says_so() {
-    let output = Command::new(BINARY).env_clear().output().await.expect("an output");
+    let output = Command::new(binary()).env_clear().output().await.expect("an output");
     let printed = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1));
     assert!(printed.contains("cargo local") && printed.lines().count() == 1, "{printed}");

@@ -1,4 +1,4 @@
-"""What docs/deploy.md and docs/cost.md show is what the template and the computation give."""
+"""What README.md, docs/deploy.md and docs/cost.md show is what the template and the computation give."""
 
 import json
 import re
@@ -9,6 +9,7 @@ from cfnlint.api import lint_all
 from stack import MAIN, ROOT, Stack, log_variables, routes
 from test_template import HARMLESS_VARIABLES, ROUTES, metrics
 
+README = (ROOT / "README.md").read_text()
 DEPLOY = (ROOT / "docs/deploy.md").read_text()
 COST = (ROOT / "docs/cost.md").read_text()
 
@@ -26,7 +27,7 @@ def apply(diff, text):
 
 class Docs(unittest.TestCase):
     def test_jwt_diff(self):
-        diff, = re.findall(r"^```diff\n(.*?)^```", DEPLOY, flags=re.MULTILINE | re.DOTALL)
+        diff, = re.findall(r"^```diff\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
         text = apply(diff, MAIN)
         found = [str(match) for match in lint_all(text) if match.rule.severity != "informational"]
         self.assertEqual(found, [])

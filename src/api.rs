@@ -1,9 +1,12 @@
 //! The management API: a request in, a response out.
 
+use std::time::Duration;
+
 use crate::error::Error;
 use crate::event::{ProxyEvent, ProxyResponse};
-use crate::handlers::{self, Request};
+use crate::handlers;
 use crate::key::Keyring;
+use crate::request::Request;
 use crate::router::{self, Route};
 use crate::settings::{KeyDisclosure, Settings};
 use crate::store::Store;
@@ -26,12 +29,14 @@ impl Api {
         Self { store, keyring, key_disclosure: settings.key_disclosure, allow_anonymous: settings.allow_anonymous }
     }
 
-    /// Answers one invocation. Every failure is a response; the causes of a 500 or 503 are logged here, and only here.
-    pub async fn handle(&self, event: ProxyEvent) -> ProxyResponse {
+    /// Answers one invocation within the time that is left for it. Every failure is a response; the causes of a 500 or
+    /// 503 are logged here, and only here.
+    pub async fn handle(&self, event: ProxyEvent, time_left: Duration) -> ProxyResponse {
         let path = event.path();
         let route = router::route(event.method(), &path, event.stage());
         let name = route.as_ref().map_or("none", Route::name);
-        self.answer(&event, route).await.unwrap_or_else(|error| {
+        let answer = tokio::time::timeout(time_left, self.answer(&event, route)).await;
+        answer.unwrap_or_else(|_| Err(Error::Unavailable("no time left".into()))).unwrap_or_else(|error| {
             if let Error::Unavailable(cause) | Error::Internal(cause) = &error {
                 let (status, request_id) = (error.status(), event.request_id().unwrap_or_default());
                 tracing::error!(status, route = name, api_request_id = request_id, cause, "request failed");

@@ -4,6 +4,7 @@
 //! which the gateway turns into a 500 and does not cache.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -145,17 +146,12 @@ impl Authorizer {
         Self { store, keyring, service: settings.service_name.clone(), settings: settings.authorizer.clone() }
     }
 
-    /// Answers one request. Errors: the key could not be checked, or the event names no API.
-    pub async fn handle(&self, event: AuthorizerEvent) -> Result<Answer, Cause> {
+    /// Answers one request within the time that is left for it. Errors: the key could not be checked, or the event
+    /// names no API.
+    pub async fn handle(&self, event: AuthorizerEvent, time_left: Duration) -> Result<Answer, Cause> {
         let found = match self.key(&event) {
             None => Found::Malformed,
-            Some(text) => self.store.find(&self.keyring, text).await.map_err(|error| match error {
-                Error::Unavailable(cause) | Error::Internal(cause) => {
-                    tracing::error!(cause, "request failed");
-                    Cause::from("the key could not be checked")
-                }
-                other => Cause::from(other),
-            })?,
+            Some(text) => self.find(text, time_left).await?,
         };
         let arn = event.route_arn.as_deref().or(event.method_arn.as_deref());
         let arn = arn.and_then(MethodArn::parse).ok_or("the event names no method ARN and no route ARN")?;
@@ -169,6 +165,17 @@ impl Authorizer {
         }
         let simple = self.settings.simple_responses && event.route_arn.is_some();
         Ok(if simple { self.simple(&found, decision.err()) } else { self.policy(&found, decision.err(), arn.stage) })
+    }
+
+    /// What lies behind a failure is logged here, and not told to the gateway.
+    async fn find(&self, text: &str, time_left: Duration) -> Result<Found, Cause> {
+        let found = tokio::time::timeout(time_left, self.store.find(&self.keyring, text)).await;
+        found.unwrap_or_else(|_| Err(Error::Unavailable("no time left".into()))).map_err(|error| {
+            if let Error::Unavailable(cause) | Error::Internal(cause) = error {
+                tracing::error!(cause, "request failed");
+            }
+            Cause::from("the key could not be checked")
+        })
     }
 
     /// The text that should be a key: the header's, without the scheme where the header is `Authorization`.

@@ -20,6 +20,8 @@ pub enum Error {
     KeyNotFound,
     /// 405, with the methods that the path does know.
     MethodNotAllowed(&'static str),
+    /// 409: the key that an `Idempotency-Key` made is there no more.
+    KeyGone,
     /// 413: more than this service takes, with the sentence that says how much that is.
     TooLarge(&'static str),
     /// 422: the request can be read, but not accepted.
@@ -81,6 +83,12 @@ impl From<Detail> for Error {
     }
 }
 
+impl From<Vec<Detail>> for Error {
+    fn from(details: Vec<Detail>) -> Self {
+        Self::Invalid(details)
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -89,6 +97,7 @@ impl fmt::Display for Error {
             Self::NotFound => f.write_str("Not Found"),
             Self::KeyNotFound => f.write_str("API key not found"),
             Self::MethodNotAllowed(_) => f.write_str("Method Not Allowed"),
+            Self::KeyGone => f.write_str("the key that this Idempotency-Key made was deleted"),
             Self::TooLarge(what) => f.write_str(what),
             Self::Invalid(_) => f.write_str("Unprocessable Entity"),
             Self::Unavailable(_) => f.write_str("Service Unavailable"),
@@ -107,6 +116,7 @@ impl Error {
             Self::NotAuthenticated => 401,
             Self::NotFound | Self::KeyNotFound => 404,
             Self::MethodNotAllowed(_) => 405,
+            Self::KeyGone => 409,
             Self::TooLarge(_) => 413,
             Self::Invalid(_) => 422,
             Self::Internal(_) => 500,

@@ -1,7 +1,8 @@
 //! GAIA's API keys on AWS Lambda and DynamoDB.
 //!
 //! A request takes one way through the rooms: [`event`] is what API Gateway hands over, [`router`] finds the endpoint,
-//! [`api`] opens the door and turns every failure ([`error`]) into a response, `handlers` has one function an endpoint.
+//! [`api`] opens the door and turns every failure ([`error`]) into a response, `handlers` has one function an
+//! endpoint; `request` reads what it asks for, `list` writes a list.
 //! They work with [`key`] (ids, keys, and the keyring they are derived from), [`key_config`] (what a key may do, kept as
 //! sent, read by way of [`json`]), [`access`] (may this key do this, from here, now?) and [`store`] (the table).
 //! [`authorizer`] is the other function of the same binary: it answers API Gateway with a [`policy`]. At start, [`settings`] reads the environment, [`clients`]
@@ -20,8 +21,10 @@ pub mod json;
 pub mod key;
 pub mod key_config;
 pub mod kms;
+mod list;
 pub mod log;
 pub mod policy;
+mod request;
 pub mod router;
 pub mod settings;
 pub mod start;

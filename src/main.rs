@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use gaia_api_keys::error::Cause;
 use gaia_api_keys::settings::{Function, Settings};
-use gaia_api_keys::{log, start};
-use lambda_runtime::{LambdaEvent, service_fn};
+use gaia_api_keys::start::{self, time_left};
+use lambda_runtime::{LambdaEvent, run, service_fn};
 
 fn main() -> ExitCode {
     if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
@@ -14,30 +14,30 @@ fn main() -> ExitCode {
         );
         return ExitCode::FAILURE;
     }
-    log::init();
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+    gaia_api_keys::log::init();
+    serve().map_or_else(
+        |error| {
             tracing::error!(error, "start failed");
             ExitCode::FAILURE
-        }
-    }
+        },
+        |()| ExitCode::SUCCESS,
+    )
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn run() -> Result<(), Cause> {
+async fn serve() -> Result<(), Cause> {
     let settings = Settings::from_env()?;
     match settings.function {
         Function::Api => {
             let api = start::api(&settings).await?;
-            lambda_runtime::run(service_fn(async |event: LambdaEvent<_>| {
-                Ok::<_, Cause>(api.handle(event.payload).await)
+            run(service_fn(async |e: LambdaEvent<_>| {
+                Ok::<_, Cause>(api.handle(e.payload, time_left(&e.context)).await)
             }))
             .await
         }
         Function::Authorizer => {
             let authorizer = start::authorizer(&settings).await?;
-            lambda_runtime::run(service_fn(async |event: LambdaEvent<_>| authorizer.handle(event.payload).await)).await
+            run(service_fn(async |e: LambdaEvent<_>| authorizer.handle(e.payload, time_left(&e.context)).await)).await
         }
     }
 }

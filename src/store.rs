@@ -8,15 +8,18 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+};
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
 use aws_smithy_runtime_api::client::interceptors::context::FinalizerInterceptorContextRef;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 
 use crate::access::Found;
 use crate::error::Error;
@@ -25,6 +28,9 @@ use crate::key_config::KeyConfig;
 
 /// How long after its expiry an item stays, so that "expired" doesn't turn into "unknown" at random.
 const KEPT_AFTER_EXPIRY: Duration = Duration::days(30);
+
+/// How long an `Idempotency-Key` answers with the key it made; TTL only cleans up behind it.
+const CLAIMED_FOR: Duration = Duration::hours(24);
 
 type Attributes = HashMap<String, AttributeValue>;
 
@@ -75,16 +81,7 @@ impl Store {
     /// Writes a new key. One PutItem; if an attempt was carried out but its answer lost, the next one finds its own
     /// equal item, which is success.
     pub async fn create(&self, id: KeyId, keyring: &str, change: &Change<'_>) -> Result<(), Error> {
-        let mut item = self.key(&id.ulid());
-        for (name, value) in [
-            ("config", change.config.as_str()),
-            ("keyring", keyring),
-            ("created_at", change.at),
-            ("created_by", change.caller),
-        ] {
-            item.insert(name.to_owned(), AttributeValue::S(value.to_owned()));
-        }
-        item.extend(ttl(change.config).map(|ttl| ("ttl".to_owned(), ttl)));
+        let item = self.item(id, keyring, change);
         let request = self.client.put_item().table_name(&self.table).set_item(Some(item.clone()));
         let outcome = request
             .condition_expression("attribute_not_exists(id)")
@@ -99,6 +96,63 @@ impl Store {
                 }
                 _ => Err(failure(error)),
             },
+        }
+    }
+
+    /// Writes a new key and the claim it fulfils, or neither; gives back what fulfilled the claim earlier, if anything
+    /// did within a day. One TransactWriteItems, repeated where another one is at the same claim right now.
+    pub async fn create_once(
+        &self,
+        id: KeyId,
+        keyring: &str,
+        change: &Change<'_>,
+        claim: &Claim,
+    ) -> Result<Option<Earlier>, Error> {
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let number = |number: i64| AttributeValue::N(number.to_string());
+        let now = OffsetDateTime::now_utc().unix_timestamp();
+        let record = [
+            ("service", text(&format!("{}#idem", self.service))),
+            ("id", text(&claim.id)),
+            ("key_id", text(&id.ulid())),
+            ("keyring", text(keyring)),
+            ("body", text(&claim.body)),
+            ("claimed_at", number(now)),
+            ("ttl", number(now + CLAIMED_FOR.whole_seconds())),
+        ];
+        let put = |item: Attributes| Put::builder().table_name(&self.table).set_item(Some(item));
+        let key = put(self.item(id, keyring, change)).condition_expression("attribute_not_exists(id)");
+        let claim = put(record.map(|(name, value)| (name.to_owned(), value)).into())
+            .condition_expression("attribute_not_exists(id) OR claimed_at <= :stale")
+            .expression_attribute_values(":stale", number(now - CLAIMED_FOR.whole_seconds()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let items = [key, claim].map(|put| put.build().map(|put| TransactWriteItem::builder().put(put).build()));
+        let items: Result<Vec<_>, _> = items.into_iter().collect();
+        let items = items.map_err(|error| Error::Internal(error.into()))?;
+
+        let mut pause = std::time::Duration::from_millis(50);
+        loop {
+            let Err(error) = self.client.transact_write_items().set_transact_items(Some(items.clone())).send().await
+            else {
+                return Ok(None);
+            };
+            let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) = error.as_service_error() else {
+                return Err(failure(error));
+            };
+            let reasons = canceled.cancellation_reasons();
+            if let Some(earlier) = reasons.iter().find_map(|reason| Earlier::from_item(reason.item()?)) {
+                return Ok(Some(earlier));
+            }
+            let codes: Vec<_> = reasons.iter().filter_map(|reason| reason.code()).collect();
+            if codes.contains(&"TransactionConflict") && pause.as_secs() < 1 {
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+                continue;
+            }
+            let passing = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
+            let cause = format!("a transaction was cancelled: {}", codes.join(", ")).into();
+            let passing = codes.iter().any(|code| passing.contains(code));
+            return Err(if passing { Error::Unavailable(cause) } else { Error::Internal(cause) });
         }
     }
 
@@ -161,21 +215,23 @@ impl Store {
         }
     }
 
-    /// What the table says of a text that should be a key. One strongly consistent GetItem; none if it can't be a key.
+    /// A key's item, or none if there is no such key. One strongly consistent GetItem.
+    pub async fn get(&self, id: KeyId) -> Result<Option<Item>, Error> {
+        let request = self.client.get_item().table_name(&self.table).set_key(Some(self.key(&id.ulid())));
+        let request = request.consistent_read(true).projection_expression("id, config, keyring");
+        Ok(request.send().await.map_err(failure)?.item.map(Item::from))
+    }
+
+    /// What the table says of a text that should be a key; it isn't asked about one that can't be.
     pub async fn find(&self, keyring: &Keyring, text: &str) -> Result<Found, Error> {
         let Some((id, master)) = keyring.parse_key(text).and_then(|key| Some((key.id, key.master?))) else {
             return Ok(Found::Malformed);
         };
-        let request = self.client.get_item().table_name(&self.table).set_key(Some(self.key(&id.ulid())));
-        let request = request.consistent_read(true).projection_expression("id, config, keyring");
-        let Some(item) = request.send().await.map_err(failure)?.item.map(Item::from) else {
-            return Ok(Found::Unknown(id));
-        };
+        let Some(item) = self.get(id).await? else { return Ok(Found::Unknown(id)) };
         if item.keyring.as_deref() != Some(master.as_str()) {
             return Ok(Found::Unknown(id));
         }
-        let config = item.config.as_deref().map(KeyConfig::parse);
-        match config {
+        match item.config.as_deref().map(KeyConfig::parse) {
             Some(Ok(config)) => Ok(Found::Key(id, Box::new(config))),
             _ => Err(Error::Internal(format!("the config of {id} is not one that this service wrote").into())),
         }
@@ -195,10 +251,51 @@ impl Store {
         Ok(Page { items: output.items.unwrap_or_default().into_iter().map(Item::from).collect(), next })
     }
 
+    fn item(&self, id: KeyId, keyring: &str, change: &Change<'_>) -> Attributes {
+        let mut item = self.key(&id.ulid());
+        let texts = [
+            ("config", change.config.as_str()),
+            ("keyring", keyring),
+            ("created_at", change.at),
+            ("created_by", change.caller),
+        ];
+        item.extend(texts.map(|(name, value)| (name.to_owned(), AttributeValue::S(value.to_owned()))));
+        item.extend(ttl(change.config).map(|ttl| ("ttl".to_owned(), ttl)));
+        item
+    }
+
     fn key(&self, id: &str) -> Attributes {
         [("service", self.service.as_str()), ("id", id)]
             .map(|(name, value)| (name.to_owned(), AttributeValue::S(value.to_owned())))
             .into()
+    }
+}
+
+/// What an `Idempotency-Key` claims: that one caller's one request makes one key.
+#[derive(Debug)]
+pub struct Claim {
+    /// Stands for the caller and the header.
+    pub id: String,
+    /// Stands for the request's body.
+    pub body: String,
+}
+
+/// What fulfilled a claim earlier.
+#[derive(Debug)]
+pub struct Earlier {
+    /// The key that was made.
+    pub key_id: KeyId,
+    /// The id of the master that made it.
+    pub keyring: String,
+    /// Stands for the body it was made for.
+    pub body: String,
+}
+
+impl Earlier {
+    fn from_item(item: &Attributes) -> Option<Self> {
+        let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
+        let key_id = KeyId::from_ulid(text("key_id")?)?;
+        Some(Self { key_id, keyring: text("keyring")?.clone(), body: text("body")?.clone() })
     }
 }
 

@@ -4,20 +4,23 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header};
 use axum::{Router, routing::any};
 use gaia_api_keys::api::Api;
-use gaia_api_keys::authorizer::Authorizer;
+use gaia_api_keys::authorizer::{Answer, Authorizer};
 use gaia_api_keys::event::ProxyResponse;
 use serde_json::{Value, json};
 use tracing::Instrument;
 
 /// API Gateway's own limit of a request's payload.
 const MAX_PAYLOAD: usize = 10 * 1024 * 1024;
+
+/// The functions' timeout.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The functions behind the gateway.
 pub struct Functions {
@@ -42,7 +45,7 @@ async fn manage(State(functions): State<Arc<Functions>>, Event(event): Event) ->
     match serde_json::from_value(event) {
         Ok(event) => {
             let span = tracing::info_span!("invoke", requestId = request_id);
-            respond(functions.api.handle(event).instrument(span).await)
+            respond(functions.api.handle(event, TIMEOUT).instrument(span).await)
         }
         Err(error) => message(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
@@ -55,19 +58,21 @@ async fn demo(State(functions): State<Arc<Functions>>, Event(mut event): Event) 
     }
     let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (method, path) = (text("/requestContext/http/method"), text("/rawPath"));
-    event["type"] = "REQUEST".into();
-    event["routeArn"] = format!("arn:aws:execute-api:local:000000000000:local/$default/{method}{path}").into();
+    let arn = format!("arn:aws:execute-api:local:000000000000:local/$default/{method}{path}");
+    if let Some(event) = event.as_object_mut() {
+        event.insert("type".to_owned(), "REQUEST".into());
+        event.insert("routeArn".to_owned(), arn.into());
+    }
     let Ok(event) = serde_json::from_value(event) else {
         return message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
     };
-    let answer = functions.authorizer.handle(event).await.map(serde_json::to_value);
-    match answer {
-        Ok(Ok(answer)) if answer["isAuthorized"] == true => {
-            let body = json!({ "you": format!("may {method} {path}"), "authorizer": answer["context"] });
+    match functions.authorizer.handle(event, TIMEOUT).await {
+        Ok(Answer::Simple { is_authorized: true, context }) => {
+            let body = json!({ "you": format!("may {method} {path}"), "authorizer": context });
             respond(ProxyResponse::json(200, body.to_string()))
         }
-        Ok(Ok(_)) => message(StatusCode::FORBIDDEN, "Forbidden"),
-        _ => message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
+        Ok(_) => message(StatusCode::FORBIDDEN, "Forbidden"),
+        Err(_) => message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
     }
 }
 

@@ -32,6 +32,8 @@ pub enum Fault {
     DoneThenSilent,
     /// Nothing is done, and nothing answered.
     Silent,
+    /// It is done, but takes a second.
+    Slow,
 }
 
 #[derive(Default)]
@@ -124,6 +126,10 @@ async fn serve(mut client: TcpStream, upstream: SocketAddr, state: &Mutex<State>
             Fault::DoneThenSilent => {
                 forward(&request, upstream).await?;
                 tokio::time::sleep(Duration::from_secs(60)).await;
+            }
+            Fault::Slow => {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                client.write_all(&forward(&request, upstream).await?).await.ok()?;
             }
             Fault::Silent => tokio::time::sleep(Duration::from_secs(60)).await,
         }

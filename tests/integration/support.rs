@@ -1,6 +1,7 @@
 //! The service over an embedded DynamoDB, driven by API Gateway's events, with a proxy in between that counts and fails.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use dynoxide::Database;
 use gaia_api_keys::api::Api;
@@ -13,6 +14,8 @@ use crate::proxy::Proxy;
 
 pub const API_KEYS: &str = "/es/api/v1/credentials/api_keys/";
 pub const MASTER_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+/// What an invocation has.
+pub const TIMEOUT: Duration = Duration::from_secs(10);
 pub const CALLER: &str = "arn:aws:iam::123456789012:user/alice";
 
 /// The two payload formats of API Gateway, with the stage in the ways it may show.
@@ -216,7 +219,7 @@ impl App {
 
     pub async fn send_event(&self, event: Value) -> Answer {
         let event = serde_json::from_value(event).expect("an event");
-        let answer = Answer::from_lambda(serde_json::to_value(self.api.handle(event).await).expect("JSON"));
+        let answer = Answer::from_lambda(serde_json::to_value(self.api.handle(event, TIMEOUT).await).expect("JSON"));
         assert_eq!(answer.headers["Content-Type"], "application/json");
         assert_eq!(answer.headers["Cache-Control"], "no-store");
         answer

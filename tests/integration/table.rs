@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{API_KEYS, App, CALLER, Call, Format};
+use crate::support::{API_KEYS, App, CALLER, Call, Format, TIMEOUT};
 
 #[tokio::test]
 async fn an_item_holds_no_secret_and_says_who_did_what_when() {
@@ -193,7 +193,7 @@ async fn a_list_of_many_megabytes_is_complete_and_fits() {
         }));
     }
     let call = Call::new("GET", API_KEYS);
-    let first = app.api.handle(serde_json::from_value(call.event(Format::Http)).expect("an event")).await;
+    let first = app.api.handle(serde_json::from_value(call.event(Format::Http)).expect("an event"), TIMEOUT).await;
     let envelope = serde_json::to_string(&first).expect("JSON").len();
     assert!((5_400_000..5_600_000).contains(&envelope), "{envelope}");
     assert!(app.table.proxy.requests().len() > 2, "more than one page of DynamoDB");

@@ -1,0 +1,74 @@
+//! A list of keys as it is written: the stored texts go out as they are, as much as one answer takes.
+
+use serde_json::value::RawValue;
+
+use crate::error::Error;
+use crate::event::ProxyResponse;
+use crate::key::{ApiKey, KeyId, Keyring};
+use crate::settings::KeyDisclosure;
+use crate::store::Item;
+
+/// Bytes of a list as Lambda counts them, in the envelope in which the body's quotes are escaped: its limit of 6 MB
+/// less some room for the headers.
+const MAX_LIST: usize = 5_500_000;
+
+/// `[{"api_key": …, "config": {…}}, …]`, being written.
+#[derive(Default)]
+pub(crate) struct List {
+    body: String,
+    /// The body's length in the envelope.
+    escaped: usize,
+    count: usize,
+    last: String,
+}
+
+impl List {
+    /// How many keys are in it.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The id of the last key in it.
+    pub fn last(&self) -> &str {
+        &self.last
+    }
+
+    /// Writes one key, or says that it would be too much. An item that someone else wrote is shown by its id, with the
+    /// config `null`, and reported: neither hidden nor in the way of the others.
+    pub fn push(&mut self, keyring: &Keyring, disclosure: KeyDisclosure, item: &Item) -> Result<bool, Error> {
+        let id = KeyId::from_ulid(&item.id);
+        let config = item.config.as_deref().filter(|config| is_object(config));
+        if id.is_none() || config.is_none() || item.keyring.is_none() {
+            tracing::error!(id = item.id, "an item of the table is not one that this service wrote");
+        }
+        let key = id.zip(item.keyring.as_deref()).and_then(|(id, master)| keyring.key(id, master));
+        let key = key.filter(|_| disclosure == KeyDisclosure::Full);
+        let shown = key.as_ref().map_or_else(|| format!("gaia_{}", item.id), |key| ApiKey::expose(key).to_owned());
+        let shown = serde_json::to_string(&shown).map_err(|error| Error::Internal(error.into()))?;
+        let entry = format!("{{\"api_key\":{shown},\"config\":{}}}", config.unwrap_or("null"));
+        let doubled = |byte: &u8| matches!(byte, b'"' | b'\\' | b'\n' | b'\r' | b'\t');
+        let escaped = entry.len() + entry.as_bytes().iter().filter(|byte| doubled(byte)).count();
+        if self.escaped + escaped > MAX_LIST {
+            return Ok(false);
+        }
+        self.body.push(if self.count == 0 { '[' } else { ',' });
+        self.body.push_str(&entry);
+        self.escaped += escaped + 1;
+        self.count += 1;
+        self.last = format!("gaia_{}", item.id);
+        Ok(true)
+    }
+
+    /// The whole of it as a response.
+    pub fn into_response(mut self) -> ProxyResponse {
+        if self.count == 0 {
+            self.body.push('[');
+        }
+        self.body.push(']');
+        ProxyResponse::json(200, self.body)
+    }
+}
+
+fn is_object(text: &str) -> bool {
+    text.starts_with('{') && serde_json::from_str::<&RawValue>(text).is_ok()
+}

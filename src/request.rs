@@ -1,0 +1,157 @@
+//! What a request asks for: its body, header and query parameters, read and checked in FastAPI's order.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use crate::access::Source;
+use crate::error::{Detail, Error};
+use crate::event::ProxyEvent;
+use crate::json;
+use crate::key::{KeyId, Keyring};
+use crate::key_config::{KeyConfig, Permission};
+use crate::store::Claim;
+
+/// A request past the door.
+#[derive(Clone, Copy)]
+pub(crate) struct Request<'a> {
+    /// As API Gateway handed it over.
+    pub event: &'a ProxyEvent,
+    /// The caller's IAM ARN or JWT subject.
+    pub caller: &'a str,
+}
+
+/// The body of a verify: `{"api_key": …, "permission"?: …, "source_ip"?: …}`.
+pub(crate) struct Question {
+    pub api_key: String,
+    pub permission: Option<Permission>,
+    pub source: Source,
+}
+
+impl Request<'_> {
+    /// The body's `config`, checked.
+    pub fn config(&self) -> Result<KeyConfig, Error> {
+        let body = self.body()?;
+        match members(&body)?.into_iter().find(|(name, _)| name == "config").map(|(_, config)| config.get()) {
+            None => Err(missing(&["body", "config"]).into()),
+            Some("null") => Err(null(&["body", "config"]).into()),
+            Some(config) => KeyConfig::parse(config),
+        }
+    }
+
+    /// The body as a question. It holds a key, so that a syntax error must not repeat its text.
+    pub fn question(&self) -> Result<Question, Error> {
+        let body = self.body()?;
+        let members = members(&body).map_err(|error| match error {
+            Error::Invalid(details) => {
+                details.into_iter().map(|detail| Detail { ctx: None, ..detail }).collect::<Vec<_>>().into()
+            }
+            other => other,
+        })?;
+        let mut details = Vec::new();
+        let mut valid = |detail| details.push(detail);
+        let member = |name: &str| members.iter().find(|(key, _)| key == name).map(|(_, value)| *value);
+        let optional = |name: &str| member(name).filter(|value| value.get() != "null");
+
+        let api_key = match member("api_key") {
+            None => Err(missing(&["body", "api_key"])),
+            Some(value) if value.get() == "null" => Err(null(&["body", "api_key"])),
+            Some(value) => json::string(value)
+                .ok_or_else(|| Detail::new(["body", "api_key"], "str type expected", "type_error.str")),
+        };
+        let api_key = api_key.map_err(&mut valid).unwrap_or_default();
+        let permission = optional("permission").map(|value| {
+            let permission = json::string(value).and_then(|word| Permission::parse(&word));
+            permission.ok_or_else(|| Permission::detail(vec!["body".into(), "permission".into()]))
+        });
+        let permission = permission.and_then(|permission| permission.map_err(&mut valid).ok());
+        let address = optional("source_ip").map(|value| {
+            let address = json::string(value).and_then(|text| text.parse().ok());
+            let msg = "value is not a valid IPv4 or IPv6 address";
+            address.ok_or_else(|| Detail::new(["body", "source_ip"], msg, "value_error.ipvanyaddress"))
+        });
+        let source =
+            address.and_then(|address| address.map_err(&mut valid).ok()).map_or(Source::Unsaid, Source::Address);
+        if details.is_empty() { Ok(Question { api_key, permission, source }) } else { Err(details.into()) }
+    }
+
+    /// The query's `limit`: at least 1.
+    pub fn limit(&self) -> Result<Option<usize>, Error> {
+        let Some(text) = self.event.query("limit") else { return Ok(None) };
+        let place = ["query", "limit"];
+        match text.trim().parse::<i64>() {
+            Ok(limit @ 1..) => Ok(Some(usize::try_from(limit).unwrap_or(usize::MAX))),
+            Ok(_) => {
+                let detail =
+                    Detail::new(place, "ensure this value is greater than or equal to 1", "value_error.number.not_ge");
+                Err(Detail { ctx: Some(serde_json::json!({ "limit_value": 1 })), ..detail }.into())
+            }
+            Err(_) => Err(Detail::new(place, "value is not a valid integer", "type_error.integer").into()),
+        }
+    }
+
+    /// The query's `after`: an id, with or without `gaia_`, as a ULID.
+    pub fn after(&self) -> Result<Option<String>, Error> {
+        let Some(text) = self.event.query("after") else { return Ok(None) };
+        let id = KeyId::parse(text).or_else(|| KeyId::from_ulid(text));
+        let id =
+            id.ok_or_else(|| Detail::new(["query", "after"], "value is not the id of a key", "value_error.key_id"))?;
+        Ok(Some(id.ulid()))
+    }
+
+    /// What the header `Idempotency-Key` claims for this caller and body.
+    pub fn claim(&self, keyring: &Keyring) -> Result<Option<Claim>, Error> {
+        let Some(header) = self.event.header("idempotency-key") else { return Ok(None) };
+        if header.is_empty() || header.len() > 255 || !header.chars().all(|c| c.is_ascii_graphic() || c == ' ') {
+            let msg = "must be 1 to 255 visible ASCII characters";
+            return Err(Detail::new(["header", "idempotency-key"], msg, "value_error.idempotency_key").into());
+        }
+        let body = self.body()?;
+        Ok(Some(Claim {
+            id: keyring.fingerprint("gaia-api-key/v1/idempotency", &[self.caller.as_bytes(), header.as_bytes()]),
+            body: keyring.fingerprint("gaia-api-key/v1/body", &[body.as_bytes()]),
+        }))
+    }
+
+    /// The body's text; FastAPI looks for one first, then at the Content-Type, and only then reads it.
+    fn body(&self) -> Result<Cow<'_, str>, Error> {
+        if self.event.body_len() == 0 {
+            return Err(missing(&["body"]).into());
+        }
+        if !self.event.header("content-type").is_none_or(is_json) {
+            return Err(not_an_object().into());
+        }
+        self.event.body()
+    }
+}
+
+/// The members of the object in a body.
+fn members(body: &str) -> Result<Vec<(String, &RawValue)>, Error> {
+    let body = body.strip_prefix('\u{feff}').unwrap_or(body);
+    let value = json::parse(body).map_err(|fault| fault.detail(body, vec!["body".into()]))?;
+    match value.get() {
+        "null" => Err(missing(&["body"]).into()),
+        // pydantic makes an empty object of these two.
+        "[]" | "\"\"" => Ok(Vec::new()),
+        _ => Ok(json::members(value).ok_or_else(not_an_object)?),
+    }
+}
+
+/// Whether a Content-Type is JSON's: `application/json` or `application/…+json`; an empty one says nothing.
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let subtype = essence.strip_prefix("application/").filter(|subtype| !subtype.contains('/'));
+    content_type.trim().is_empty() || subtype.is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
+}
+
+fn not_an_object() -> Detail {
+    Detail::new(["body"], "value is not a valid dict", "type_error.dict")
+}
+
+fn missing(place: &[&str]) -> Detail {
+    Detail::new(place.iter().copied(), "field required", "value_error.missing")
+}
+
+fn null(place: &[&str]) -> Detail {
+    Detail::new(place.iter().copied(), "none is not an allowed value", "type_error.none.not_allowed")
+}

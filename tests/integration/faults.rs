@@ -1,0 +1,121 @@
+//! Every operation through every fault: a table, which docs/reliability.md holds.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::protected::{Protected, Shape, Visit, lets_in};
+use crate::proxy::Fault;
+use crate::support::{API_KEYS, Call};
+
+const OPERATIONS: [&str; 7] = ["create", "create, Idempotency-Key", "update", "delete", "list", "verify", "authorize"];
+
+const FAULTS: [(Fault, &str); 9] = [
+    (Fault::Throttled, "throttled"),
+    (Fault::ServerError, "500"),
+    (Fault::Dropped, "connection reset"),
+    (Fault::DoneThenDropped, "done, then reset"),
+    (Fault::DoneThenServerError, "done, then 500"),
+    (Fault::HalfAnswered, "done, half an answer"),
+    (Fault::Silent, "no answer"),
+    (Fault::DoneThenSilent, "done, no answer"),
+    (Fault::Slow, "late answer"),
+];
+
+/// What a caller got: a status, and for the authorizer the one that its gateway would answer.
+struct Outcome {
+    status: u64,
+    /// Whether a key was said to be good.
+    opened: bool,
+}
+
+async fn ask(protected: &Protected, operation: &str, key: &str) -> Outcome {
+    if operation == "authorize" {
+        let visit = Visit::new(key, "GET", "/x");
+        let answer = protected.answer(Shape::Http2, visit.event(Shape::Http2)).await;
+        let opened = answer.as_ref().is_ok_and(|answer| lets_in(answer, &visit));
+        return Outcome { status: if answer.is_ok() { 200 } else { 500 }, opened };
+    }
+    let body = json!({ "config": { "permissions": "write" } });
+    let mut call = match operation {
+        "create" | "create, Idempotency-Key" => Call::new("POST", API_KEYS).json(&body),
+        "update" => Call::new("PUT", &format!("{API_KEYS}{key}")).json(&body),
+        "delete" => Call::new("DELETE", &format!("{API_KEYS}delete/{key}")),
+        "list" => Call::new("GET", API_KEYS),
+        _ => Call::new("POST", &format!("{API_KEYS}verify")).json(&json!({ "api_key": key, "permission": "read" })),
+    };
+    if operation.ends_with("Idempotency-Key") {
+        call.headers["Idempotency-Key"] = "once".into();
+    }
+    let answer = protected.app.send(call).await;
+    let opened = answer.body.contains(r#""valid":true"#);
+    Outcome { status: answer.status, opened }
+}
+
+/// One cell: the answer through one fault, and through one that stays for all attempts, with that of the second try.
+async fn cell(operation: &str, fault: Fault) -> String {
+    let mut answers = Vec::new();
+    for lasting in [false, true] {
+        let protected = Protected::new(&[]).await;
+        let app = &protected.app;
+        let key = app.create(json!({ "permissions": "read" })).await.api_key();
+        let before = app.table.items();
+        app.table.proxy.plan(&[fault].repeat(if lasting { 3 } else { 1 }));
+        let began = Instant::now();
+        let outcome = ask(&protected, operation, &key).await;
+        assert!(began.elapsed() < Duration::from_secs(8), "{operation}, {fault:?}: {:?}", began.elapsed());
+        let (after, failed) = (app.table.items(), outcome.status != 200);
+        assert!(!(failed && outcome.opened), "{operation}, {fault:?}: an answer that is none opened something");
+
+        // Acknowledged: it is there. Not acknowledged: it is there whole, or not at all.
+        let is_key = |item: &&Value| item["service"]["S"] == "demo";
+        let keys = |items: &[Value]| items.iter().filter(is_key).count();
+        let whole = |item: &Value| {
+            item["keyring"]["S"] == "77a2b332"
+                && item["config"]["S"]
+                    .as_str()
+                    .is_some_and(|text| [r#"{"permissions":"read"}"#, r#"{"permissions":"write"}"#].contains(&text))
+        };
+        assert!(after.iter().filter(is_key).all(whole), "{operation}, {fault:?}: {after:?}");
+        match operation {
+            "create" | "create, Idempotency-Key" => {
+                let made = keys(&after) - keys(&before);
+                assert!(if failed { made <= 1 } else { made == 1 }, "{operation}, {fault:?}: {made} keys made");
+            }
+            "update" => assert!(failed || after[0]["config"]["S"] == r#"{"permissions":"write"}"#, "{fault:?}"),
+            "delete" => assert!(failed || after.is_empty(), "{fault:?}"),
+            _ => assert_eq!(after, before),
+        }
+        if !lasting {
+            assert!(!failed, "{operation}, {fault:?}: one fault is healed unseen");
+            answers.push(outcome.status.to_string());
+            continue;
+        }
+        app.table.proxy.always(Fault::None);
+        let again = ask(&protected, operation, &key).await;
+        let gone = operation == "delete" && again.status == 404;
+        assert!(again.status == 200 || gone, "{operation}, {fault:?}: the second try got {}", again.status);
+        assert!(!gone || app.table.items().is_empty());
+        if operation.ends_with("Idempotency-Key") {
+            assert_eq!(keys(&app.table.items()), 2, "{fault:?}: one key a claim");
+        }
+        answers.push(format!("{}, then {}", outcome.status, again.status));
+    }
+    answers.join("; ")
+}
+
+#[tokio::test]
+async fn every_operation_through_every_fault() {
+    let cells =
+        FAULTS.iter().flat_map(|(fault, _)| OPERATIONS.iter().map(|operation| Box::pin(cell(operation, *fault))));
+    let cells = futures_util::future::join_all(cells).await;
+    let mut table = format!("| | {} |\n|---|{}\n", OPERATIONS.join(" | "), "---|".repeat(OPERATIONS.len()));
+    for ((_, name), row) in FAULTS.iter().zip(cells.chunks(OPERATIONS.len())) {
+        table.push_str(&format!("| {name} | {} |\n", row.join(" | ")));
+    }
+    println!("{table}");
+    assert!(
+        include_str!("../../docs/reliability.md").contains(&table),
+        "docs/reliability.md holds another table than\n{table}"
+    );
+}

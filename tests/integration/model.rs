@@ -1,0 +1,269 @@
+//! Arbitrary sequences of everything, against a model in memory.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use gaia_api_keys::api::Api;
+use gaia_api_keys::authorizer::Authorizer;
+use gaia_api_keys::settings::Settings;
+use gaia_api_keys::start;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::{Value, json};
+
+use crate::database::TABLE_NAME;
+use crate::protected::{Shape, Visit, lets_in};
+use crate::support::{API_KEYS, Answer, Call, FORMATS, Format, MASTER_KEY, TIMEOUT, Table};
+
+/// One step of a client; numbers choose among the keys it has made.
+#[derive(Clone, Debug)]
+enum Step {
+    Create(Value),
+    CreateOnce(u8, Value),
+    Update(usize, bool, Value),
+    Delete(usize, bool),
+    List(Option<usize>),
+    Verify(usize, &'static str, &'static str),
+    Authorize(usize, &'static str, &'static str),
+}
+
+const ADDRESSES: [&str; 3] = ["192.0.2.1", "198.51.100.1", "2001:db8::1"];
+
+fn config() -> impl Strategy<Value = Value> {
+    prop::sample::select(vec![
+        json!({}),
+        json!({ "permissions": "read" }),
+        json!({ "permissions": "write", "team": "search" }),
+        json!({ "permissions": "write", "enabled": false }),
+        json!({ "permissions": "read", "expires_at": "2020-01-01T00:00:00Z" }),
+        json!({ "permissions": "write", "allowed_ips": ["192.0.2.0/24"], "expires_at": "2999-01-01T00:00:00Z" }),
+    ])
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let method = prop::sample::select(vec!["GET", "POST"]);
+    let address = prop::sample::select(ADDRESSES.to_vec());
+    let permission = prop::sample::select(vec!["read", "write"]);
+    prop_oneof![
+        3 => config().prop_map(Step::Create),
+        1 => (0u8..3, config()).prop_map(|(header, config)| Step::CreateOnce(header, config)),
+        2 => (any::<usize>(), any::<bool>(), config()).prop_map(|(key, by_id, config)| Step::Update(key, by_id, config)),
+        2 => (any::<usize>(), any::<bool>()).prop_map(|(key, by_id)| Step::Delete(key, by_id)),
+        1 => prop::option::of(1usize..4).prop_map(Step::List),
+        2 => (any::<usize>(), permission, address.clone()).prop_map(|(key, permission, ip)| Step::Verify(key, permission, ip)),
+        2 => (any::<usize>(), method, address).prop_map(|(key, method, ip)| Step::Authorize(key, method, ip)),
+    ]
+}
+
+/// What a client believes: its keys in the order of their making, deleted ones without a config, and its claims.
+#[derive(Default)]
+struct Model {
+    keys: Vec<(String, Option<Value>)>,
+    claims: Vec<(u8, Value, usize)>,
+}
+
+impl Model {
+    fn pick(&self, number: usize) -> Option<usize> {
+        (!self.keys.is_empty()).then(|| number % self.keys.len())
+    }
+
+    fn opens(&self, key: usize, permission: &str, ip: &str) -> bool {
+        let Some(config) = &self.keys[key].1 else { return false };
+        config["enabled"] != false
+            && config["expires_at"] != "2020-01-01T00:00:00Z"
+            && (config["permissions"] == "write" || config["permissions"] == permission)
+            && (config["allowed_ips"].is_null() || ip.starts_with("192.0.2."))
+    }
+}
+
+/// A client: its own instance of both functions, on a table that others use too.
+struct Client {
+    api: Api,
+    authorizer: Authorizer,
+    name: String,
+    model: Model,
+    /// Whether nobody else makes keys.
+    alone: bool,
+    steps: usize,
+}
+
+impl Client {
+    async fn new(settings: &Settings, name: &str, alone: bool) -> Self {
+        let (api, authorizer) =
+            (start::api(settings).await.expect("a start"), start::authorizer(settings).await.expect("a start"));
+        Self { api, authorizer, name: name.to_owned(), model: Model::default(), alone, steps: 0 }
+    }
+
+    async fn send(&mut self, call: Call) -> Answer {
+        self.steps += 1;
+        let format = FORMATS[self.steps % FORMATS.len()];
+        let mut event = call.event(format);
+        let identity = if matches!(format, Format::Http | Format::HttpNamedStage) {
+            "/requestContext/authorizer/iam/userArn"
+        } else {
+            "/requestContext/identity/userArn"
+        };
+        *event.pointer_mut(identity).expect("a caller") = self.name.as_str().into();
+        let answer = self.api.handle(serde_json::from_value(event).expect("an event"), TIMEOUT).await;
+        Answer::from_lambda(serde_json::to_value(answer).expect("JSON"))
+    }
+
+    async fn step(&mut self, step: &Step) {
+        match step {
+            Step::Create(config) => {
+                let answer = self.send(Call::new("POST", API_KEYS).json(&json!({ "config": config }))).await;
+                self.model.keys.push((answer.api_key(), Some(config.clone())));
+            }
+            Step::CreateOnce(header, config) => {
+                let mut call = Call::new("POST", API_KEYS).json(&json!({ "config": config }));
+                call.headers["idempotency-key"] = header.to_string().into();
+                let answer = self.send(call).await;
+                let Some((_, body, key)) = self.model.claims.iter().find(|claim| claim.0 == *header) else {
+                    self.model.claims.push((*header, config.clone(), self.model.keys.len()));
+                    self.model.keys.push((answer.api_key(), Some(config.clone())));
+                    return;
+                };
+                match (body == config, &self.model.keys[*key]) {
+                    (false, _) => assert_eq!(answer.status, 422),
+                    (true, (_, None)) => assert_eq!(answer.status, 409),
+                    (true, (key, Some(_))) => assert_eq!(&answer.api_key(), key),
+                }
+            }
+            Step::Update(number, by_id, config) => {
+                let Some(index) = self.model.pick(*number) else { return };
+                let name = self.name_of(index, *by_id);
+                let answer =
+                    self.send(Call::new("PUT", &format!("{API_KEYS}{name}")).json(&json!({ "config": config }))).await;
+                let there = self.model.keys[index].1.is_some();
+                assert_eq!(answer.status, if there { 200 } else { 404 });
+                self.model.keys[index].1 = there.then(|| config.clone());
+            }
+            Step::Delete(number, by_id) => {
+                let Some(index) = self.model.pick(*number) else { return };
+                let name = self.name_of(index, *by_id);
+                let answer = self.send(Call::new("DELETE", &format!("{API_KEYS}delete/{name}"))).await;
+                assert_eq!(answer.status, if self.model.keys[index].1.take().is_some() { 200 } else { 404 });
+            }
+            Step::List(limit) => self.list(*limit).await,
+            Step::Verify(number, permission, ip) => {
+                let Some(index) = self.model.pick(*number) else { return };
+                let question =
+                    json!({ "api_key": self.model.keys[index].0, "permission": permission, "source_ip": ip });
+                let answer = self.send(Call::new("POST", &format!("{API_KEYS}verify")).json(&question)).await;
+                assert_eq!(answer.json()["valid"], self.model.opens(index, permission, ip), "{question}");
+            }
+            Step::Authorize(number, method, ip) => {
+                let Some(index) = self.model.pick(*number) else { return };
+                let visit =
+                    Visit { source_ip: (*ip).to_owned(), ..Visit::new(&self.model.keys[index].0, method, "/x") };
+                let permission = if *method == "GET" { "read" } else { "write" };
+                for shape in [Shape::RestToken, Shape::RestRequest, Shape::Http2] {
+                    let event = serde_json::from_value(visit.event(shape)).expect("an event");
+                    let answer = self.authorizer.handle(event, TIMEOUT).await.expect("an answer");
+                    let answer = serde_json::to_value(answer).expect("JSON");
+                    assert_eq!(
+                        lets_in(&answer, &visit),
+                        self.model.opens(index, permission, ip),
+                        "{shape:?} {visit:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    /// All pages: complete and in order. With others at work, theirs may stand between.
+    async fn list(&mut self, limit: Option<usize>) {
+        let mut listed = Vec::new();
+        let mut call = Call::new("GET", API_KEYS);
+        if let Some(limit) = limit {
+            call = call.query("limit", limit);
+        }
+        loop {
+            let answer = self.send(call.clone()).await;
+            listed.extend(answer.json().as_array().expect("a list").iter().cloned());
+            let Some(link) = answer.headers["Link"].as_str() else { break };
+            let after = link.split("after=").nth(1).and_then(|rest| rest.split('>').next()).expect("an id");
+            call = call.query("after", after);
+        }
+        assert!(listed.is_sorted_by(|a, b| a["api_key"].as_str() < b["api_key"].as_str()));
+        let mine =
+            |entry: &&Value| self.alone || self.model.keys.iter().any(|(key, _)| entry["api_key"] == key.as_str());
+        let found: Vec<_> = listed.iter().filter(mine).cloned().collect();
+        let expected = self
+            .model
+            .keys
+            .iter()
+            .filter_map(|(key, config)| Some(json!({ "api_key": key, "config": config.as_ref()? })));
+        assert_eq!(found, expected.collect::<Vec<_>>());
+    }
+
+    fn name_of(&self, index: usize, by_id: bool) -> String {
+        let key = &self.model.keys[index].0;
+        if by_id { key[..31].to_owned() } else { key.clone() }
+    }
+}
+
+fn run(cases: u32, clients: usize, settings: impl Fn(usize) -> Settings) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
+    let (sequences, operations) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let steps = prop::collection::vec(prop::collection::vec(step(), 1..25), clients);
+    let outcome = runner.run(&steps, |steps| {
+        let settings = &settings(sequences.fetch_add(1, Ordering::Relaxed));
+        operations.fetch_add(steps.iter().map(Vec::len).sum(), Ordering::Relaxed);
+        let clients = steps.iter().enumerate().map(|(number, steps)| async move {
+            let mut client = Client::new(settings, &format!("client-{number}"), clients == 1).await;
+            for step in steps {
+                client.step(step).await;
+            }
+            client.list(None).await;
+        });
+        runtime.block_on(futures_util::future::join_all(clients));
+        Ok(())
+    });
+    outcome.expect("the service does what the model does");
+    println!("{} operations in {cases} sequences of {clients} clients", operations.into_inner());
+}
+
+/// A service of its own for each sequence, in one table.
+fn on_embedded(cases: u32, clients: usize) {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let table = runtime.block_on(Table::new());
+    run(cases, clients, |case| table.settings(&[("SERVICE_NAME", &format!("service-{case}"))]));
+}
+
+#[test]
+fn one_client() {
+    on_embedded(60, 1);
+}
+
+#[test]
+fn several_clients_at_once() {
+    on_embedded(20, 4);
+}
+
+/// `TEST_DYNAMODB_ENDPOINT` names a DynamoDB that runs, such as Amazon's DynamoDB Local; `TEST_CASES` how many sequences.
+#[test]
+#[ignore = "needs a running DynamoDB; .ci/run starts Amazon's"]
+fn against_a_running_dynamodb() {
+    let endpoint = std::env::var("TEST_DYNAMODB_ENDPOINT").expect("TEST_DYNAMODB_ENDPOINT");
+    let cases = std::env::var("TEST_CASES").map_or(30, |cases| cases.parse().expect("a number"));
+    let settings = |service: &str| {
+        Settings::from_lookup(|name| {
+            let value = match name {
+                "TABLE_NAME" => TABLE_NAME,
+                "SERVICE_NAME" => service,
+                "MASTER_KEY" => MASTER_KEY,
+                "AWS_REGION" | "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "test",
+                "AWS_ENDPOINT_URL_DYNAMODB" => &endpoint,
+                _ => return None,
+            };
+            Some(value.to_owned())
+        })
+        .expect("settings")
+    };
+    for clients in [1, 4] {
+        let run_id = ulid::Ulid::generate();
+        run(cases, clients, |case| settings(&format!("{run_id}-{case}")));
+    }
+}

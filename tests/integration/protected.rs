@@ -1,0 +1,162 @@
+//! A protected API: requests to it, the authorizer in front, and a gateway that evaluates its answers.
+
+use gaia_api_keys::authorizer::Authorizer;
+use gaia_api_keys::start;
+use ipnet::IpNet;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::support::{API_KEYS, App, Call, TIMEOUT};
+
+pub const API: &str = "arn:aws:execute-api:eu-central-1:123456789012:abcdefghij/live";
+
+/// The formats of an authorizer's event.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Shape {
+    RestToken,
+    RestRequest,
+    Http1,
+    Http2,
+    /// 2.0, in a deployment that asks for simple responses.
+    Simple,
+}
+
+pub const SHAPES: [Shape; 5] = [Shape::RestToken, Shape::RestRequest, Shape::Http1, Shape::Http2, Shape::Simple];
+
+/// A request to a protected API.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    pub header: String,
+    pub method: String,
+    pub path: String,
+    pub source_ip: String,
+}
+
+impl Visit {
+    pub fn new(key: &str, method: &str, path: &str) -> Self {
+        let text = str::to_owned;
+        Self { header: format!("Search {key}"), method: text(method), path: text(path), source_ip: text("192.0.2.1") }
+    }
+
+    fn arn(&self) -> String {
+        format!("{API}/{}{}", self.method, self.path)
+    }
+
+    pub fn event(&self, shape: Shape) -> Value {
+        let identity = json!({ "sourceIp": self.source_ip });
+        let http = json!({ "method": self.method, "path": format!("/live{}", self.path), "sourceIp": self.source_ip });
+        match shape {
+            Shape::RestToken => json!({ "type": "TOKEN", "authorizationToken": self.header, "methodArn": self.arn() }),
+            Shape::RestRequest | Shape::Http1 => json!({
+                "version": "1.0",
+                "type": "REQUEST",
+                "methodArn": self.arn(),
+                // HTTP APIs put all identity sources here, which is no TOKEN.
+                "authorizationToken": "something, else",
+                "httpMethod": self.method,
+                "headers": { "Authorization": self.header },
+                "multiValueHeaders": { "Authorization": [self.header] },
+                "requestContext": { "identity": identity },
+            }),
+            Shape::Http2 | Shape::Simple => json!({
+                "version": "2.0",
+                "type": "REQUEST",
+                "routeArn": self.arn(),
+                "identitySource": [self.header],
+                "headers": { "authorization": self.header },
+                "requestContext": { "http": http },
+            }),
+        }
+    }
+}
+
+/// An API with an authorizer of each kind on the same table.
+pub struct Protected {
+    pub app: App,
+    policies: Authorizer,
+    simple: Authorizer,
+}
+
+impl Protected {
+    pub async fn new(changes: &[(&str, &str)]) -> Self {
+        let app = App::new().await;
+        let policies = start::authorizer(&app.table.settings(changes)).await.expect("a start");
+        let changes: Vec<_> = changes.iter().copied().chain([("SIMPLE_RESPONSES", "true")]).collect();
+        let simple = start::authorizer(&app.table.settings(&changes)).await.expect("a start");
+        app.table.proxy.requests();
+        Self { app, policies, simple }
+    }
+
+    pub async fn answer(&self, shape: Shape, event: Value) -> Result<Value, String> {
+        let authorizer = if shape == Shape::Simple { &self.simple } else { &self.policies };
+        let answer = authorizer.handle(serde_json::from_value(event).expect("an event"), TIMEOUT).await;
+        let answer = serde_json::to_value(answer.map_err(|error| error.to_string())?).expect("JSON");
+        assert!(answer.to_string().len() <= 8000, "{}", answer.to_string().len());
+        Ok(answer)
+    }
+
+    /// Whether the gateway lets the visit in.
+    pub async fn opens(&self, shape: Shape, visit: &Visit) -> bool {
+        let answer = self.answer(shape, visit.event(shape)).await.expect("an answer");
+        lets_in(&answer, visit)
+    }
+
+    /// Whether the verify endpoint says so too.
+    pub async fn verifies(&self, key: &str, permission: &str, source_ip: &str) -> bool {
+        let question = json!({ "api_key": key, "permission": permission, "source_ip": source_ip });
+        let answer = self.app.send(Call::new("POST", &format!("{API_KEYS}verify")).json(&question)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()["valid"].as_bool().expect("a boolean")
+    }
+}
+
+/// What API Gateway does with an answer, its own or one from its cache.
+pub fn lets_in(answer: &Value, visit: &Visit) -> bool {
+    if let Some(authorized) = answer["isAuthorized"].as_bool() {
+        return authorized;
+    }
+    let statements = answer["policyDocument"]["Statement"].as_array().expect("statements");
+    let applies = |effect: &str| {
+        statements.iter().any(|statement| {
+            assert_eq!(statement["Action"], "execute-api:Invoke");
+            let mut resources = statement["Resource"].as_array().expect("resources").iter();
+            statement["Effect"] == effect
+                && resources.any(|resource| like(resource.as_str().expect("text").as_bytes(), visit.arn().as_bytes()))
+                && statement["Condition"]
+                    .as_object()
+                    .into_iter()
+                    .flatten()
+                    .all(|(operator, keys)| holds(operator, keys, visit))
+        })
+    };
+    applies("Allow") && !applies("Deny")
+}
+
+/// IAM's wildcards.
+pub fn like(pattern: &[u8], text: &[u8]) -> bool {
+    match pattern.split_first() {
+        None => text.is_empty(),
+        Some((b'*', rest)) => (0..=text.len()).any(|skipped| like(rest, &text[skipped..])),
+        Some((first, rest)) => text.split_first().is_some_and(|(other, text)| first == other && like(rest, text)),
+    }
+}
+
+fn holds(operator: &str, keys: &Value, visit: &Visit) -> bool {
+    match operator {
+        "DateLessThan" => {
+            let time = keys["aws:CurrentTime"].as_str().expect("a time");
+            OffsetDateTime::now_utc() < OffsetDateTime::parse(time, &Rfc3339).expect("RFC 3339")
+        }
+        "IpAddress" => {
+            let address: std::net::IpAddr = visit.source_ip.parse().expect("an address");
+            let ranges = keys["aws:SourceIp"].as_array().expect("a list");
+            assert!(!ranges.is_empty());
+            ranges.iter().map(|range| range.as_str().expect("text")).any(|range| {
+                let range = range.parse::<IpNet>().or_else(|_| range.parse::<std::net::IpAddr>().map(IpNet::from));
+                range.expect("a range").contains(&address.to_canonical())
+            })
+        }
+        other => panic!("an operator that nobody emits: {other}"),
+    }
+}

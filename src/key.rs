@@ -290,6 +290,16 @@ mod tests {
         assert!(!shown.contains(&secret) && !shown.contains("0102"), "{shown}");
     }
 
+    /// What holds a master, a state made of one, or a key, wipes itself; the compiler is the test.
+    #[test]
+    fn secrets_are_wiped_on_drop() {
+        fn wiped<T: zeroize::ZeroizeOnDrop>(_: Option<T>) {}
+        // What an HMAC state is made of; the type itself doesn't say so.
+        wiped::<sha2::block_api::Sha256VarCore>(None);
+        wiped(None::<Master>.map(|master| master.0));
+        wiped(None::<ApiKey>.map(|key| key.text));
+    }
+
     #[test]
     fn another_service_or_master_makes_other_keys() {
         let (key, _) = keyring().mint();

@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
+mod abuse;
 mod actions;
 mod authorizer;
 mod config;
@@ -18,6 +19,8 @@ mod local;
 mod model;
 mod protected;
 mod proxy;
+mod rotation;
+mod secrets;
 mod support;
 mod table;
 mod verify;

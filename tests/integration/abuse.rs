@@ -1,0 +1,76 @@
+//! More than anyone should send, and tables larger than anyone should have.
+
+use serde_json::{Value, json};
+
+use crate::support::{API_KEYS, App, Call, Format, TIMEOUT};
+
+#[tokio::test]
+async fn large_bodies_are_refused_before_anything_is_done_with_them() {
+    let app = App::new().await;
+    for len in [70 * 1024, 6 * 1024 * 1024] {
+        for base64 in [false, true] {
+            let call =
+                Call { base64, ..Call::new("POST", API_KEYS).json(&json!({ "config": { "x": "a".repeat(len) } })) };
+            let answer = app.send(call).await;
+            assert_eq!((answer.status, answer.json()), (413, json!({ "detail": "body exceeds 65536 bytes" })), "{len}");
+        }
+    }
+    assert!(app.table.proxy.requests().is_empty());
+}
+
+#[tokio::test]
+async fn ten_thousand_members() {
+    let app = App::new().await;
+    let members: Vec<_> = (0..10_000).map(|number| format!("\"{number:x}\"")).collect();
+    let body = |members: &[String]| {
+        format!(r#"{{"config":{{}},{}}}"#, members.iter().map(|name| format!("{name}:0")).collect::<Vec<_>>().join(","))
+    };
+    let send = async |body: String| {
+        let mut call = Call::new("POST", API_KEYS);
+        call.body = Some(body.into_bytes());
+        app.send(call).await
+    };
+    assert_eq!(send(body(&members[..7_000])).await.status, 200);
+    let mut twice = members[..7_000].to_vec();
+    twice.push(members[0].clone());
+    assert_eq!(send(body(&twice)).await.json()["detail"][0]["loc"], json!(["body", "0"]));
+    assert_eq!(send(body(&members)).await.status, 413);
+}
+
+#[tokio::test]
+async fn forty_thousand_keys_listed_while_others_are_written() {
+    let app = App::new().await;
+    let key = |number: u64| ulid::Ulid::from_parts(number, 0).to_string();
+    for number in 0..40_000 {
+        app.table.put(json!({
+            "service": { "S": "demo" }, "id": { "S": key(number) },
+            "config": { "S": r#"{"permissions":"read"}"# }, "keyring": { "S": "77a2b332" },
+        }));
+    }
+    let (mut listed, mut after) = (Vec::new(), None);
+    while listed.len() < 40_000 {
+        let mut call = Call::new("GET", API_KEYS).query("limit", 10_000);
+        if let Some(after) = &after {
+            call = call.query("after", after);
+        }
+        let event = serde_json::from_value(call.event(Format::Rest)).expect("an event");
+        let (answer, created) = tokio::join!(app.api.handle(event, TIMEOUT), app.create(json!({})));
+        assert_eq!((answer.status_code, created.status), (200, 200));
+        let page: Vec<Value> = serde_json::from_str(&answer.body).expect("a list");
+        assert_eq!(page.len(), 10_000);
+        after = page.last().map(|entry| entry["api_key"].as_str().expect("a key")[..31].to_owned());
+        listed.extend(page.into_iter().map(|entry| entry["api_key"].as_str().expect("a key")[5..31].to_owned()));
+    }
+    assert!(listed.iter().eq((0..40_000).map(key).collect::<Vec<_>>().iter()), "each once, in order");
+}
+
+#[tokio::test]
+async fn an_invocation_without_time_left_answers_in_time() {
+    let app = App::new().await;
+    app.table.proxy.always(crate::proxy::Fault::Silent);
+    let event = serde_json::from_value(Call::new("GET", API_KEYS).event(Format::Http)).expect("an event");
+    let began = std::time::Instant::now();
+    let answer = app.api.handle(event, std::time::Duration::from_millis(200)).await;
+    assert_eq!((answer.status_code, answer.headers["Retry-After"].as_ref()), (503, "1"));
+    assert!(began.elapsed().as_secs() < 2);
+}

@@ -1,0 +1,63 @@
+//! Replacing the master, step by step, as docs/security.md has it.
+
+use gaia_api_keys::key::{KeyId, Keyring, Master};
+use gaia_api_keys::start;
+use serde_json::json;
+
+use crate::support::{API_KEYS, App, Call, MASTER_KEY, Table};
+
+const NEW: &str = "ffeeddccbbaa99887766554433221100ffeeddccbbaa99887766554433221100";
+
+async fn with(table: Table, masters: &str) -> App {
+    let settings = table.settings(&[("MASTER_KEY", masters)]);
+    App { api: start::api(&settings).await.expect("a start"), table }
+}
+
+async fn valid(app: &App, key: &str) -> bool {
+    let question = json!({ "api_key": key });
+    app.send(Call::new("POST", &format!("{API_KEYS}verify")).json(&question)).await.json()["valid"] == true
+}
+
+#[tokio::test]
+async fn accepted_first_then_issuing_then_alone_with_a_rollback_in_between() {
+    let (both_old, both_new) = (format!("{MASTER_KEY},{NEW}"), format!("{NEW},{MASTER_KEY}"));
+    let app = with(Table::new().await, MASTER_KEY).await;
+    let first = app.create(json!({})).await.api_key();
+
+    // 1. The new one is accepted everywhere; the old one still issues.
+    let app = with(app.table, &both_old).await;
+    let second = app.create(json!({})).await.api_key();
+    assert_eq!(app.table.items()[1]["keyring"], app.table.items()[0]["keyring"]);
+
+    // 2. The new one issues.
+    let app = with(app.table, &both_new).await;
+    let third = app.create(json!({})).await.api_key();
+    assert_ne!(app.table.items()[2]["keyring"], app.table.items()[0]["keyring"]);
+    for key in [&first, &second, &third] {
+        assert!(valid(&app, key).await);
+    }
+
+    // Instances of step 1, and a rollback to it, know the keys of step 2.
+    let app = with(app.table, &both_old).await;
+    let fourth = app.create(json!({})).await.api_key();
+    for key in [&first, &second, &third, &fourth] {
+        assert!(valid(&app, key).await);
+    }
+
+    // The old master, were it stolen, makes no key of the new one: neither for the id of one, nor for one of its own.
+    let thief = Keyring::new("demo", &Master::from_hex(MASTER_KEY).expect("a master"), &[]);
+    let forged = thief.key(KeyId::from_ulid(&third[5..31]).expect("an id"), "77a2b332").expect("a key");
+    assert_ne!(forged.expose(), third);
+    assert!(!valid(&app, forged.expose()).await);
+    assert!(!valid(&app, thief.mint().0.expose()).await);
+
+    // 3. The old one is retired: its keys are void, listed by their ids, and can be deleted by them.
+    let app = with(app.table, NEW).await;
+    let listed: Vec<_> = app.list().await.into_iter().map(|entry| entry["api_key"].clone()).collect();
+    assert_eq!(listed, [&first[..31], &second[..31], &third, &fourth[..31]]);
+    for (key, expected) in [(&first, false), (&second, false), (&third, true), (&fourth, false)] {
+        assert_eq!(valid(&app, key).await, expected);
+    }
+    assert_eq!(app.delete(&first).await.status, 404);
+    assert_eq!(app.delete(&first[..31]).await.status, 200);
+}

@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 
 use crate::access::{self, Denial, Found, Source};
 use crate::error::{Cause, Error};
+use crate::event::RequestContext;
 use crate::key::Keyring;
 use crate::key_config::KeyConfig;
 use crate::policy::{self, MethodArn, PolicyDocument};
@@ -43,26 +44,6 @@ pub struct AuthorizerEvent {
     request_context: RequestContext,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct RequestContext {
-    http: Http,
-    identity: Identity,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Http {
-    method: Option<String>,
-    source_ip: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Identity {
-    source_ip: Option<String>,
-}
-
 impl AuthorizerEvent {
     /// The header's value; none if it isn't there, or there more than once.
     fn header(&self, name: &str) -> Option<&str> {
@@ -84,8 +65,7 @@ impl AuthorizerEvent {
         if self.is_token() {
             return Source::CheckedLater;
         }
-        let context = &self.request_context;
-        Source::parse(context.http.source_ip.as_deref().or(context.identity.source_ip.as_deref()))
+        Source::parse(self.request_context.source_ip())
     }
 }
 
@@ -155,8 +135,7 @@ impl Authorizer {
         };
         let arn = event.route_arn.as_deref().or(event.method_arn.as_deref());
         let arn = arn.and_then(MethodArn::parse).ok_or("the event names no method ARN and no route ARN")?;
-        let method =
-            event.request_context.http.method.as_deref().or(event.http_method.as_deref()).unwrap_or(arn.method);
+        let method = event.request_context.method().or(event.http_method.as_deref()).unwrap_or(arn.method);
         let required = policy::required(method, arn, &self.settings.read_routes);
         let decision = access::decide(&found, Some(required), event.source(), OffsetDateTime::now_utc());
         if let Err(reason) = decision {

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::config::{BehaviorVersion, Region, SharedHttpClient, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
+
+use aws_types::SdkConfig;
 
 use crate::settings::{AwsSettings, SettingsError};
 
@@ -15,10 +18,11 @@ const AMAZON_ROOTS: &[u8] = include_bytes!("amazon-roots.pem");
 /// A connection idle for longer is not used again: a frozen function may wake to find it closed by the other side.
 const POOL_IDLE: Duration = Duration::from_secs(50);
 
-/// The settings that both clients share.
+/// What both clients share: who calls, from which Region, over which connections, and with how much patience.
 pub struct Clients {
-    settings: AwsSettings,
-    http: SharedHttpClient,
+    shared: SdkConfig,
+    dynamodb_endpoint: Option<String>,
+    kms_endpoint: Option<String>,
 }
 
 impl Clients {
@@ -39,36 +43,34 @@ impl Clients {
             .tls_provider(Provider::rustls(CryptoMode::Ring))
             .tls_context(tls)
             .build_https();
-        Ok(Self { settings: settings.clone(), http })
+        let shared = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new(settings.region.clone()))
+            .credentials_provider(SharedCredentialsProvider::new(settings.credentials.clone()))
+            .http_client(http)
+            .retry_config(retries())
+            .timeout_config(timeouts())
+            .build();
+        let (dynamodb_endpoint, kms_endpoint) = (settings.dynamodb_endpoint.clone(), settings.kms_endpoint.clone());
+        Ok(Self { shared, dynamodb_endpoint, kms_endpoint })
     }
 
-    /// DynamoDB, with at most three attempts in six seconds.
+    /// DynamoDB.
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
-        let mut config = aws_sdk_dynamodb::Config::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .region(Region::new(self.settings.region.clone()))
-            .credentials_provider(self.settings.credentials.clone())
-            .http_client(self.http.clone())
-            .retry_config(retries())
-            .timeout_config(timeouts());
-        config.set_endpoint_url(self.settings.dynamodb_endpoint.clone());
+        let mut config = aws_sdk_dynamodb::config::Builder::from(&self.shared);
+        config.set_endpoint_url(self.dynamodb_endpoint.clone());
         aws_sdk_dynamodb::Client::from_conf(config.build())
     }
 
-    /// KMS, likewise.
+    /// KMS.
     pub fn kms(&self) -> aws_sdk_kms::Client {
-        let mut config = aws_sdk_kms::Config::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .region(Region::new(self.settings.region.clone()))
-            .credentials_provider(self.settings.credentials.clone())
-            .http_client(self.http.clone())
-            .retry_config(retries())
-            .timeout_config(timeouts());
-        config.set_endpoint_url(self.settings.kms_endpoint.clone());
+        let mut config = aws_sdk_kms::config::Builder::from(&self.shared);
+        config.set_endpoint_url(self.kms_endpoint.clone());
         aws_sdk_kms::Client::from_conf(config.build())
     }
 }
 
+/// At most three attempts.
 fn retries() -> RetryConfig {
     RetryConfig::standard()
         .with_max_attempts(3)
@@ -76,6 +78,7 @@ fn retries() -> RetryConfig {
         .with_max_backoff(Duration::from_secs(1))
 }
 
+/// At most two seconds each, six in all.
 fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(1))

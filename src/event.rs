@@ -32,9 +32,10 @@ pub struct ProxyEvent {
     request_context: RequestContext,
 }
 
+/// What API Gateway says of a request, to functions and to authorizers alike.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct RequestContext {
+pub(crate) struct RequestContext {
     request_id: Option<String>,
     stage: Option<String>,
     authorizer: Option<Authorizer>,
@@ -85,10 +86,22 @@ struct Claims {
     sub: Option<String>,
 }
 
+impl RequestContext {
+    /// The method, in 2.0.
+    pub fn method(&self) -> Option<&str> {
+        self.http.method.as_deref()
+    }
+
+    /// The address that the request came from, as the gateway saw it.
+    pub fn source_ip(&self) -> Option<&str> {
+        self.http.source_ip.as_deref().or(self.identity.source_ip.as_deref())
+    }
+}
+
 impl ProxyEvent {
     /// The method, or nothing where the event has none.
     pub fn method(&self) -> &str {
-        self.request_context.http.method.as_deref().or(self.http_method.as_deref()).unwrap_or_default()
+        self.request_context.method().or(self.http_method.as_deref()).unwrap_or_default()
     }
 
     /// The path, percent-decoded (the gateway decodes it itself in some formats; a key's characters need no encoding).
@@ -142,7 +155,7 @@ impl ProxyEvent {
 
     /// The address that the request came from, as the gateway saw it.
     pub fn source_ip(&self) -> Option<&str> {
-        self.request_context.http.source_ip.as_deref().or(self.request_context.identity.source_ip.as_deref())
+        self.request_context.source_ip()
     }
 
     /// API Gateway's id of the request.

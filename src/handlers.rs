@@ -130,6 +130,9 @@ fn audit(request: Request<'_>, action: &str, key_id: KeyId, before: Option<&str>
         api_request_id = request.event.request_id(),
         permissions_before = permissions(before.as_ref()),
         permissions = permissions(after),
+        enabled = after.map(|config| config.enabled),
+        expires_at = after.and_then(KeyConfig::expires_at_seconds),
+        allowed_ips = after.map(|config| config.allowed_ips_texts().join(" ")).filter(|ips| !ips.is_empty()),
         "audit"
     );
 }

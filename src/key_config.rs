@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 
 use crate::error::{Detail, Error, Loc};
 use crate::json;
@@ -57,7 +57,7 @@ pub struct KeyConfig {
     pub permissions: Option<Permission>,
     /// False: refused until it is true again.
     pub enabled: bool,
-    /// From then on the key is refused.
+    /// From then on the key is refused. In UTC.
     pub expires_at: Option<OffsetDateTime>,
     /// From anywhere else the key is refused; empty: it isn't. IPv4-mapped ranges stand here as IPv4.
     pub allowed_ips: Vec<IpNet>,
@@ -96,6 +96,23 @@ impl KeyConfig {
     pub fn as_str(&self) -> &str {
         &self.text
     }
+
+    /// `expires_at` in UTC and whole seconds, as IAM takes it: up to one second too early, never too late.
+    pub fn expires_at_seconds(&self) -> Option<String> {
+        let time = self.expires_at?;
+        let (year, month, day) = time.to_calendar_date();
+        let (hour, minute, second) = time.to_hms();
+        Some(format!("{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z", u8::from(month)))
+    }
+
+    /// `allowed_ips` as IAM takes them, none longer than it was sent: addresses without a prefix.
+    pub fn allowed_ips_texts(&self) -> Vec<String> {
+        let text = |range: &IpNet| match range.prefix_len() == range.max_prefix_len() {
+            true => range.addr().to_string(),
+            false => range.to_string(),
+        };
+        self.allowed_ips.iter().map(text).collect()
+    }
 }
 
 fn permission(value: &RawValue, details: &mut Vec<Detail>) -> Option<Permission> {
@@ -119,16 +136,20 @@ fn enabled(value: &RawValue, details: &mut Vec<Detail>) -> bool {
 }
 
 fn expires_at(value: &RawValue, details: &mut Vec<Detail>) -> Option<OffsetDateTime> {
-    let time = json::string(value).and_then(|text| OffsetDateTime::parse(&text, &Rfc3339).ok());
+    let time = json::string(value).and_then(|text| rfc3339(&text));
     if time.is_none() {
         let loc = place(&["expires_at".into()]);
-        details.push(Detail::new(
-            loc,
-            "invalid datetime format; expected RFC 3339, such as 2030-01-31T12:00:00Z",
-            "value_error.datetime",
-        ));
+        let msg = "invalid datetime format; expected RFC 3339, such as 2030-01-31T12:00:00Z";
+        details.push(Detail::new(loc, msg, "value_error.datetime"));
     }
     time
+}
+
+/// A time in UTC. The parser takes any separator, and times that no UTC year has four digits for.
+fn rfc3339(text: &str) -> Option<OffsetDateTime> {
+    let separator = text.as_bytes().get(10)?;
+    let time = OffsetDateTime::parse(text, &Rfc3339).ok()?.checked_to_offset(UtcOffset::UTC)?;
+    (separator.eq_ignore_ascii_case(&b'T') && (0..=9999).contains(&time.year())).then_some(time)
 }
 
 fn allowed_ips(value: &RawValue, details: &mut Vec<Detail>) -> Vec<IpNet> {
@@ -166,12 +187,9 @@ fn ip_range(text: &str) -> Option<IpNet> {
     }
 }
 
-/// The same name but for case, underscores (or hyphens) or a plural.
+/// The same name but for case, underscores (or hyphens) or a plural, of whichever word.
 fn misspelling(name: &str) -> Option<Detail> {
-    let folded = |name: &str| {
-        let name = name.to_lowercase().replace(['_', '-'], "");
-        name.strip_suffix('s').map(str::to_owned).unwrap_or(name)
-    };
+    let folded = |name: &str| name.to_lowercase().replace(['_', '-', 's'], "");
     let meant = RESTRICTIONS.into_iter().find(|known| name != *known && folded(name) == folded(known))?;
     Some(Detail::new(
         place(&[name.into()]),

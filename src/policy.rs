@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use time::UtcOffset;
 
 use crate::key_config::{KeyConfig, Permission};
 
@@ -121,30 +120,25 @@ impl PolicyDocument {
     }
 }
 
-/// The bytes that read routes may add to a policy: Lambda authorizers answer with at most 8 KB, of which a config's
-/// addresses take up to 4 KiB and all the rest 1 KB.
+/// Whether a policy can name the routes: Lambda authorizers answer with at most 8 KB, of which a config's addresses take
+/// up to 4 KiB and all the rest 1 KB, and a resource has at most 512 characters.
+/// Source: <https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-lambda-authorizer-output.html>
 pub fn read_routes_fit(routes: &[ReadRoute]) -> bool {
-    /// ARN up to the stage, with the longest stage name, and quotes and comma.
-    const PREFIX: usize = 210;
-    (READ_METHODS.len() + routes.len()) * PREFIX + routes.iter().map(|route| route.resource().len()).sum::<usize>()
-        <= 2900
+    /// An ARN up to the stage, with the longest stage name, and a slash.
+    const PREFIX: usize = 205;
+    let lengths = || routes.iter().map(|route| PREFIX + route.resource().len());
+    let quotes_and_commas = 3 * (READ_METHODS.len() + routes.len());
+    lengths().all(|length| length <= 512)
+        && READ_METHODS.len() * PREFIX + lengths().sum::<usize>() + quotes_and_commas <= 2900
 }
 
 fn conditions(config: &KeyConfig) -> Value {
     let mut conditions = serde_json::Map::new();
-    if let Some(expires_at) = config.expires_at {
-        // Whole seconds: up to one too early, never too late.
-        let at = expires_at.to_offset(UtcOffset::UTC);
-        let (hour, minute, second) = at.to_hms();
-        let time = format!("{}T{hour:02}:{minute:02}:{second:02}Z", at.date());
+    if let Some(time) = config.expires_at_seconds() {
         conditions.insert("DateLessThan".to_owned(), json!({ "aws:CurrentTime": time }));
     }
     if !config.allowed_ips.is_empty() {
-        let address = |range: &ipnet::IpNet| match range.prefix_len() == range.max_prefix_len() {
-            true => range.addr().to_string(),
-            false => range.to_string(),
-        };
-        let ranges: Vec<_> = config.allowed_ips.iter().map(address).collect();
+        let ranges = config.allowed_ips_texts();
         conditions.insert("IpAddress".to_owned(), json!({ "aws:SourceIp": ranges }));
     }
     if conditions.is_empty() { Value::Null } else { conditions.into() }

@@ -273,6 +273,7 @@ mod tests {
             ("READ_ROUTES", "POST /a,"),
             ("READ_ROUTES", "GET /a"),
             ("READ_ROUTES", &["POST /a"; 20].join(",")),
+            ("READ_ROUTES", &format!("POST /{}", "a".repeat(310))),
             ("AWS_REGION", ""),
             ("AWS_ACCESS_KEY_ID", ""),
             ("AWS_SECRET_ACCESS_KEY", ""),

@@ -79,7 +79,7 @@ async fn one_line_a_change_and_one_a_denial() {
         .await
         .api_key();
     let update = Call::new("PUT", &format!("{API_KEYS}{key}"))
-        .json(&json!({ "config": { "permissions": "write", "enabled": false } }));
+        .json(&json!({ "config": { "permissions": "write", "enabled": false, "expires_at": "2030-01-01T12:00:00.5+02:00", "allowed_ips": ["192.0.2.1", "10.0.0.0/8"] } }));
     api.call(update, Format::Rest).await;
     api.call(Call::new("POST", &format!("{API_KEYS}verify")).json(&json!({ "api_key": key })), Format::Http).await;
     authorizer.invoke(&json!({ "type": "TOKEN", "authorizationToken": format!("Search {key}"), "methodArn": "arn:aws:execute-api:r:1:a/s/GET/x" })).await.expect("an answer");
@@ -117,8 +117,14 @@ async fn one_line_a_change_and_one_a_denial() {
     assert_eq!(
         lines(api.printed()),
         [
-            with(change("create"), json!({ "permissions": "read" })),
-            with(change("update"), json!({ "permissions_before": "read", "permissions": "write" })),
+            with(change("create"), json!({ "permissions": "read", "enabled": true })),
+            with(
+                change("update"),
+                json!({
+                    "permissions_before": "read", "permissions": "write", "enabled": false, "expires_at": "2030-01-01T10:00:00Z",
+                    "allowed_ips": "192.0.2.1 10.0.0.0/8",
+                })
+            ),
             json!({ "level": "INFO", "message": "denied", "reason": "disabled", "key_id": id, "actor": crate::support::CALLER }),
             with(change("delete"), json!({ "permissions_before": "write" })),
         ]

@@ -1,0 +1,28 @@
+"""What schemathesis can't know of openapi.yaml by itself."""
+
+import ipaddress
+import itertools
+
+import schemathesis
+from hypothesis import strategies as st
+
+
+def network(address, prefix):
+    """The range of that prefix which holds the address, without bits below."""
+    return str(ipaddress.ip_network((address, min(prefix, address.max_prefixlen)), strict=False))
+
+
+addresses = st.ip_addresses()
+schemathesis.openapi.format(
+    "ip-range", st.one_of(addresses.map(str), st.builds(network, addresses, st.integers(0, 128)))
+)
+
+numbers = itertools.count()
+
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    """Two valid requests may not share an Idempotency-Key by chance: the second would be a rightful 422."""
+    header = (case.headers or {}).get("Idempotency-Key")
+    if isinstance(header, str) and 0 < len(header.strip()) <= 255 and header.isascii() and header.isprintable():
+        case.headers["Idempotency-Key"] = f"{next(numbers)} {header}"[:255].strip()

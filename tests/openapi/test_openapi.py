@@ -1,0 +1,387 @@
+"""openapi.yaml is what the service answers: python -m unittest discover -s tests/openapi"""
+
+import copy
+import json
+import re
+import unittest
+from urllib.parse import quote
+
+import jsonschema
+from service import KEYS, ROOT, Service, document
+
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
+ID = "gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV"
+KEY = f"{ID}_22K4KK659SYTCHNBQB1Z55H2Z7"
+VERIFY = KEYS + "verify"
+SOURCE = {path.name: path.read_text() for path in (ROOT / "src").glob("*.rs")}
+# What only API Gateway answers.
+GATEWAY = {403, 429}
+
+
+class Document:
+    """openapi.yaml with its references resolved where they are asked for."""
+
+    def __init__(self, whole):
+        self.whole = whole
+
+    def resolve(self, value):
+        while isinstance(value, dict) and "$ref" in value:
+            value = self.at(value["$ref"])
+        return value
+
+    def at(self, reference):
+        value = self.whole
+        for step in reference.removeprefix("#/").split("/"):
+            value = value[step.replace("~1", "/").replace("~0", "~")]
+        return value
+
+    def operations(self):
+        for path, item in self.whole["paths"].items():
+            for method, operation in item.items():
+                if method.upper() in METHODS:
+                    yield path, method.upper(), operation
+
+    def allow(self, path):
+        """The Allow header of a path: what the 405 of each of its operations says."""
+        allows = {
+            self.resolve(operation["responses"]["405"])["headers"]["Allow"]["schema"]["const"]
+            for other, _, operation in self.operations()
+            if other == path
+        }
+        assert len(allows) == 1, (path, allows)
+        return allows.pop()
+
+    def problems(self, schema, value):
+        """Why a value does not fit a schema of the document."""
+        schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+        schema["components"] = self.whole["components"]
+        validator = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
+        return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(value)]
+
+    def misfits(self, operation, answer):
+        """Why an answer is not one of the operation's."""
+        response = self.resolve(operation["responses"].get(str(answer.status)))
+        if response is None:
+            return [f"{answer.status} is not documented"]
+        found = []
+        for name, header in response.get("headers", {}).items():
+            header, value = self.resolve(header), answer.headers.get(name)
+            if value is not None:
+                found += [f"{name}: {problem}" for problem in self.problems(header["schema"], value)]
+            elif header.get("required"):
+                found.append(f"{name} is missing")
+        documented = {name.lower() for name in response.get("headers", {})} | {"content-type", "content-length", "date"}
+        found += [f"{name} is not documented" for name in answer.headers.keys() if name.lower() not in documented]
+        content = response["content"].get(answer.headers.get("content-type"))
+        if content is None:
+            return [*found, f"content type {answer.headers.get('content-type')}"]
+        return found + self.problems(content["schema"], answer.json)
+
+
+class OpenApi(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.document = Document(document())
+        cls.service = cls.enterClassContext(Service())
+
+    def fits(self, method, path, template, status, **request):
+        """Sends a request; the answer has the status, and is one that the document has for the template's operation."""
+        answer = self.service.send(method, path, **request)
+        item = self.document.whole["paths"][template]
+        operation = item.get(method.lower()) or next(o for p, _, o in self.document.operations() if p == template)
+        self.assertEqual(answer.status, status, f"{method} {path} {answer.text}")
+        self.assertEqual(self.document.misfits(operation, answer), [], f"{method} {path} {answer.text}")
+        # In the document an error may also be API Gateway's; here it is the service's own.
+        if status != 200:
+            self.assertIn("detail", answer.json)
+            self.assertEqual(answer.headers["cache-control"], "no-store")
+        return answer
+
+    def create(self, config=None, **headers):
+        body = {"config": config or {}}
+        return self.fits("POST", KEYS, KEYS, 200, body=body, headers=headers).json["api_key"]
+
+    def put(self, key, status, **request):
+        return self.fits("PUT", KEYS + quote(key, safe=""), KEYS + "{api_key}", status, **request)
+
+    def delete(self, key, status):
+        return self.fits("DELETE", f"{KEYS}delete/{quote(key, safe='')}", KEYS + "delete/{api_key}", status)
+
+    def verify(self, status=200, **question):
+        return self.fits("POST", VERIFY, VERIFY, status, body=question).json
+
+    def types(self, answer):
+        return [detail["type"] for detail in answer.json["detail"]]
+
+    # ------------------------------------------------------------------------------------------- routes and methods
+
+    def test_every_operation_is_there_and_every_other_method_is_405(self):
+        for path in self.document.whole["paths"]:
+            allow = self.document.allow(path)
+            documented = {method for other, method, _ in self.document.operations() if other == path}
+            # Allow may hold more than the path's own operations only where a path with a parameter matches too.
+            elsewhere = set(allow.split(", ")) - documented
+            self.assertLessEqual(elsewhere, {"PUT"} if path == VERIFY else set(), path)
+            # An id that no key has, so that nothing is changed.
+            concrete = path.replace("{api_key}", "gaia_00000000000000000000000000")
+            for spelling in (concrete, concrete.rstrip("/"), concrete.rstrip("/") + "/"):
+                for method in METHODS:
+                    answer = self.service.send(method, spelling)
+                    with self.subTest(f"{method} {spelling}"):
+                        if method in documented | elsewhere:
+                            self.assertNotEqual(answer.status, 405)
+                            self.assertNotEqual(answer.json, {"detail": "Not Found"})
+                        else:
+                            self.assertEqual((answer.status, answer.headers["allow"]), (405, allow))
+                            if method != "HEAD":
+                                self.fits(method, spelling, path, 405)
+
+    def test_put_on_verify_is_an_update_of_a_key_that_is_none(self):
+        answer = self.service.send("PUT", VERIFY, {"config": {}})
+        self.assertEqual((answer.status, answer.json), (404, {"detail": "API key not found"}))
+        update = self.document.whole["paths"][KEYS + "{api_key}"]["put"]
+        self.assertEqual(self.document.misfits(update, answer), [])
+
+    def test_the_routes_are_those_of_the_router(self):
+        names = set(re.findall(r'=> "([A-Z]+ /\S+)",', SOURCE["router.rs"]))
+        documented = {f"{method} {path.rstrip('/')}" for path, method, _ in self.document.operations()}
+        self.assertEqual(documented, names)
+
+    def test_unknown_paths(self):
+        for path in ("/", "/es/api/v1/credentials", KEYS + "/", KEYS + "a/b", KEYS + "delete/a/b"):
+            answer = self.service.send("GET", path)
+            self.assertEqual((answer.status, answer.json), (404, {"detail": "Not Found"}), path)
+
+    # ---------------------------------------------------------------------------------- what the source knows of
+
+    def test_the_statuses_are_those_of_error_rs(self):
+        code = SOURCE["error.rs"].split("pub fn status")[1].split("pub fn")[0]
+        known = {int(status) for status in re.findall(r"=> (\d{3})", code)}
+        documented = {int(s) for _, _, operation in self.document.operations() for s in operation["responses"]}
+        self.assertEqual(documented, known | {200} | GATEWAY)
+
+    def test_the_names_of_mistakes_are_those_of_the_source(self):
+        known = set(re.findall(r'"((?:type|value)_error\.[a-z_.]+)"', "".join(SOURCE.values())))
+        self.assertEqual(set(self.document.at("#/components/schemas/Detail")["properties"]["type"]["enum"]), known)
+
+    def test_the_reasons_are_those_of_access_rs(self):
+        code = SOURCE["access.rs"].split("impl Denial")[1].split("\n}\n")[0]
+        reasons = self.document.at("#/components/schemas/NotValid")["properties"]["reason"]["enum"]
+        self.assertEqual(reasons, re.findall(r'=> "(\w+)"', code))
+
+    def test_the_members_with_a_meaning_are_those_of_key_config_rs(self):
+        known = re.findall(r'member\("(\w+)"\)', SOURCE["key_config.rs"])
+        self.assertEqual(list(self.document.at("#/components/schemas/Config")["properties"]), known)
+
+    def test_headers_and_sentences_of_examples_stand_in_the_source(self):
+        code = "".join(SOURCE.values())
+        for name, response in self.document.whole["components"]["responses"].items():
+            content = response["content"]["application/json"]
+            examples = [e["value"] for e in content.get("examples", {}).values()] or [content["example"]]
+            for example in examples:
+                self.assertEqual(self.document.problems(content["schema"], example), [], name)
+                if isinstance(example.get("detail"), str):
+                    self.assertIn(f'"{example["detail"]}"', code, name)
+        for header, value in (("WWW-Authenticate", "AWS4-HMAC-SHA256, Bearer"), ("Retry-After", "1")):
+            self.assertIn(f'with_header("{header}", "{value}")', code)
+
+    def test_examples_of_requests_and_answers_fit_their_schemas(self):
+        for path, method, operation in self.document.operations():
+            body = self.document.resolve(operation.get("requestBody", {"content": {}}))
+            for holder in (body, *map(self.document.resolve, operation["responses"].values())):
+                for content in holder["content"].values():
+                    examples = [e["value"] for e in content.get("examples", {}).values()]
+                    for example in examples or [content["example"]]:
+                        problems = self.document.problems(content["schema"], example)
+                        self.assertEqual(problems, [], f"{method} {path}")
+
+    # ------------------------------------------------------------------------------------------------- what is answered
+
+    def test_the_life_of_a_key(self):
+        key = self.create({"permissions": "read", "team": "x"})
+        listed = self.fits("GET", KEYS, KEYS, 200).json
+        self.assertIn({"api_key": key, "config": {"permissions": "read", "team": "x"}}, listed)
+        self.assertEqual(self.verify(api_key=key, permission="write")["reason"], "permission")
+        answer = self.put(key, 200, body={"config": {"permissions": "write"}})
+        self.assertEqual(answer.json, {"api_key": key, "result": "updated"})
+        self.assertTrue(self.verify(api_key=key, permission="write")["valid"])
+        self.assertEqual(self.put(key[:31], 200, body={"config": {}}).json["api_key"], key[:31])
+        self.assertEqual(self.delete(key, 200).json, {"api_key": key, "result": "deleted"})
+        self.delete(key, 404)
+        self.put(key, 404, body={"config": {}})
+        self.assertEqual(self.verify(api_key=key), {"valid": False, "reason": "unknown"})
+
+    def test_every_reason(self):
+        past, here = "2020-01-01T00:00:00Z", "192.0.2.1"
+        for config, question, reason in (
+            (None, {"api_key": "x"}, "malformed"),
+            ({"enabled": False}, {}, "disabled"),
+            ({"expires_at": past}, {}, "expired"),
+            ({}, {"permission": "read"}, "permission"),
+            ({"allowed_ips": [here]}, {"source_ip": "::1"}, "source_ip"),
+            ({"allowed_ips": [here]}, {"source_ip": "::ffff:192.0.2.1"}, None),
+            ({"permissions": None, "enabled": None, "expires_at": None, "allowed_ips": None}, {}, None),
+        ):
+            question = question if config is None else {"api_key": self.create(config), **question}
+            self.assertEqual(self.verify(**question).get("reason"), reason, (config, question))
+
+    def test_pages(self):
+        keys = [self.create() for _ in range(3)]
+        answer = self.fits("GET", f"{KEYS}?limit=1&after={keys[0][:31]}", KEYS, 200)
+        self.assertEqual([entry["api_key"] for entry in answer.json], keys[1:2])
+        self.assertEqual(answer.headers["link"], f'<?limit=1&after={keys[1][:31]}>; rel="next"')
+        answer = self.fits("GET", f"{KEYS}?after={keys[1][5:31]}", KEYS, 200)
+        self.assertEqual([entry["api_key"] for entry in answer.json][:1], keys[2:])
+        self.assertIsNone(answer.headers["link"])
+        self.fits("GET", f"{KEYS}?limit={2**63 - 1}", KEYS, 200)
+        for query, name in (
+            ("limit=0", "value_error.number.not_ge"),
+            ("limit=", "type_error.integer"),
+            (f"limit={2**63}", "type_error.integer"),
+            ("after=x", "value_error.key_id"),
+        ):
+            self.assertEqual(self.types(self.fits("GET", f"{KEYS}?{query}", KEYS, 422)), [name], query)
+
+    def test_an_idempotency_key(self):
+        header = {"Idempotency-Key": "test of openapi.yaml"}
+        key = self.create({"x": 1}, **header)
+        self.assertEqual(self.create({"x": 1}, **header), key)
+        answer = self.fits("POST", KEYS, KEYS, 422, body={"config": {}}, headers=header)
+        self.assertEqual(answer.json["detail"][0]["loc"], ["header", "idempotency-key"])
+        self.delete(key, 200)
+        self.fits("POST", KEYS, KEYS, 409, body={"config": {"x": 1}}, headers=header)
+        self.fits("POST", KEYS, KEYS, 422, body={"config": {}}, headers={"Idempotency-Key": "a" * 256})
+
+    def test_mistakes_in_a_config(self):
+        schema = {"$ref": "#/components/requestBodies/Config/content/application~1json/schema"}
+        schema = self.document.at(schema["$ref"])
+        key = self.create()
+        for body, names in (
+            ({}, ["value_error.missing"]),
+            ({"config": None}, ["type_error.none.not_allowed"]),
+            ({"config": "read"}, ["type_error.dict"]),
+            ([1], ["type_error.dict"]),
+            ({"config": {"permissions": "admin"}}, ["type_error.enum"]),
+            ({"config": {"enabled": 1}}, ["value_error.strictbool"]),
+            ({"config": {"expires_at": "tomorrow"}}, ["value_error.datetime"]),
+            ({"config": {"allowed_ips": "::1"}}, ["type_error.list"]),
+            ({"config": {"allowed_ips": [1]}}, ["type_error.str"]),
+            *(
+                ({"config": {name: 1}}, ["value_error.misspelled"])
+                for name in ("expiresAt", "Enabled", "allowed_ip", "ENABLEDS", "allowed-ips", "_expires_ats_")
+            ),
+        ):
+            for answer in (
+                self.fits("POST", KEYS, KEYS, 422, body=json.dumps(body)),
+                self.put(key, 422, body=json.dumps(body)),
+            ):
+                self.assertEqual(self.types(answer), names, body)
+            self.assertNotEqual(self.document.problems(schema, body), [], f"the document takes {body}")
+        # What no schema can say.
+        for text, name in (
+            ("", "value_error.missing"),
+            ('{"config": {', "value_error.jsondecode"),
+            ('{"config": {"a": 1, "a": 2}}', "value_error.duplicate"),
+            ('{"config": {"a": ' + "[" * 200 + "]" * 200 + "}}", "value_error.depth"),
+            ('{"config": {"allowed_ips": ["10.0.0.1/8"]}}', "value_error.ipvanynetwork"),
+        ):
+            self.assertEqual(self.types(self.fits("POST", KEYS, KEYS, 422, body=text)), [name], text)
+        # What is none.
+        for body in (
+            {"config": {"expire": 1, "enable": 1, "ip": 1, "allowed": 1}, "beside": 1},
+            {"config": {"allowed_ips": ["::/0", "192.0.2.0/24", "2001:db8::1"], "expires_at": "2030-01-01T00:00:00+01:00"}},
+        ):
+            self.assertEqual(self.document.problems(schema, body), [])
+            self.fits("POST", KEYS, KEYS, 200, body=body)
+
+    def test_mistakes_in_a_question(self):
+        for body, names in (
+            ({}, ["value_error.missing"]),
+            ({"api_key": None}, ["type_error.none.not_allowed"]),
+            (
+                {"api_key": 1, "permission": "x", "source_ip": "10.0.0.0/8"},
+                ["type_error.str", "type_error.enum", "value_error.ipvanyaddress"],
+            ),
+        ):
+            self.assertEqual(self.types(self.fits("POST", VERIFY, VERIFY, 422, body=body)), names, body)
+            schema = {"$ref": "#/components/schemas/Question"}
+            self.assertNotEqual(self.document.problems(schema, body), [], f"the document takes {body}")
+        broken = self.fits("POST", VERIFY, VERIFY, 422, body=f'{{"api_key": "{KEY}"')
+        self.assertNotIn(KEY[32:], broken.text)
+
+    def test_bodies_that_are_too_long_or_no_text(self):
+        for method, path, template in (
+            ("POST", KEYS, KEYS),
+            ("PUT", KEYS + ID, KEYS + "{api_key}"),
+            ("POST", VERIFY, VERIFY),
+        ):
+            self.fits(method, path, template, 400, body=b'{"config": "\xff"}')
+            # Content-Type is looked at before the text.
+            answer = self.fits(method, path, template, 422, body="{}", headers={"content-type": "text/plain"})
+            self.assertEqual(self.types(answer), ["type_error.dict"])
+        for path, method, _ in self.document.operations():
+            self.fits(method, path.replace("{api_key}", ID), path, 413, body=b" " * 65_537)
+        self.fits("POST", KEYS, KEYS, 413, body={"config": {"x": "x" * 4090}})
+        self.fits("POST", KEYS, KEYS, 200, body={"config": {"x": "x" * 4086}})
+
+    def test_keys_that_are_none(self):
+        for key in ("nosuchkey", ID.lower(), KEY[:-1], KEY[:-1] + "8", KEY[5:], "verify", "é", "a/b"):
+            self.delete(key, 404)
+            self.put(key, 404, body={"config": {}})
+
+    def test_items_that_others_wrote(self):
+        item = {"service": {"S": "demo"}, "id": {"S": ID[5:]}, "keyring": {"S": "77a2b332"}, "config": {"S": "{"}}
+        self.service.put_item(item)
+        self.assertEqual(self.verify(500, api_key=KEY), {"detail": "Internal Server Error"})
+        listed = self.fits("GET", f"{KEYS}?limit=1", KEYS, 200).json
+        self.assertEqual(listed, [{"api_key": KEY, "config": None}])
+        self.service.put_item({**item, "config": {"S": "{}"}, "keyring": {"S": "00000000"}})
+        self.assertEqual(self.verify(api_key=KEY)["reason"], "unknown")
+        self.assertEqual(self.fits("GET", f"{KEYS}?limit=1", KEYS, 200).json, [{"api_key": ID, "config": {}}])
+        self.service.put_item({**item, "config": {"S": '{"permissions": "read"}'}})
+        self.assertTrue(self.verify(api_key=KEY, permission="read")["valid"])
+
+    def test_the_sample_events(self):
+        """The requests that events/ holds, against the document (what they are answered is tested in Rust)."""
+        files = sorted((ROOT / "events/http-api").glob("*.json")) + sorted((ROOT / "events/mistakes").glob("*.json"))
+        self.assertGreaterEqual(len(files), 10)
+        paths = sorted(self.document.whole["paths"], key=lambda path: "{" in path)
+        for file in files:
+            event = json.loads(file.read_text())
+            method, path = event["requestContext"]["http"]["method"], event["rawPath"]
+            patterns = {p: re.escape(p.rstrip("/")).replace(r"\{api_key\}", "[^/]+") + "/?" for p in paths}
+            template = next((p for p in paths if re.fullmatch(patterns[p], path)), None)
+            headers = {name: event["headers"][name] for name in ("content-type",) if name in event["headers"]}
+            answer = self.service.send(method, path, event.get("body"), headers)
+            with self.subTest(file.name):
+                if template is None:
+                    self.assertEqual((answer.status, answer.json), (404, {"detail": "Not Found"}))
+                    continue
+                item = self.document.whole["paths"][template]
+                operation = item.get(method.lower()) or next(o for p, _, o in self.document.operations() if p == template)
+                self.assertEqual(self.document.misfits(operation, answer), [], answer.text)
+            # One of them deletes the sample key; the next ones need it.
+            config = {"S": '{"permissions": "read"}'}
+            self.service.put_item(
+                {"service": {"S": "demo"}, "id": {"S": ID[5:]}, "keyring": {"S": "77a2b332"}, "config": config}
+            )
+
+    # --------------------------------------------------------------------------------- the checks above can fail
+
+    def test_a_document_that_differs_is_noticed(self):
+        answer = self.service.send("POST", KEYS, {"config": {}})
+        operation = self.document.whole["paths"][KEYS]["post"]
+        self.assertEqual(self.document.misfits(operation, answer), [])
+        without_status, renamed, header, open_headers = (copy.deepcopy(self.document.whole) for _ in range(4))
+        del without_status["paths"][KEYS]["post"]["responses"]["200"]
+        created = renamed["components"]["schemas"]["Created"]
+        created["properties"]["key"] = created["properties"].pop("api_key")
+        header["components"]["headers"]["CacheControl"]["schema"]["const"] = "private"
+        del open_headers["paths"][KEYS]["post"]["responses"]["200"]["headers"]
+        for changed in (without_status, renamed, header, open_headers):
+            misfits = Document(changed).misfits(changed["paths"][KEYS]["post"], answer)
+            self.assertNotEqual(misfits, [])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -3,9 +3,15 @@
 import sys
 
 import boto3
+from botocore.config import Config
 
 dynamodb = boto3.client(
-    "dynamodb", endpoint_url=sys.argv[1], region_name="test", aws_access_key_id="test", aws_secret_access_key="test"
+    "dynamodb",
+    endpoint_url=sys.argv[1],
+    region_name="test",
+    aws_access_key_id="test",
+    aws_secret_access_key="test",
+    config=Config(retries={"mode": "standard", "total_max_attempts": 10}),  # it may be starting still
 )
 dynamodb.create_table(
     TableName="gaia-api-keys",

@@ -69,6 +69,8 @@ pub(crate) async fn create(api: &Api, request: Request<'_>) -> Result<ProxyRespo
     }
     let still_there = api.store.get(earlier.key_id).await?.is_some();
     let key = api.keyring.key(earlier.key_id, &earlier.keyring).filter(|_| still_there).ok_or(Error::KeyGone)?;
+    // The one who made it may have died before it could say so.
+    audit(request, "replay", earlier.key_id, None, Some(&config));
     outcome(key.expose(), "created")
 }
 

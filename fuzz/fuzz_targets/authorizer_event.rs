@@ -1,0 +1,79 @@
+//! A line with the key's config, then an authorizer's event: garbage is denied, and only a key in force opens anything.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use gaia_api_keys::authorizer::{Authorizer, AuthorizerEvent};
+use gaia_api_keys::key_config::{KeyConfig, Permission};
+use gaia_api_keys::policy::{MethodArn, ReadRoute, required};
+use gaia_api_keys_fuzz::TIME_LEFT;
+use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
+use time::OffsetDateTime;
+
+static AUTHORIZER: LazyLock<Authorizer> = LazyLock::new(gaia_api_keys_fuzz::authorizer);
+static KEY: LazyLock<String> = LazyLock::new(gaia_api_keys_fuzz::key);
+static READ_ROUTES: LazyLock<Vec<ReadRoute>> = LazyLock::new(|| {
+    gaia_api_keys_fuzz::READ_ROUTES.split(',').map(|route| ReadRoute::parse(route).expect("a route")).collect()
+});
+
+fuzz_target!(|data: &[u8]| {
+    let Ok(text) = str::from_utf8(data) else { return };
+    let (config, text) = text.split_once('\n').unwrap_or(("{}", text));
+    let Ok(event) = serde_json::from_str::<AuthorizerEvent>(text) else { return };
+    gaia_api_keys_fuzz::set_config(config);
+    let answer = gaia_api_keys_fuzz::run(AUTHORIZER.handle(event, TIME_LEFT));
+
+    // What the event's struct passes over, serde_json's tree may not take: a lone surrogate, or 1e999.
+    let Ok(event) = serde_json::from_str::<Value>(text) else { return };
+    if !event.is_object() {
+        return;
+    }
+    let string = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
+    let Some(arn) = string("/routeArn").or(string("/methodArn")).and_then(MethodArn::parse) else {
+        assert!(answer.is_err(), "allowed or denied without an ARN");
+        return;
+    };
+    assert!(arn.stage.starts_with("arn:") && (arn.path.is_empty() || arn.path.starts_with('/')), "{arn:?}");
+    assert_eq!(required("GET", arn, &READ_ROUTES), Permission::Read);
+    assert!(required("POST", arn, &READ_ROUTES) == Permission::Write || arn.path.starts_with("/es/api/v1/search/"));
+
+    let config = KeyConfig::parse(config);
+    let Ok(answer) = answer else {
+        assert!(config.is_err(), "the key could have been checked");
+        return;
+    };
+    let written = serde_json::to_string(&answer).expect("JSON");
+    let answer: Value = serde_json::from_str(&written).expect("JSON");
+    if arn.stage.len() <= 200 && arn.stage.bytes().all(|c| matches!(c, b' '..=b'~') && c != b'"' && c != b'\\') {
+        assert!(written.len() <= 8192, "{} bytes", written.len());
+    }
+    let statement = &answer["policyDocument"]["Statement"][0];
+    if statement["Effect"] == "Deny" {
+        let in_force = config.is_ok_and(|config| {
+            let expired = config.expires_at.is_some_and(|at| at <= OffsetDateTime::now_utc());
+            config.enabled && !expired && config.permissions.is_some()
+        });
+        let shown = string("/authorizationToken") == Some(&format!("Search {}", *KEY));
+        assert!(!(in_force && shown && string("/type") == Some("TOKEN")), "a key was refused");
+        assert_eq!(answer["principalId"], "denied");
+        return;
+    }
+
+    // Allowed: so the key stands in the event, its config is in force, and the policy says no more than it.
+    assert_eq!(statement["Effect"], "Allow");
+    assert_eq!(answer["principalId"], format!("gaia_{}", gaia_api_keys_fuzz::ULID));
+    assert!(event.to_string().contains(&**KEY), "allowed without a key");
+    let config = config.expect("a config");
+    let permission = config.permissions.expect("a permission");
+    assert!(config.enabled && config.expires_at.is_none_or(|at| at > OffsetDateTime::now_utc()));
+    assert_eq!(statement["Condition"]["IpAddress"].is_object(), !config.allowed_ips.is_empty());
+    assert_eq!(statement["Condition"]["DateLessThan"].is_object(), config.expires_at.is_some());
+    let opened = statement["Resource"].as_array().expect("resources");
+    assert!(opened.iter().all(|one| one.as_str().is_some_and(|one| one.starts_with(arn.stage))));
+    assert_eq!(opened.contains(&format!("{}/*", arn.stage).into()), permission == Permission::Write);
+    // The dictionary holds the key, so that it may well stand where it is copied from.
+    if !config.as_str().contains(&**KEY) && !arn.stage.contains(&**KEY) {
+        assert!(!written.contains(&**KEY), "the answer holds the key");
+    }
+});

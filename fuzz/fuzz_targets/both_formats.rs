@@ -1,0 +1,100 @@
+//! One request in both event formats, its body as text and as base64: one answer.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use gaia_api_keys::api::Api;
+use gaia_api_keys_fuzz::TIME_LEFT;
+use libfuzzer_sys::arbitrary::{self, Arbitrary};
+use libfuzzer_sys::fuzz_target;
+use serde_json::{Value, json};
+
+static API: LazyLock<Api> = LazyLock::new(gaia_api_keys_fuzz::api);
+static KEY: LazyLock<String> = LazyLock::new(gaia_api_keys_fuzz::key);
+
+#[derive(Arbitrary, Debug)]
+struct Request {
+    endpoint: u8,
+    tail: Option<String>,
+    content_type: Option<String>,
+    idempotency_key: Option<String>,
+    limit: Option<String>,
+    after: Option<String>,
+    config_in_body: bool,
+    body: String,
+}
+
+impl Request {
+    fn line(&self) -> (&'static str, String) {
+        let (method, below) = match self.endpoint % 6 {
+            0 => ("GET", String::new()),
+            1 => ("POST", String::new()),
+            2 => ("POST", "/verify".to_owned()),
+            3 => ("PUT", format!("/{}", *KEY)),
+            4 => ("PUT", format!("/gaia_{}", gaia_api_keys_fuzz::ULID)),
+            _ => ("DELETE", format!("/delete/{}", *KEY)),
+        };
+        let tail = self.tail.as_deref().unwrap_or_default();
+        let tail = percent_encoding::utf8_percent_encode(tail, percent_encoding::NON_ALPHANUMERIC);
+        (method, format!("/es/api/v1/credentials/api_keys{below}{tail}"))
+    }
+
+    fn body(&self) -> String {
+        match (self.config_in_body, self.endpoint % 6) {
+            (true, 2) => format!(r#"{{"api_key":"{}",{}"#, *KEY, self.body),
+            (true, _) => format!(r#"{{"config":{}}}"#, self.body),
+            (false, _) => self.body.clone(),
+        }
+    }
+
+    fn event(&self, old: bool, base64: bool) -> Value {
+        let (method, path) = self.line();
+        let headers: serde_json::Map<_, _> =
+            [("Content-Type", &self.content_type), ("Idempotency-Key", &self.idempotency_key)]
+                .into_iter()
+                .filter_map(|(name, value)| Some((name.to_owned(), json!(value.as_ref()?))))
+                .collect();
+        let query: serde_json::Map<_, _> = [("limit", &self.limit), ("after", &self.after)]
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), json!(value.as_ref()?))))
+            .collect();
+        let body = self.body();
+        let body = if base64 { base64_simd::STANDARD.encode_to_string(body) } else { body };
+        let mut event = json!({
+            "headers": headers, "queryStringParameters": query, "body": body, "isBase64Encoded": base64,
+        });
+        if old {
+            event["path"] = path.into();
+            event["httpMethod"] = method.into();
+            event["requestContext"] = json!({ "stage": "prod", "identity": { "userArn": "arn:fuzz" } });
+        } else {
+            event["rawPath"] = path.into();
+            event["requestContext"] = json!({
+                "stage": "$default",
+                "authorizer": { "iam": { "userArn": "arn:fuzz" } },
+                "http": { "method": method },
+            });
+        }
+        event
+    }
+}
+
+fuzz_target!(|request: Request| {
+    gaia_api_keys_fuzz::set_config(r#"{"permissions":"write"}"#);
+    let answers = [(true, false), (false, false), (true, true), (false, true)].map(|(old, base64)| {
+        let event = serde_json::from_value(request.event(old, base64)).expect("an event");
+        let response = gaia_api_keys_fuzz::run(API.handle(event, TIME_LEFT));
+        gaia_api_keys_fuzz::check(&response);
+        let written = gaia_api_keys_fuzz::written();
+        if let Some(written) = &written {
+            assert!(request.body().contains(written), "{written} was not sent");
+        }
+        let mut body: Value = serde_json::from_str(&response.body).unwrap_or_default();
+        if body["result"] == "created" {
+            // A new key each time.
+            body["api_key"] = Value::Null;
+        }
+        (response.status_code, body, written)
+    });
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:#?}");
+});

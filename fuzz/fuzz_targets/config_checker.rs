@@ -1,0 +1,67 @@
+//! A config is kept to the letter, read again to the same, and serde_json agrees on what it says.
+#![no_main]
+
+use std::collections::HashMap;
+
+use gaia_api_keys::error::Error;
+use gaia_api_keys::json;
+use gaia_api_keys::key_config::{KeyConfig, MAX_CONFIG, Permission};
+use gaia_api_keys::policy::PolicyDocument;
+use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+fuzz_target!(|data: &[u8]| {
+    let Ok(text) = str::from_utf8(data) else { return };
+    let config = match KeyConfig::parse(text) {
+        Ok(config) => config,
+        Err(error) => {
+            if let Error::Invalid(details) = &error {
+                assert!(!details.is_empty());
+            }
+            assert!(matches!(error.status(), 413 | 422), "{error:?}");
+            return gaia_api_keys_fuzz::check(&error.into_response());
+        }
+    };
+    let kept = config.as_str();
+    assert_eq!(kept, text.trim_matches([' ', '\t', '\n', '\r']));
+    assert!(kept.len() <= MAX_CONFIG && kept.starts_with('{') && kept.ends_with('}'));
+
+    let again = KeyConfig::parse(kept).expect("what was accepted is accepted");
+    assert_eq!(again.as_str(), kept);
+    assert_eq!((again.permissions, again.enabled), (config.permissions, config.enabled));
+    assert_eq!((again.expires_at, &again.allowed_ips), (config.expires_at, &config.allowed_ips));
+
+    // A second opinion: every name once, every value JSON.
+    let members: HashMap<String, &RawValue> = serde_json::from_str(kept).expect("an object");
+    let in_order = json::members(json::parse(kept).expect("JSON")).expect("an object");
+    assert_eq!(members.len(), in_order.len(), "a member named twice");
+    let says = |name: &str| members.get(name).map_or("null", |value| value.get());
+    let value = |name: &str| serde_json::from_str::<Value>(says(name));
+    match serde_json::from_str::<Value>(kept) {
+        Ok(whole) => assert!(whole.is_object()),
+        Err(error) => {
+            let error = error.to_string();
+            assert!(error.contains("out of range") || error.contains("recursion limit"), "{error}");
+        }
+    }
+    assert_eq!(config.enabled, says("enabled") != "false");
+    assert_eq!(config.expires_at.is_none(), says("expires_at") == "null");
+    let permission = value("permissions").expect("a word");
+    assert_eq!(config.permissions.map(Permission::as_str), permission.as_str());
+    let ranges = value("allowed_ips").expect("a list");
+    assert_eq!(config.allowed_ips.len(), ranges.as_array().map_or(0, Vec::len));
+    for name in members.keys() {
+        let plain: String = name.to_lowercase().chars().filter(char::is_ascii_alphanumeric).collect();
+        let meant = ["enabled", "expires_at", "allowed_ips"].contains(&name.as_str());
+        let looks = name.is_ascii() && ["enabled", "expiresat", "allowedips", "allowedip"].contains(&plain.as_str());
+        let other = name.contains(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-');
+        assert!(meant || !looks || other, "{name} opens a key");
+    }
+
+    // Whoever may write a config must not be able to break the authorizer with it.
+    if let Some(permission) = config.permissions {
+        let policy = PolicyDocument::allow(&config, permission, "arn:aws:execute-api:r:1:a/s", &[]);
+        assert!(serde_json::to_string(&policy).expect("JSON").len() < 8192 - 1024);
+    }
+});

@@ -1,0 +1,58 @@
+//! Nothing but the canonical spelling of a key that this keyring made is a key.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use gaia_api_keys::key::{KeyId, Keyring};
+use libfuzzer_sys::fuzz_target;
+use ulid::Ulid;
+
+static KEYRING: LazyLock<Keyring> = LazyLock::new(gaia_api_keys_fuzz::keyring);
+static KEY: LazyLock<String> = LazyLock::new(gaia_api_keys_fuzz::key);
+
+fn accepted_is_canonical(text: &str) {
+    if let Some(named) = KEYRING.parse_key(text) {
+        let master = named.master.as_ref().expect("a secret names its master");
+        let made_again = KEYRING.key(named.id, master.as_str()).expect("a key");
+        assert_eq!(made_again.expose(), text);
+        assert_eq!(KEYRING.parse_key_or_id(text), Some(named));
+    } else if let Some(named) = KEYRING.parse_key_or_id(text) {
+        assert_eq!((named.id.to_string().as_str(), named.master), (text, None));
+    }
+    for id in [KeyId::parse(text), KeyId::from_ulid(text)].into_iter().flatten() {
+        assert!(text.ends_with(&id.ulid()) && format!("{id:?}") == format!("gaia_{}", id.ulid()));
+        assert_eq!(KeyId::parse(&id.to_string()), Some(id));
+        assert_eq!(KeyId::from_ulid(&id.ulid()), Some(id));
+    }
+}
+
+fuzz_target!(|data: &[u8]| {
+    accepted_is_canonical(&String::from_utf8_lossy(data));
+
+    // Any id makes a key that is read again, and whose Debug doesn't tell the secret.
+    if let Some(bytes) = data.first_chunk::<16>() {
+        let id = KeyId::from_ulid(&Ulid::from_bytes(*bytes).to_string()).expect("an id");
+        let master = KEYRING.mint().1;
+        let key = KEYRING.key(id, master.as_str()).expect("a key");
+        let named = KEYRING.parse_key(key.expose()).expect("a key that was made is read");
+        assert_eq!((named.id, named.master.as_ref()), (id, Some(master)));
+        assert!(!format!("{key:?}{named:?}").contains(&key.expose()[32..]));
+    }
+
+    // The known key with some characters replaced, dropped or put in: accepted only if it came out the same.
+    let mut edited: Vec<char> = KEY.chars().collect();
+    for edit in data.as_chunks::<2>().0 {
+        let (place, what) = (usize::from(edit[0]) % (edited.len() + 1), char::from(edit[1] & 0x7f));
+        match edit[1] & 0x80 {
+            0 if place < edited.len() => edited[place] = what,
+            0 => edited.push(what),
+            _ if what == '\0' && place < edited.len() => drop(edited.remove(place)),
+            _ => edited.insert(place, what),
+        }
+    }
+    let edited: String = edited.into_iter().collect();
+    accepted_is_canonical(&edited);
+    if edited.starts_with(&KEY[..31]) && edited != *KEY {
+        assert!(KEYRING.parse_key(&edited).is_none());
+    }
+});

@@ -1,0 +1,157 @@
+//! What the targets share: both functions, whole, over a table that answers every request at once.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_types::body::SdkBody;
+use gaia_api_keys::api::Api;
+use gaia_api_keys::authorizer::Authorizer;
+use gaia_api_keys::key::{KeyId, Keyring, Master};
+use gaia_api_keys::settings::Settings;
+use gaia_api_keys::store::Store;
+use serde_json::{Value, json};
+
+/// The master of `events/` and of docs/keys.md.
+pub const MASTER: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+/// The id of [`key`].
+pub const ULID: &str = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
+/// What the authorizer's deployment lets read keys do beside reading.
+pub const READ_ROUTES: &str = "POST /es/api/v1/search/*,PUT /a*b";
+
+/// What Lambda leaves an invocation: plenty, so that nothing is a matter of time.
+pub const TIME_LEFT: Duration = Duration::from_secs(60);
+
+thread_local! {
+    /// The config that the table gives back for every key.
+    static CONFIG: RefCell<String> = const { RefCell::new(String::new()) };
+    /// The config that the last write put into the table.
+    static WRITTEN: RefCell<Option<String>> = const { RefCell::new(None) };
+    static RUNTIME: tokio::runtime::Runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+}
+
+/// The keyring of both functions.
+pub fn keyring() -> Keyring {
+    Keyring::new("demo", &Master::from_hex(MASTER).expect("a master"), &[])
+}
+
+/// The one key that the seeds know.
+pub fn key() -> String {
+    let keyring = keyring();
+    let master = keyring.mint().1.as_str().to_owned();
+    let id = KeyId::from_ulid(ULID).expect("an id");
+    keyring.key(id, &master).expect("a key").expose().to_owned()
+}
+
+/// The management API.
+pub fn api() -> Api {
+    Api::new(&settings(), store(), keyring())
+}
+
+/// The authorizer.
+pub fn authorizer() -> Authorizer {
+    Authorizer::new(&settings(), store(), keyring())
+}
+
+/// Sets what the table gives back as the config of every key.
+pub fn set_config(text: &str) {
+    CONFIG.with_borrow_mut(|config| text.clone_into(config));
+}
+
+/// Takes the config that the last write put into the table.
+pub fn written() -> Option<String> {
+    WRITTEN.take()
+}
+
+/// Runs a future to its end.
+pub fn run<T>(future: impl Future<Output = T>) -> T {
+    RUNTIME.with(|runtime| runtime.block_on(future))
+}
+
+fn settings() -> Settings {
+    Settings::from_lookup(|name| {
+        let value = match name {
+            "TABLE_NAME" => "keys",
+            "SERVICE_NAME" => "demo",
+            "MASTER_KEY" => MASTER,
+            "READ_ROUTES" => READ_ROUTES,
+            "AWS_REGION" => "eu-central-1",
+            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "fuzz",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    })
+    .expect("settings")
+}
+
+fn store() -> Store {
+    let config = aws_sdk_dynamodb::Config::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(Region::new("eu-central-1"))
+        .credentials_provider(Credentials::from_keys("fuzz", "fuzz", None))
+        .retry_config(aws_sdk_dynamodb::config::retry::RetryConfig::disabled())
+        .timeout_config(aws_sdk_dynamodb::config::timeout::TimeoutConfig::disabled())
+        .stalled_stream_protection(aws_sdk_dynamodb::config::StalledStreamProtectionConfig::disabled())
+        .http_client(http_client_fn(|_, _| SharedHttpConnector::new(Table { keyring: master_id() })))
+        .build();
+    Store::new(aws_sdk_dynamodb::Client::from_conf(config), "keys".to_owned(), "demo".to_owned())
+}
+
+fn master_id() -> String {
+    keyring().mint().1.as_str().to_owned()
+}
+
+/// A table that holds every key of this service, each with the same config, and one item that someone else wrote.
+#[derive(Debug)]
+struct Table {
+    keyring: String,
+}
+
+impl Table {
+    fn answer(&self, operation: &str, request: &Value) -> Value {
+        let item = |id: &str| {
+            let config = CONFIG.with_borrow(String::clone);
+            json!({ "id": { "S": id }, "config": { "S": config }, "keyring": { "S": self.keyring } })
+        };
+        let ours = request["Key"]["service"]["S"] == "demo";
+        let id = request["Key"]["id"]["S"].as_str().unwrap_or(ULID);
+        let in_transaction = &request["TransactItems"][0]["Put"]["Item"];
+        let changes = &request["ExpressionAttributeValues"];
+        for place in [&request["Item"]["config"], &changes[":config"], &in_transaction["config"]] {
+            if let Some(config) = place["S"].as_str() {
+                WRITTEN.set(Some(config.to_owned()));
+            }
+        }
+        match operation {
+            "GetItem" if ours => json!({ "Item": item(id) }),
+            "UpdateItem" | "DeleteItem" => json!({ "Attributes": item(id) }),
+            "Query" => json!({ "Items": [item(ULID), { "id": { "S": "foreign" } }] }),
+            _ => json!({}),
+        }
+    }
+}
+
+impl HttpConnector for Table {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let operation = request.headers().get("x-amz-target").and_then(|target| target.rsplit('.').next());
+        let body = serde_json::from_slice(request.body().bytes().unwrap_or_default()).unwrap_or_default();
+        let answer = self.answer(operation.unwrap_or_default(), &body).to_string();
+        let mut response = HttpResponse::new(200u16.try_into().expect("a status"), SdkBody::from(answer));
+        response.headers_mut().insert("content-type", "application/x-amz-json-1.0");
+        HttpConnectorFuture::ready(Ok(response))
+    }
+}
+
+/// What holds for every response of the management API.
+pub fn check(response: &gaia_api_keys::event::ProxyResponse) {
+    let status = response.status_code;
+    assert!([200, 400, 401, 404, 405, 409, 413, 422].contains(&status), "{status}: {}", response.body);
+    assert_eq!(response.headers.get("Cache-Control").map(AsRef::as_ref), Some("no-store"));
+    assert_eq!(response.headers.get("Content-Type").map(AsRef::as_ref), Some("application/json"));
+    let body = serde_json::from_str::<Box<serde_json::value::RawValue>>(&response.body);
+    assert!(body.is_ok(), "no JSON: {}", response.body);
+    assert!(serde_json::to_string(response).is_ok());
+}

@@ -1,0 +1,198 @@
+"""The local service as a process, a gateway in front of it that checks signatures, and the code in the documents."""
+
+import hashlib
+import hmac
+import http.client
+import http.server
+import json
+import os
+import pathlib
+import re
+import subprocess
+import threading
+import time
+import urllib.parse
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BINARY = ROOT / "target/debug/examples/local"
+KEYS = "/es/api/v1/credentials/api_keys"
+ACCESS_KEY, SECRET_KEY, SESSION_TOKEN, REGION = "AKIDEXAMPLE", "a-secret-of/the+tests", "a-token/of+the=tests", "eu-central-1"
+
+
+def blocks(document, language):
+    """The code blocks of one language in a document."""
+    text = (ROOT / document).read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def environment(address, **more):
+    """What a client is told: where the API is, and AWS's usual variables."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return clean | {
+        "API": f"http://{address}{KEYS}",
+        "AWS_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_SESSION_TOKEN": SESSION_TOKEN,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    } | more
+
+
+class Local:
+    """`with Local() as local:` starts `cargo local`'s binary on free ports with an empty table, and stops it."""
+
+    def __enter__(self):
+        if not BINARY.exists():
+            raise SystemExit(f"{BINARY} is missing; make it with: cargo build --example local")
+        command = [BINARY, "--port", "0", "--dynamodb-port", "0", "--data", ":memory:"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        addresses = re.findall(r"http://([0-9.]+:[0-9]+)", self.process.stdout.readline())
+        if len(addresses) != 2:
+            self.__exit__()
+            raise SystemExit("the local service did not start")
+        self.address, self.dynamodb = addresses
+        self.printed = []
+        self.reader = threading.Thread(target=lambda: self.printed.extend(self.process.stdout), daemon=True)
+        self.reader.start()
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
+        if hasattr(self, "reader"):
+            self.reader.join()
+        self.process.stdout.close()
+
+    def log(self, count):
+        """The lines of the log, once there are so many."""
+        for _ in range(100):
+            lines = [json.loads(line) for line in self.printed if line.startswith('{"timestamp"')]
+            if len(lines) >= count:
+                return lines
+            time.sleep(0.05)
+        raise AssertionError(f"{len(lines)} lines, not {count}: {lines}")
+
+    def send(self, method, path, body=None, headers=None):
+        """The status, and the body as JSON."""
+        connection = http.client.HTTPConnection(self.address, timeout=30)
+        try:
+            data = None if body is None else json.dumps(body)
+            connection.request(method, path, data, {"content-type": "application/json"} | (headers or {}))
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+        finally:
+            connection.close()
+
+    def create(self, config):
+        status, answer = self.send("POST", KEYS, {"config": config})
+        assert status == 200, answer
+        return answer["api_key"]
+
+    def list(self):
+        return {entry["api_key"]: entry["config"] for entry in self.send("GET", KEYS)[1]}
+
+    def table(self):
+        import boto3
+
+        return boto3.resource(
+            "dynamodb",
+            endpoint_url=f"http://{self.dynamodb}",
+            region_name="local",
+            aws_access_key_id="local",
+            aws_secret_access_key="local",
+        ).Table("gaia-api-keys")
+
+
+class Gateway:
+    """Passes requests on whose signature is right, as API Gateway does with AWS_IAM; `faults` are answered first."""
+
+    def __init__(self, local, token=SESSION_TOKEN):
+        gateway = self
+        self.requests, self.faults, self.token = [], [], token
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def answer(self):
+                body = self.rfile.read(int(self.headers.get("content-length") or 0))
+                problem = wrong_signature(self.command, self.path, self.headers, body, gateway.token)
+                if problem:
+                    status, headers, answer = 403, {}, json.dumps({"message": problem}).encode()
+                else:
+                    status, headers, answer = gateway.forward(local, self.command, self.path, dict(self.headers), body)
+                gateway.requests.append((self.command, re.sub(r"gaia_\w+", "KEY", self.path), status))
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("content-length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            do_GET = do_POST = do_PUT = do_DELETE = answer
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.address = f"127.0.0.1:{self.server.server_port}"
+
+    def forward(self, local, method, path, headers, body):
+        fault = self.faults.pop(0) if self.faults else None
+        if fault == "throttled":
+            return 429, {}, b'{"message":"Too Many Requests"}'
+        connection = http.client.HTTPConnection(local.address, timeout=30)
+        try:
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            answer = response.read()
+        finally:
+            connection.close()
+        if fault == "done, then 503":
+            return 503, {"Retry-After": "1"}, b'{"detail":"Service Unavailable"}'
+        passed = {name: response.headers[name] for name in ("content-type", "link") if response.headers[name]}
+        return response.status, passed, answer
+
+    def __enter__(self):
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def wrong_signature(method, path, headers, body, token):
+    """What is wrong with a request's Signature Version 4, written down from AWS's description of it; else none."""
+    found = re.fullmatch(
+        r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/([^/]+)/([^/]+)/aws4_request, ?"
+        r"SignedHeaders=([a-z0-9;-]+), ?Signature=([0-9a-f]{64})",
+        headers.get("authorization", ""),
+    )
+    if not found:
+        return "no signature"
+    access_key, day, region, service, signed, signature = found.groups()
+    if (access_key, region, service) != (ACCESS_KEY, REGION, "execute-api"):
+        return f"signed for {access_key}, {region}, {service}"
+    if headers.get("x-amz-security-token") != token:
+        return "not the session token"
+    must = {"host", "x-amz-date"} | ({"x-amz-security-token"} if token else set())
+    if not must <= set(signed.split(";")):
+        return f"signs only {signed}"
+    date = headers["x-amz-date"]
+    path, _, query = path.partition("?")
+    pairs = urllib.parse.parse_qsl(query, keep_blank_values=True)
+    encode = lambda text: urllib.parse.quote(text, safe="-_.~")
+    query = "&".join(sorted(f"{encode(name)}={encode(value)}" for name, value in pairs))
+    lines = [f"{name}:{' '.join(headers.get(name, '').split())}\n" for name in signed.split(";")]
+    digest = hashlib.sha256(body).hexdigest()
+    request = "\n".join([method, urllib.parse.quote(path, safe="/-_.~"), query, "".join(lines), signed, digest])
+    scope = f"{day}/{region}/{service}/aws4_request"
+    text = "\n".join(["AWS4-HMAC-SHA256", date, scope, hashlib.sha256(request.encode()).hexdigest()])
+    key = b"AWS4" + SECRET_KEY.encode()
+    for part in scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    right = hmac.new(key, text.encode(), "sha256").hexdigest()
+    return None if hmac.compare_digest(right, signature) else f"wrong signature of:\n{request}"

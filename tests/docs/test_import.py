@@ -1,0 +1,225 @@
+"""scripts/import-keys.py, as docs/migrating.md describes it."""
+
+import csv
+import json
+import pathlib
+import re
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+from local import KEYS, ROOT, Gateway, Local, blocks, environment
+
+SCRIPT = ROOT / "scripts/import-keys.py"
+GAIA = [
+    {"api_key": "OLD-1", "config": {"permissions": "read"}},
+    {"api_key": "OLD-2", "config": {"permissions": "write", "team": "süd", "n": 123456789012345678901234567890, "x": 1.0}},
+    {"api_key": "OLD-3", "config": {}},
+]
+
+
+class Import(unittest.TestCase):
+    def setUp(self):
+        self.local = self.enterContext(Local())
+        self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.mapping = self.folder / "mapping.csv"
+        self.before = set(self.local.list())
+
+    def file(self, text, name="keys"):
+        path = self.folder / name
+        path.write_text(text if isinstance(text, str) else json.dumps(text))
+        return path
+
+    def command(self, file, *options, address=None, auth="none"):
+        return [sys.executable, SCRIPT, file, "--url", f"http://{address or self.local.address}", "--auth", auth, *options]
+
+    def run_import(self, file, *options, address=None, auth="none", status=0, dry=False, **variables):
+        options = [*options, "--dry-run"] if dry else [*options, "--mapping", self.mapping]
+        command = self.command(file, *options, address=address, auth=auth)
+        env = environment("", **variables)
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, status, done.stderr)
+        self.assertNotIn("Traceback", done.stderr)
+        self.assertEqual(done.stdout, "")
+        self.assertNotRegex(done.stderr, "OLD-|gaia_", "a key stands in what is printed")
+        return done.stderr
+
+    def mapped(self):
+        with open(self.mapping, newline="") as file:
+            header, *rows = csv.reader(file)
+        self.assertEqual(header, ["old", "new"])
+        return dict(rows)
+
+    def made(self):
+        return {key: config for key, config in self.local.list().items() if key not in self.before}
+
+    def test_gaias_list(self):
+        printed = self.run_import(self.file(GAIA))
+        self.assertEqual(printed, "3 imported, 0 refused\n")
+        mapped, made = self.mapped(), self.made()
+        self.assertEqual({old: made[new] for old, new in mapped.items()}, {row["api_key"]: row["config"] for row in GAIA})
+        self.assertEqual(len(made), 3)
+        self.assertEqual(stat.S_IMODE(self.mapping.stat().st_mode), 0o600)
+        self.assertIn("3 of 3 are in", self.run_import(self.file(GAIA)))
+        self.assertEqual(self.made(), made, "again makes none")
+
+    def test_the_csv_of_the_document(self):
+        (text,) = blocks("docs/migrating.md", "csv")
+        self.run_import(self.file(text))
+        made = self.made()
+        self.assertEqual(
+            {old: made[new] for old, new in self.mapped().items()},
+            {
+                "old-key-1": {
+                    "permissions": "read",
+                    "expires_at": "2030-01-31T12:00:00Z",
+                    "allowed_ips": ["10.0.0.0/8", "192.0.2.7"],
+                    "owner": "search team",
+                },
+                "old-key-2": {"permissions": "write", "owner": "billing"},
+            },
+        )
+
+    def test_a_csv_with_json(self):
+        self.run_import(self.file('config,api_key\n"{""permissions"": ""read"", ""enabled"": false}",a\n'))
+        self.assertEqual(list(self.made().values()), [{"permissions": "read", "enabled": False}])
+        self.mapping.unlink()
+        self.run_import(self.file("api_key,enabled\nb,FALSE\n"))
+        self.assertIn({"enabled": False}, self.made().values())
+
+    def test_the_commands_of_the_document(self):
+        self.file(blocks("docs/migrating.md", "csv")[0], "keys.csv")
+        with Gateway(self.local) as gateway:
+            env = environment(gateway.address, API_URL=f"http://{gateway.address}")
+            env["PATH"] = f"{pathlib.Path(sys.executable).parent}:{env['PATH']}"
+            for command in blocks("docs/migrating.md", "bash"):
+                command = command.replace("scripts/", f"{ROOT}/scripts/")
+                done = subprocess.run(["bash", "-c", command], env=env, cwd=self.folder, capture_output=True, text=True)
+                self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual([status for _, _, status in gateway.requests], [404, 404, 200, 200])
+        self.assertEqual(len(self.mapped()), 2)
+
+    def test_a_dry_run_says_what_the_import_would(self):
+        configs = [
+            '{"permissions": "read"}',
+            '{"permissions": "admin"}',
+            '{"expiresAt": "2030-01-01T00:00:00Z"}',
+            '{"expires_at": "tomorrow"}',
+            '{"allowed_ips": ["10.0.0.1/8"]}',
+            json.dumps({"x": "y" * 4096}),
+            '{"a": 1, "a": 1}',
+            '{"a": {"b": [{"c": 1, "c": 1}]}}',
+            '{"a": 0.1234567890123456789}',
+            '{"a": NaN}',
+            '{"a": "\\ud800"}',
+            "[]",
+            "null",
+            "[" * 200 + "]" * 200,
+        ]
+        entries = ", ".join(f'{{"api_key": "k{number}", "config": {config}}}' for number, config in enumerate(configs))
+        file = self.file(f"[{entries}]")
+        dry = self.run_import(file, status=1, dry=True)
+        self.assertFalse(self.mapping.exists())
+        self.assertEqual(self.made(), {})
+        self.assertIn("1 can be imported, 13 refused", dry)
+        real = self.run_import(file, status=1)
+        self.assertEqual(list(self.mapped()), ["k0"])
+        self.assertEqual(real.splitlines()[:-1], dry.splitlines()[:-1])
+        for line in re.findall(r"^\| `([^`…]+)", (ROOT / "docs/migrating.md").read_text(), flags=re.MULTILINE):
+            self.assertIn(line.strip(), dry, "the document's table")
+        # Corrected, the same command imports the rest.
+        self.run_import(self.file([{"api_key": f"k{number}", "config": {}} for number in range(len(configs))]))
+        self.assertEqual(len(self.made()), len(configs))
+
+    def test_files_that_can_not_be_used(self):
+        for text, expected in [
+            ("", "no column api_key"),
+            ("{}", "no list of keys"),
+            ("[", "no list of keys"),
+            ("[1]", "entry 1 has no api_key"),
+            ('[{"api_key": "a", "api_key": "b"}]', "entry 1: member named twice"),
+            ([GAIA[0], GAIA[0]], "entry 2 has the api_key of entry 1"),
+            ("key,config\na,{}\n", "no column api_key"),
+            ("api_key,a,a\nx,1,2\n", "two columns of one name"),
+            ("api_key,a\nx,1,2\n", "line 2: 2 columns"),
+            ('api_key,a\nx,"1\n', "unexpected end of data"),
+        ]:
+            self.assertIn(expected, self.run_import(self.file(text), status=2))
+        self.assertIn("No such file", self.run_import(self.folder / "nowhere", status=2))
+        self.assertEqual(self.made(), {})
+
+    def test_a_mapping_that_can_not_be_used(self):
+        self.mapping.write_text("old,new\n")
+        self.mapping.chmod(0o644)
+        self.assertIn("chmod 600", self.run_import(self.file(GAIA), status=2))
+        self.mapping.chmod(0o600)
+        self.mapping.write_text("something else\n")
+        self.assertIn("no file that an import wrote", self.run_import(self.file(GAIA), status=2))
+        self.assertEqual(self.mapping.read_text(), "something else\n")
+        self.assertEqual(self.made(), {})
+
+    def test_a_lost_line_of_the_mapping_is_told_again(self):
+        self.run_import(self.file(GAIA))
+        whole, made = self.mapping.read_text(), self.made()
+        for kept in (len(whole) - 1, len(whole) - 40, len("old,new\n"), 3, 0):
+            self.mapping.write_text(whole[:kept])
+            self.run_import(self.file(GAIA))
+            self.assertEqual(self.mapping.read_text(), whole)
+        self.assertEqual(self.made(), made)
+
+    def test_a_killed_import_goes_on(self):
+        rows = [{"api_key": f"k{number}", "config": {"number": number}} for number in range(300)]
+        for killed in (signal.SIGKILL, signal.SIGINT):
+            command = self.command(self.file(rows), "--mapping", self.mapping)
+            process = subprocess.Popen(command, env=environment(""), stderr=subprocess.PIPE, text=True)
+            known = len(self.mapping.read_text().splitlines()) if self.mapping.exists() else 0
+            while process.poll() is None:
+                if self.mapping.exists() and len(self.mapping.read_text().splitlines()) > known + 30:
+                    process.send_signal(killed)
+                    break
+                time.sleep(0.01)
+            printed = process.communicate()[1]
+            if killed == signal.SIGINT:
+                self.assertEqual(process.returncode, 130, printed)
+                self.assertIn("goes on from here", printed)
+        printed = self.run_import(self.file(rows))
+        self.assertRegex(printed, r"^\d+ of 300 are in .*mapping.csv already\n")
+        made = self.made()
+        self.assertEqual({old: made[new]["number"] for old, new in self.mapped().items()}, {f"k{n}": n for n in range(300)})
+        self.assertEqual(len(made), 300, "none was made twice")
+
+    def test_signed_and_through_failures(self):
+        with Gateway(self.local) as gateway:
+            gateway.faults = ["throttled", "done, then 503", None, "done, then 503"]
+            self.run_import(self.file(GAIA), "--region", "eu-central-1", address=gateway.address, auth="sigv4")
+            self.assertEqual([status for _, _, status in gateway.requests], [429, 503, 200, 503, 200, 200])
+            self.assertEqual(len(self.made()), 3)
+            self.assertEqual(set(self.mapped().values()), set(self.made()))
+
+            self.mapping.unlink()
+            printed = self.run_import(
+                self.file(GAIA), address=gateway.address, auth="sigv4", status=2, AWS_SECRET_ACCESS_KEY="another"
+            )
+            self.assertIn("import-keys: 403: wrong signature", printed)
+
+    def test_what_is_asked_of_the_caller(self):
+        for options, expected in [
+            (["--url", "http://keys.example", "--auth", "none"], "keys are only sent over https"),
+            (["--url", "keys.example", "--auth", "none"], "expected https://HOST"),
+            (["--url", "https://keys.example", "--auth", "bearer"], "API_TOKEN is not set"),
+        ]:
+            command = [sys.executable, SCRIPT, self.file(GAIA), "--dry-run", *options]
+            done = subprocess.run(command, env=environment(""), capture_output=True, text=True)
+            self.assertEqual((done.returncode, done.stderr), (2, f"import-keys: {done.stderr.removeprefix('import-keys: ')}"))
+            self.assertIn(expected, done.stderr)
+        done = subprocess.run(self.command(self.file(GAIA)), env=environment(""), capture_output=True, text=True)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("--mapping is needed", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()

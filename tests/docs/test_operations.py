@@ -1,0 +1,175 @@
+"""docs/operations.md against the service's log, the template, and a table that is restored."""
+
+import json
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+
+from local import KEYS, ROOT, Local, blocks
+
+OPERATIONS = (ROOT / "docs/operations.md").read_text()
+TEMPLATE = (ROOT / "template.yaml").read_text()
+ALWAYS = {"timestamp", "level", "message", "target"}
+
+
+def members(heading):
+    """The first column of the table below a heading."""
+    section = OPERATIONS.split(f"\n### {heading}")[1].split("\n#")[0]
+    return set(re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE))
+
+
+class Logs(unittest.TestCase):
+    def test_every_member_is_described(self):
+        config = {"permissions": "read", "expires_at": "2030-01-01T00:00:00Z", "allowed_ips": ["192.0.2.1"]}
+        with Local() as local:
+            key = local.create(config)
+            local.send("PUT", f"{KEYS}/{key}", {"config": config})
+            local.send("POST", f"{KEYS}/verify", {"api_key": key})
+            local.send("POST", "/demo", headers={"authorization": "Search x"})
+            local.send("DELETE", f"{KEYS}/delete/{key}")
+            local.table().put_item(Item={"service": "demo", "id": "01ARZ3NDEKTSV4RRFFQ69G5FAV", "config": "?", "keyring": "77a2b332"})
+            broken = "gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV_22K4KK659SYTCHNBQB1Z55H2Z7"
+            self.assertEqual(local.send("POST", f"{KEYS}/verify", {"api_key": broken})[0], 500)
+            self.assertEqual(local.send("GET", "/demo", headers={"authorization": f"Search {broken}"})[0], 500)
+            self.assertEqual(local.send("GET", KEYS)[0], 200)
+            lines = local.log(8)
+        found = {}
+        for line in lines:
+            self.assertLessEqual(ALWAYS, set(line))
+            found.setdefault(line["message"], set()).update(set(line) - ALWAYS - {"span"})
+        foreign = "an item of the table is not one that this service wrote"
+        self.assertEqual(set(found), {"audit", "denied", "request failed", foreign})
+        for message, heading in [("audit", "`audit`"), ("denied", "`denied`"), ("request failed", "`request failed`")]:
+            self.assertEqual(found[message], members(heading), message)
+        self.assertEqual(found[foreign], {"id"})
+
+    def test_every_message_is_described(self):
+        source = "".join(path.read_text() for path in (ROOT / "src").glob("*.rs"))
+        messages = set()
+        for call in re.findall(r"tracing::(?:error|warn|info|debug)!\((.*?)\);", source, flags=re.DOTALL):
+            messages.add(re.findall(r'"([^"]+)"', call)[-1])
+        self.assertGreaterEqual(len(messages), 5)
+        for message in messages:
+            self.assertIn(f"`{message}`", OPERATIONS)
+
+    def test_no_audit_above_info(self):
+        """What the document says of the level."""
+        source = (ROOT / "src/handlers.rs").read_text()
+        self.assertEqual(source.count("tracing::info!("), 2)
+
+
+class Stack(unittest.TestCase):
+    def test_every_alarm_has_its_row(self):
+        alarms = re.findall(r"^  (\w+):\n    Type: AWS::CloudWatch::Alarm$", TEMPLATE, flags=re.MULTILINE)
+        self.assertGreaterEqual(len(alarms), 12)
+        rows = dict(re.findall(r"^\| `(\w+Alarm)`( R)? \| [^|]+ \| [^|]+ \|$", OPERATIONS, flags=re.MULTILINE))
+        self.assertEqual(set(rows), set(alarms))
+        rollbacks = re.findall(r"^        Alarms: \[(.*)\]$", TEMPLATE, flags=re.MULTILINE)
+        self.assertEqual(
+            {alarm for alarm, marked in rows.items() if marked},
+            {name for line in rollbacks for name in re.findall(r"!Ref (\w+)", line)},
+        )
+
+    def test_every_widget_and_query_is_mentioned(self):
+        titles = re.findall(r'"title": "([^"]+)"', TEMPLATE)
+        self.assertEqual(re.findall(r"^\| ([^|`]+) \| [^|]+ \| [^|]+ \|$", OPERATIONS.split("## The dashboard")[1].split("## ")[0], flags=re.MULTILINE)[1:], titles)
+        for name in re.findall(r"Name: !Sub \$\{AWS::StackName\}/(.+)", TEMPLATE):
+            if not name.startswith(("access", "kms")):
+                self.assertIn(f'"{name}"', OPERATIONS)
+
+    def test_outputs_exist(self):
+        for name in re.findall(r"`(\w+LogGroup|DashboardUrl)`", OPERATIONS):
+            self.assertRegex(TEMPLATE, rf"(?m)^  {name}:$")
+
+
+class Restore(unittest.TestCase):
+    def test_replay(self):
+        (program,) = blocks("docs/operations.md", "python")
+        with Local() as local, tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder)
+            table = local.table()
+            wide = {"permissions": "write", "team": "süd", "n": 123456789012345678901234567890}
+            names = ("kept", "deleted", "narrowed", "disabled", "twice", "mended")
+            keys = {name: local.create(wide) for name in names}
+            keys["mended"] = local.create({"permissions": "read", "enabled": False, "expires_at": "2020-01-01T00:00:00Z"})
+            backup = table.scan()["Items"]
+            start = len(local.log(len(names) + 1))
+
+            change = lambda name, config: local.send("PUT", f"{KEYS}/{keys[name]}", {"config": config})
+            limits = {"expires_at": "2031-01-01T00:00:00.5+02:00", "allowed_ips": ["192.0.2.1", "2001:db8::/32"]}
+            local.send("DELETE", f"{KEYS}/delete/{keys['deleted']}")
+            change("narrowed", wide | {"permissions": "read"} | limits)
+            change("disabled", wide | {"enabled": False})
+            change("twice", wide | {"enabled": False})
+            change("twice", {})
+            change("mended", {"permissions": "read"})
+            keys["new"] = local.create({})
+            keys["gone"] = local.create({})
+            local.send("DELETE", f"{KEYS}/delete/{keys['gone']}")
+            lines = local.log(start + 9)[start:]
+
+            for item in table.scan()["Items"]:
+                table.delete_item(Key={"service": item["service"], "id": item["id"]})
+            for item in backup:
+                table.put_item(Item=item)
+            rows = [[{"field": "@message", "value": json.dumps(line)}, {"field": "@ptr", "value": "x"}] for line in lines]
+            file = folder / "changes.json"
+            script = folder / "replay.py"
+            script.write_text(program)
+            command = [sys.executable, script, "gaia-api-keys", "demo", file]
+            env = {
+                "AWS_ENDPOINT_URL_DYNAMODB": f"http://{local.dynamodb}",
+                "AWS_DEFAULT_REGION": "local",
+                "AWS_ACCESS_KEY_ID": "local",
+                "AWS_SECRET_ACCESS_KEY": "local",
+            }
+            for unusable in ({"status": "Running", "results": rows}, {"status": "Complete", "results": rows * 2000}):
+                file.write_text(json.dumps(unusable))
+                done = subprocess.run(command, env=env, capture_output=True, text=True)
+                self.assertEqual((done.returncode, done.stderr), (1, f"{file}: not the whole result\n"))
+            for again in (False, True):
+                file.write_text(json.dumps({"status": "Complete", "results": rows}))
+                done = subprocess.run(command, env=env, capture_output=True, text=True)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                said = dict(line.rstrip().split(" ", 1) for line in done.stdout.splitlines())
+                self.assertEqual(
+                    {name: said.get(key[:31]) for name, key in keys.items()},
+                    {
+                        "kept": None,
+                        "deleted": "was not there" if again else "deleted",
+                        "narrowed": "restricted as it was last",
+                        "disabled": "restricted as it was last",
+                        "twice": "restricted as it was last",
+                        "mended": "restricted as it was last",
+                        "new": "was made since: void, to be reissued",
+                        "gone": "was not there",
+                    },
+                )
+            listed = local.list()
+            self.assertEqual(
+                {name: listed.get(key) for name, key in keys.items()},
+                {
+                    "kept": wide,
+                    "deleted": None,
+                    "narrowed": wide
+                    | {"permissions": "read", "enabled": True}
+                    | {"expires_at": "2030-12-31T22:00:00Z", "allowed_ips": ["192.0.2.1", "2001:db8::/32"]},
+                    "disabled": wide | {"enabled": False},
+                    "twice": {"team": "süd", "n": wide["n"], "enabled": True},
+                    "mended": {"permissions": "read", "enabled": True},
+                    "new": None,
+                    "gone": None,
+                },
+            )
+            ttl = {item["id"]: item.get("ttl") for item in table.scan()["Items"]}
+            self.assertEqual(ttl[keys["narrowed"][5:31]], 1924984800 + 30 * 86400)
+            self.assertIsNone(ttl[keys["mended"][5:31]])
+            valid = lambda name: local.send("POST", f"{KEYS}/verify", {"api_key": keys[name]})[1]["valid"]
+            self.assertEqual([valid(name) for name in ("kept", "deleted", "disabled", "mended")], [True, False, False, True])
+
+
+if __name__ == "__main__":
+    unittest.main()

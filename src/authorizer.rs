@@ -53,7 +53,7 @@ impl AuthorizerEvent {
             let single = self.headers.iter().flatten().filter(|(key, _)| key.eq_ignore_ascii_case(name));
             values = single.map(|(_, value)| value).collect();
         }
-        if let [value] = values[..] { Some(value) } else { None }
+        if let [value] = values.as_slice() { Some(value) } else { None }
     }
 
     fn is_token(&self) -> bool {

@@ -1,22 +1,22 @@
 //! The AWS SDK's clients, made once at start and shared: one connection pool, one set of trusted authorities.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
-use aws_smithy_http_client::Builder;
-use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
-
+use aws_sdk_dynamodb::config::{
+    BehaviorVersion, Region,
+    retry::{ReconnectMode, RetryConfig},
+    timeout::TimeoutConfig,
+};
 use aws_types::SdkConfig;
 
+use crate::http;
 use crate::settings::{AwsSettings, SettingsError};
 
 /// Amazon's root certificates, which AWS's public endpoints chain to: reading the system's 140 takes longer than all
 /// else at start. From <https://www.amazontrust.com/repository/>; the first expires at the end of 2037.
 const AMAZON_ROOTS: &[u8] = include_bytes!("amazon-roots.pem");
-
-/// A connection idle for longer is not used again: a frozen function may wake to find it closed by the other side.
-const POOL_IDLE: Duration = Duration::from_secs(50);
 
 /// What both clients share: who calls, from which Region, over which connections, and with how much patience.
 pub struct Clients {
@@ -29,20 +29,12 @@ impl Clients {
     /// Prepares the connection pool; opens nothing yet.
     pub fn new(settings: &AwsSettings) -> Result<Self, SettingsError> {
         let roots = match &settings.ca_bundle {
-            None => AMAZON_ROOTS.to_vec(),
-            Some(path) => {
-                std::fs::read(path).map_err(|error| SettingsError::new("AWS_CA_BUNDLE", format!("{path}: {error}")))?
-            }
+            None => Cow::Borrowed(AMAZON_ROOTS),
+            Some(path) => std::fs::read(path)
+                .map(Cow::Owned)
+                .map_err(|error| SettingsError::new("AWS_CA_BUNDLE", format!("{path}: {error}")))?,
         };
-        let tls = TlsContext::builder()
-            .with_trust_store(TrustStore::empty().with_pem_certificate(roots))
-            .build()
-            .map_err(|error| SettingsError::new("AWS_CA_BUNDLE", error.to_string()))?;
-        let http = Builder::new()
-            .pool_idle_timeout(POOL_IDLE)
-            .tls_provider(Provider::rustls(CryptoMode::Ring))
-            .tls_context(tls)
-            .build_https();
+        let http = http::client(&roots).map_err(|error| SettingsError::new("AWS_CA_BUNDLE", error.to_string()))?;
         let shared = SdkConfig::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new(settings.region.clone()))
@@ -74,6 +66,7 @@ impl Clients {
 fn retries() -> RetryConfig {
     RetryConfig::standard()
         .with_max_attempts(3)
+        .with_reconnect_mode(ReconnectMode::ReuseAllConnections)
         .with_initial_backoff(Duration::from_millis(50))
         .with_max_backoff(Duration::from_secs(1))
 }
@@ -81,7 +74,6 @@ fn retries() -> RetryConfig {
 /// At most two seconds each, six in all.
 fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(1))
         .operation_attempt_timeout(Duration::from_secs(2))
         .operation_timeout(Duration::from_secs(6))
         .build()

@@ -115,10 +115,10 @@ impl ProxyEvent {
         self.request_context.stage.as_deref().filter(|stage| *stage != "$default")
     }
 
-    /// A header's value; names count in any case.
+    /// A header's value; names count in any case (and of two spellings always the same one).
     pub fn header(&self, name: &str) -> Option<&str> {
-        let headers = self.headers.as_ref()?;
-        headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        let values = self.headers.iter().flatten().filter(|(key, _)| key.eq_ignore_ascii_case(name));
+        values.min().map(|(_, value)| value.as_str())
     }
 
     /// A query parameter's value, decoded.

@@ -229,7 +229,8 @@ impl fmt::Debug for Keyring {
 
 /// Feeds one field with its length before it (4 bytes, big-endian), so that no two lists of fields are the same bytes.
 fn absorb(mac: Hmac<Sha256>, field: &[u8]) -> Hmac<Sha256> {
-    mac.chain_update((field.len() as u32).to_be_bytes()).chain_update(field)
+    let length = u32::try_from(field.len()).unwrap_or(u32::MAX);
+    mac.chain_update(length.to_be_bytes()).chain_update(field)
 }
 
 /// Crockford base32 has several spellings of a value (case, `I` for `1`, `O` for `0`): only the one we write counts.

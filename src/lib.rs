@@ -8,7 +8,10 @@
 //! [`authorizer`] is the other function of the same binary: it answers API Gateway with a [`policy`]. At start, [`settings`] reads the environment, [`clients`]
 //! makes the AWS SDK's clients, [`kms`] asks for the masters and [`log`] begins to write.
 
-#![cfg_attr(test, allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used))]
+#![cfg_attr(
+    test,
+    allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::string_slice, clippy::unwrap_used)
+)]
 
 pub mod access;
 pub mod api;
@@ -17,6 +20,7 @@ pub mod clients;
 pub mod error;
 pub mod event;
 mod handlers;
+mod http;
 pub mod json;
 pub mod key;
 pub mod key_config;

@@ -27,7 +27,7 @@ fn main() -> ExitCode {
 #[tokio::main(flavor = "current_thread")]
 async fn serve() -> Result<(), Cause> {
     let settings = Settings::from_env()?;
-    match settings.function {
+    let ended = match settings.function {
         Function::Api => {
             let api = start::api(&settings).await?;
             run(service_fn(async |e: LambdaEvent<_>| {
@@ -39,5 +39,6 @@ async fn serve() -> Result<(), Cause> {
             let authorizer = start::authorizer(&settings).await?;
             run(service_fn(async |e: LambdaEvent<_>| authorizer.handle(e.payload, time_left(&e.context)).await)).await
         }
-    }
+    };
+    ended.inspect_err(|error| tracing::warn!(error, "the Runtime API is gone")).or(Ok(()))
 }

@@ -26,9 +26,10 @@ pub async fn authorizer(settings: &Settings) -> Result<Authorizer, Cause> {
 }
 
 /// The time until an invocation ends, less what it takes to hand the answer over: a defined answer comes in time.
+/// A deadline that is past on arrival is none (the emulator of cargo-lambda sends one in 1970).
 pub fn time_left(context: &Context) -> Duration {
-    let left = context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
-    left.saturating_sub(Duration::from_millis(300))
+    let left = context.deadline().duration_since(SystemTime::now());
+    left.map_or(Duration::MAX, |left| left.saturating_sub(Duration::from_millis(300)))
 }
 
 /// Opens the connections to KMS and DynamoDB at the same time.
@@ -55,4 +56,19 @@ async fn keyring(settings: &Settings, clients: &Clients) -> Result<Keyring, Caus
     };
     let (issuing, accepted) = masters.split_first().ok_or("no master")?;
     Ok(Keyring::new(&settings.service_name, issuing, accepted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_kept_unless_it_is_none() {
+        let mut context = Context::default();
+        assert_eq!(time_left(&context), Duration::MAX);
+        let in_ten_seconds = SystemTime::now() + Duration::from_secs(10);
+        let milliseconds = in_ten_seconds.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
+        context.deadline = u64::try_from(milliseconds).unwrap();
+        assert!((9_000..=9_700).contains(&time_left(&context).as_millis()));
+    }
 }

@@ -250,6 +250,7 @@ async fn a_wrong_setting_stops_the_start_with_one_line_that_names_it() {
         ("KMS_KEY_ID", "alias/both"),
         ("FUNCTION", "both"),
         ("AWS_CA_BUNDLE", "/nonexistent.pem"),
+        ("AWS_CA_BUNDLE", "/dev/null"),
     ] {
         let mut lambda = Lambda::start(table.environment(&[(name, value)])).await;
         let status = tokio::time::timeout(PATIENCE, lambda.process.wait()).await.expect("an end").expect("a status");

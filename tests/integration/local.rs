@@ -3,6 +3,9 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use aws_credential_types::Credentials;
+use gaia_api_keys::clients::Clients;
+use gaia_api_keys::settings::AwsSettings;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -78,14 +81,15 @@ async fn keys_survive_a_restart_and_dynamodb_is_open() {
     assert_eq!(listed[1], json!({ "api_key": created["api_key"], "config": { "permissions": "read" } }));
 
     // What the AWS SDKs and CLI speak.
-    let credentials = aws_credential_types::Credentials::from_keys("local", "local", None);
-    let config = aws_sdk_dynamodb::Config::builder()
-        .behavior_version_latest()
-        .region(aws_sdk_dynamodb::config::Region::new("local"))
-        .credentials_provider(credentials)
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
-        .endpoint_url(&local.dynamodb);
-    let scan = aws_sdk_dynamodb::Client::from_conf(config.build()).scan().table_name("gaia-api-keys").send().await;
+    let settings = AwsSettings {
+        region: "local".to_owned(),
+        credentials: Credentials::from_keys("local", "local", None),
+        dynamodb_endpoint: Some(local.dynamodb.clone()),
+        kms_endpoint: None,
+        ca_bundle: None,
+    };
+    let client = Clients::new(&settings).expect("clients").dynamodb();
+    let scan = client.scan().table_name("gaia-api-keys").send().await;
     assert_eq!(scan.expect("a scan").count, 2);
     local.stop().await;
 }

@@ -1,6 +1,6 @@
 //! The service through its front door: events in, responses out, then what is stored.
 
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::string_slice, clippy::unwrap_used)]
 
 mod abuse;
 mod actions;

@@ -1,0 +1,72 @@
+//! How the SDK's requests travel: HTTP/1.1 over TLS (ring), on the HTTP client that Lambda's runtime brings anyway.
+//!
+//! The SDK's own client would add HTTP/2, proxies and the system's certificates, none of which is used here: 0.6 MB of
+//! the binary. See docs/performance.md.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_types::body::SdkBody;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector as TcpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::error::Cause;
+
+/// A connection idle for longer is not used again: a frozen function may wake to find it closed by the other side.
+const POOL_IDLE: Duration = Duration::from_secs(50);
+
+/// How long the other side may take to accept a connection; the attempt's own timeout covers the handshake.
+const CONNECT: Duration = Duration::from_secs(1);
+
+/// One connection pool, shared by all of the SDK's clients, that trusts the authorities in `roots` (PEM).
+pub fn client(roots: &[u8]) -> Result<SharedHttpClient, Cause> {
+    let mut trusted = RootCertStore::empty();
+    for root in CertificateDer::pem_slice_iter(roots) {
+        trusted.add(root?)?;
+    }
+    if trusted.is_empty() {
+        return Err("holds no certificate".into());
+    }
+    let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(trusted)
+        .with_no_client_auth();
+    let mut tcp = TcpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT));
+    let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
+    let pool =
+        Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).pool_idle_timeout(POOL_IDLE).build(https);
+    let connector = SharedHttpConnector::new(Http(pool));
+    Ok(http_client_fn(move |_, _| connector.clone()))
+}
+
+#[derive(Debug)]
+struct Http(Client<HttpsConnector<TcpConnector>, SdkBody>);
+
+impl HttpConnector for Http {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let request = match request.try_into_http1x() {
+            Ok(request) => request,
+            Err(error) => return HttpConnectorFuture::ready(Err(ConnectorError::user(error.into()))),
+        };
+        let response = self.0.request(request);
+        HttpConnectorFuture::new(async move {
+            // Whatever kept a response from coming (no connection, a closed one) may be gone when it is tried again.
+            let response = response.await.map_err(|error| ConnectorError::io(error.into()))?;
+            HttpResponse::try_from(response.map(SdkBody::from_body_1_x))
+                .map_err(|error| ConnectorError::other(error.into(), None))
+        })
+    }
+}

@@ -1,0 +1,142 @@
+#!/usr/bin/env bash
+# The stack on this machine: bash tests/sam-local.sh. `sam build`, then every event of events/ through `sam local invoke`
+# and the life of a key through `sam local start-api`, against the DynamoDB of `cargo local`.
+# Needs a Docker engine, the SAM CLI, cargo-lambda and curl. Without the engine it says "skipped" and succeeds.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export SAM_CLI_TELEMETRY=0
+
+# What each event gets: a status, or the Effect of the authorizer's policy. The bodies are compared by tests/integration.
+expected='
+authorizer/http-1.0     Allow
+authorizer/http-2.0     Allow
+authorizer/rest-request Allow
+authorizer/rest-token   Allow
+http-api/create         200
+http-api/delete         200
+http-api/list           200
+http-api/update         200
+http-api/verify         200
+mistakes/broken-json    422
+mistakes/no-caller      401
+mistakes/no-config      422
+mistakes/unknown-key    404
+mistakes/unknown-path   404
+mistakes/wrong-method   405
+mistakes/wrong-value    422
+rest-api/create         200
+rest-api/delete         200
+rest-api/list           200
+rest-api/update         200
+rest-api/verify         200
+'
+
+fail() { echo "failed: $*" >&2; exit 1; }
+
+if ! docker info >/dev/null 2>&1; then
+  echo "skipped: no Docker engine"
+  exit 0
+fi
+for tool in sam cargo-lambda curl; do
+  command -v "$tool" >/dev/null || fail "$tool is not installed"
+done
+
+work=$(mktemp -d)
+database='' gateway=''
+# Stops a process of ours and waits for its end, so that its port is free again.
+stop() { [ -z "$1" ] || { kill "$1" 2>/dev/null || true; wait "$1" 2>/dev/null || true; }; }
+trap 'stop "$gateway"; stop "$database"; rm -rf "$work"' EXIT
+trap 'exit 1' INT TERM
+
+# `cargo local` with a new table, in which there is the one key that the events speak of.
+new_table() {
+  stop "$database"
+  database=''
+  cargo local --host 0.0.0.0 --port 0 --dynamodb-port 8000 --data :memory: >"$work/database" 2>&1 &
+  database=$!
+  until grep -q 'To try' "$work/database"; do
+    kill -0 "$database" 2>/dev/null || fail "cargo local: $(cat "$work/database")"
+    sleep 0.1
+  done
+}
+
+# Containers reach this machine as host.docker.internal; on Linux only if they are told. A base image is fetched if there is none.
+options=(--skip-pull-image --add-host host.docker.internal:host-gateway)
+
+echo "== sam build"
+sam build >"$work/build" 2>&1 || fail "$(cat "$work/build")"
+cargo build --quiet --example local
+
+echo "== sam local invoke"
+(cd events && find . -mindepth 2 -name '*.json' | sed 's|^\./||; s|\.json$||') | sort >"$work/found"
+echo "$expected" | awk 'NF { print $1 }' | sort >"$work/known"
+diff "$work/known" "$work/found" >"$work/diff" || fail "files of events/ (>) and this script's table (<) differ:"$'\n'"$(cat "$work/diff")"
+# events/env.json lets requests without a caller in; AWS does not, and one of the events is about that.
+sed 's/"ALLOW_ANONYMOUS": "true"/"ALLOW_ANONYMOUS": "false"/' events/env.json >"$work/strict.json"
+
+wrong=0
+while read -r name want; do
+  function=ApiFunction environment=events/env.json
+  case $name in
+    authorizer/*) function=AuthorizerFunction ;;
+    mistakes/no-caller) environment=$work/strict.json ;;
+  esac
+  new_table
+  sam local invoke "$function" --event "events/$name.json" --env-vars "$environment" "${options[@]}" \
+    >"$work/answer" 2>"$work/log" </dev/null || true
+  # The body is a text in the answer, its quotes escaped: only the answer's own members match.
+  got=$(sed -nE 's/.*"(statusCode|Effect)": *"?([A-Za-z0-9]+).*/\2/p' "$work/answer")
+  if [ "$got" = "$want" ]; then
+    echo "ok     $name: $got"
+  else
+    echo "WRONG  $name: expected $want, got ${got:-no answer}"
+    (cat "$work/answer"; echo; cat "$work/log") >&2
+    wrong=$((wrong + 1))
+  fi
+done < <(echo "$expected" | awk 'NF')
+
+echo "== sam local start-api"
+new_table
+port=3001 keys=http://127.0.0.1:3001/es/api/v1/credentials/api_keys
+sam local start-api --port "$port" --env-vars events/env.json --warm-containers LAZY "${options[@]}" >"$work/gateway" 2>&1 </dev/null &
+gateway=$!
+for _ in $(seq 300); do
+  grep -q "Running on http://127.0.0.1:$port" "$work/gateway" && break
+  kill -0 "$gateway" 2>/dev/null || fail "sam local start-api: $(cat "$work/gateway")"
+  sleep 0.2
+done
+
+# check STATUS PATTERN METHOD URL [BODY]: one request; the status is equal and the body matches.
+check() {
+  local want=$1 pattern=$2 method=$3 url=$4 got
+  local body=(); [ $# -lt 5 ] || body=(--header 'content-type: application/json' --data "$5")
+  got=$(curl --silent --max-time 60 --output "$work/answer" --write-out '%{http_code}' --request "$method" "$url" ${body[@]+"${body[@]}"}) || true
+  if [ "$got" = "$want" ] && grep -Eq "$pattern" "$work/answer"; then
+    echo "ok     $method ${url#"$keys"}: $got"
+  else
+    echo "WRONG  $method $url: expected $want and $pattern, got $got and $(cat "$work/answer")"
+    wrong=$((wrong + 1))
+  fi
+}
+
+: >"$work/answer"
+check 200 '"result": ?"created"' POST "$keys/" '{"config": {"permissions": "read"}}'
+key=$(sed -nE 's/.*"api_key": *"(gaia_[0-9A-Z]+_[0-9A-Z]+)".*/\1/p' "$work/answer")
+[ -n "$key" ] || { cat "$work/gateway" >&2; fail "no key was created"; }
+check 200 "\"$key\".*\"read\"" GET "$keys/"
+check 200 "\"$key\"" GET "$keys"
+check 200 '"valid": ?false,.*"permission"' POST "$keys/verify" "{\"api_key\": \"$key\", \"permission\": \"write\"}"
+check 200 '"result": ?"updated"' PUT "$keys/$key" '{"config": {"permissions": "write"}}'
+check 200 '"valid": ?true' POST "$keys/verify" "{\"api_key\": \"$key\", \"permission\": \"write\"}"
+check 200 '"result": ?"deleted"' DELETE "$keys/delete/$key"
+check 404 'API key not found' PUT "$keys/$key" '{"config": {}}'
+check 200 '"valid": ?false,.*"unknown"' POST "$keys/verify/" "{\"api_key\": \"$key\"}"
+check 405 'Method Not Allowed' PATCH "$keys/"
+check 404 'Not Found' GET "http://127.0.0.1:$port/es/api/v1/credentials/other"
+check 422 'field required' POST "$keys/" '{}'
+
+if [ "$wrong" -gt 0 ]; then
+  tail -50 "$work/gateway" >&2
+  fail "$wrong wrong answers"
+fi
+echo "all answers as expected"

@@ -2,10 +2,9 @@
 
 use std::process::ExitCode;
 
-use gaia_api_keys::error::Cause;
 use gaia_api_keys::settings::{Function, Settings};
-use gaia_api_keys::start::{self, time_left};
-use lambda_runtime::{LambdaEvent, run, service_fn};
+use gaia_api_keys::{error::Cause, log, start};
+use lambda_runtime::{LambdaEvent as Event, run, service_fn};
 
 fn main() -> ExitCode {
     if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
@@ -14,14 +13,10 @@ fn main() -> ExitCode {
         );
         return ExitCode::FAILURE;
     }
-    gaia_api_keys::log::init();
-    serve().map_or_else(
-        |error| {
-            tracing::error!(error, "start failed");
-            ExitCode::FAILURE
-        },
-        |()| ExitCode::SUCCESS,
-    )
+    log::init();
+    let Err(error) = serve() else { return ExitCode::SUCCESS };
+    tracing::error!(error, "start failed");
+    ExitCode::FAILURE
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -30,14 +25,13 @@ async fn serve() -> Result<(), Cause> {
     let ended = match settings.function {
         Function::Api => {
             let api = start::api(&settings).await?;
-            run(service_fn(async |e: LambdaEvent<_>| {
-                Ok::<_, Cause>(api.handle(e.payload, time_left(&e.context)).await)
-            }))
-            .await
+            let answer = async |e: Event<_>| Ok::<_, Cause>(api.handle(e.payload, start::time_left(&e.context)).await);
+            run(service_fn(answer)).await
         }
         Function::Authorizer => {
             let authorizer = start::authorizer(&settings).await?;
-            run(service_fn(async |e: LambdaEvent<_>| authorizer.handle(e.payload, time_left(&e.context)).await)).await
+            let answer = async |e: Event<_>| authorizer.handle(e.payload, start::time_left(&e.context)).await;
+            run(service_fn(answer)).await
         }
     };
     ended.inspect_err(|error| tracing::warn!(error, "the Runtime API is gone")).or(Ok(()))

@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 
 use crate::error::Error;
 use crate::event::ProxyResponse;
-use crate::key::{ApiKey, KeyId, Keyring};
+use crate::key::{KeyId, Keyring};
 use crate::settings::KeyDisclosure;
 use crate::store::Item;
 
@@ -29,8 +29,8 @@ impl List {
     }
 
     /// The id of the last key in it.
-    pub fn last(&self) -> &str {
-        &self.last
+    pub fn last(&self) -> String {
+        format!("gaia_{}", self.last)
     }
 
     /// Writes one key, or says that it would be too much. An item that someone else wrote is shown by its id, with the
@@ -43,19 +43,29 @@ impl List {
         }
         let key = id.zip(item.keyring.as_deref()).and_then(|(id, master)| keyring.key(id, master));
         let key = key.filter(|_| disclosure == KeyDisclosure::Full);
-        let shown = key.as_ref().map_or_else(|| format!("gaia_{}", item.id), |key| ApiKey::expose(key).to_owned());
-        let shown = serde_json::to_string(&shown).map_err(|error| Error::Internal(error.into()))?;
-        let entry = format!("{{\"api_key\":{shown},\"config\":{}}}", config.unwrap_or("null"));
+        let start = self.body.len();
+        let body = &mut self.body;
+        body.push_str(if self.count == 0 { "[" } else { "," });
+        match &key {
+            // Nothing in a key needs an escape.
+            Some(key) => body.extend([r#"{"api_key":""#, key.expose(), r#"","config":"#]),
+            None => {
+                let shown = serde_json::to_string(&format!("gaia_{}", item.id));
+                let shown = shown.map_err(|error| Error::Internal(error.into()))?;
+                body.extend([r#"{"api_key":"#, &shown, r#","config":"#]);
+            }
+        }
+        body.extend([config.unwrap_or("null"), "}"]);
         let doubled = |byte: &u8| matches!(byte, b'"' | b'\\' | b'\n' | b'\r' | b'\t');
-        let escaped = entry.len() + entry.as_bytes().iter().filter(|byte| doubled(byte)).count();
+        let entry = body.as_bytes().get(start..).unwrap_or_default();
+        let escaped = entry.len() + entry.iter().filter(|byte| doubled(byte)).count();
         if self.escaped + escaped > MAX_LIST {
+            body.truncate(start);
             return Ok(false);
         }
-        self.body.push(if self.count == 0 { '[' } else { ',' });
-        self.body.push_str(&entry);
-        self.escaped += escaped + 1;
+        self.escaped += escaped;
         self.count += 1;
-        self.last = format!("gaia_{}", item.id);
+        self.last.clone_from(&item.id);
         Ok(true)
     }
 

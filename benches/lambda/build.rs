@@ -1,0 +1,63 @@
+//! What is measured is what is deployed: built by itself, since `cargo bench` adds its own dependencies' features.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::runtime::Program;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// The service's release binary; the variable `BINARY` puts another build in its place, to compare the two.
+pub fn service() -> PathBuf {
+    if let Some(binary) = std::env::var_os("BINARY") {
+        return binary.into();
+    }
+    build(Path::new(ROOT), &target()).join("release/gaia-api-keys")
+}
+
+/// The hello-world's release binary.
+pub fn hello() -> PathBuf {
+    build(&Path::new(ROOT).join("benches/hello"), &target().join("hello")).join("release/hello")
+}
+
+/// The Python function, if its environment has been made.
+pub fn python() -> Option<Program> {
+    let peers = Path::new(ROOT).join("benches/peers");
+    let python = peers.join(".venv/bin/python");
+    let mut program = Program::new("FastAPI", &python);
+    program.command.extend(["-m", "awslambdaric", "app.handler"].map(str::to_owned));
+    let peers = peers.to_str().expect("a path in UTF-8");
+    python.exists().then(|| program.with(&[("PYTHONPATH", peers), ("LAMBDA_TASK_ROOT", peers)]))
+}
+
+/// The binary's size, and its size in a zip.
+pub fn sizes(binary: &Path) -> (u64, u64) {
+    let size = std::fs::metadata(binary).expect("a file").len();
+    let output = Command::new("gzip").args(["-9", "-c"]).arg(binary).output().expect("gzip");
+    (size, output.stdout.len() as u64)
+}
+
+/// The machine, in a line.
+pub fn machine() -> String {
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("an unknown processor");
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("Measured on {}, {cores} cores.", model.trim_start_matches([' ', '\t', ':']))
+}
+
+fn build(package: &Path, target: &Path) -> PathBuf {
+    let status = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--locked", "--bins", "--target-dir"])
+        .arg(target)
+        .current_dir(package)
+        .status()
+        .expect("cargo");
+    assert!(status.success(), "cargo build in {}", package.display());
+    target.to_owned()
+}
+
+/// Cargo's target directory, in which this program lies as release/deps/lambda-….
+fn target() -> PathBuf {
+    let program = std::env::current_exe().expect("a path");
+    program.ancestors().nth(3).expect("a target directory").to_owned()
+}

@@ -1,0 +1,176 @@
+//! What is measured. Everything that is compared runs in turns, so that whatever slows the machine slows both.
+
+use std::time::{Duration, Instant};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use gaia_api_keys::clients::Clients;
+use gaia_api_keys::settings::Settings;
+
+use crate::aws::Aws;
+use crate::database::TABLE_NAME;
+use crate::events;
+use crate::quota::Quota;
+use crate::report::Times;
+use crate::runtime::{Function, Program};
+
+/// From the start of the process to the first answer: the time, and the processor time of it.
+#[derive(Default)]
+pub struct Cold {
+    pub time: Times,
+    pub processor: Times,
+}
+
+pub async fn cold(programs: &[(Program, String)], rounds: usize) -> Vec<Cold> {
+    let mut all: Vec<_> = programs.iter().map(|_| Cold::default()).collect();
+    for _ in 0..rounds {
+        for ((program, event), cold) in programs.iter().zip(&mut all) {
+            let (time, processor) = Function::start(program).await.first(event).await;
+            cold.time.push(time);
+            cold.processor.push(processor);
+        }
+    }
+    all
+}
+
+/// The first and the second request of a function whose start ran free, and which runs under a quota from then on.
+pub async fn throttled(program: &Program, event: &str, rounds: usize) -> Result<[Times; 2], String> {
+    let mut times = [Times::default(), Times::default()];
+    for _ in 0..rounds {
+        let quota = Quota::new()?;
+        let mut function = Function::start(program).await;
+        function.ready().await;
+        quota.put(function.process_id());
+        for time in &mut times {
+            // Long enough for a fresh share of the processor.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            time.push(function.invoke(event).await.time);
+        }
+        drop(function);
+    }
+    Ok(times)
+}
+
+/// Warm requests, DynamoDB's own time taken off.
+#[derive(Default)]
+pub struct Warm {
+    pub hello: Times,
+    pub create: Times,
+    pub update: Times,
+    pub delete: Times,
+    pub check: Times,
+    pub forged: Times,
+}
+
+pub async fn warm(aws: &Aws, hello: &Program, api: &Program, authorizer: &Program, rounds: usize) -> Warm {
+    let mut warm = Warm::default();
+    let (mut hello, mut api, mut authorizer) =
+        (Function::start(hello).await, Function::start(api).await, Function::start(authorizer).await);
+    for round in 0..rounds + rounds / 10 {
+        let before = aws.requests();
+        let greeting = timed(aws, &mut hello, &events::create()).await.1;
+        let (answer, create) = timed(aws, &mut api, &events::create()).await;
+        let key = api_key(&answer);
+        let update = timed(aws, &mut api, &events::update(&key)).await.1;
+        let (answer, check) = timed(aws, &mut authorizer, &events::check(&key)).await;
+        assert!(answer.contains("Allow"), "{answer}");
+        let (answer, forged) = timed(aws, &mut authorizer, &events::check(&forge(&key))).await;
+        assert!(answer.contains("malformed"), "{answer}");
+        let delete = timed(aws, &mut api, &events::delete(&key)).await.1;
+        assert_eq!(aws.requests() - before, if round == 0 { 6 } else { 4 }, "one request each, none for a forged key");
+        // The first tenth only warms caches.
+        if round >= rounds / 10 {
+            warm.hello.push(greeting);
+            warm.create.push(create);
+            warm.update.push(update);
+            warm.check.push(check);
+            warm.forged.push(forged);
+            warm.delete.push(delete);
+        }
+    }
+    warm
+}
+
+/// Warm creates, DynamoDB's own time taken off, and the memory after them in bytes.
+pub async fn creates(aws: &Aws, program: &Program, rounds: usize) -> (Times, f64) {
+    let mut function = Function::start(program).await;
+    let mut times = Times::default();
+    for round in 0..rounds + rounds / 10 {
+        let time = timed(aws, &mut function, &events::create()).await.1;
+        if round >= rounds / 10 {
+            times.push(time);
+        }
+    }
+    (times, function.memory() as f64)
+}
+
+/// A list of a service's keys: what the function takes, and what a bare client takes for the same pages.
+pub async fn list(aws: &Aws, api: &Program, count: u64, rounds: usize) -> [Times; 2] {
+    let service = format!("list-{count}");
+    aws.put_keys(&service, count);
+    let program = api.clone().with(&[("SERVICE_NAME", &service)]);
+    let mut function = Function::start(&program).await;
+    let client = bare_client(&program);
+    let mut times = [Times::default(), Times::default()];
+    for _ in 0..=rounds {
+        let (answer, time) = timed(aws, &mut function, &events::list()).await;
+        assert_eq!(answer.matches("gaia_").count() as u64, count);
+        times[0].push(time);
+        let (before, begin) = (aws.time(), Instant::now());
+        let query = client.query().table_name(TABLE_NAME).consistent_read(true);
+        let query = query.key_condition_expression("service = :service").projection_expression("id, config, keyring");
+        let query = query.expression_attribute_values(":service", AttributeValue::S(service.clone()));
+        let mut pages = query.into_paginator().send();
+        let mut found = 0;
+        while let Some(page) = pages.next().await {
+            found += page.expect("a page").items().len() as u64;
+        }
+        assert_eq!(found, count);
+        times[1].push(begin.elapsed().saturating_sub(aws.time() - before));
+    }
+    times
+}
+
+/// Resident memory of a function after a tenth of the requests, and after all of them.
+pub async fn memory(api: &Program, requests: usize) -> [u64; 2] {
+    let mut function = Function::start(api).await;
+    let mut early = 0;
+    for round in 0..requests / 5 {
+        let answer = function.invoke(&events::create()).await;
+        let key = api_key(&String::from_utf8_lossy(&answer.body));
+        function.invoke(&events::verify(&key)).await;
+        function.invoke(&events::update(&key)).await;
+        function.invoke(&events::first_page()).await;
+        // Half of the keys stay.
+        function.invoke(&events::delete(if round % 2 == 0 { &key } else { "gaia_nonsense" })).await;
+        if round == requests / 50 {
+            early = function.memory();
+        }
+    }
+    [early, function.memory()]
+}
+
+/// The answer, and the time it took less what DynamoDB took of it.
+async fn timed(aws: &Aws, function: &mut Function, event: &str) -> (String, Duration) {
+    let before = aws.time();
+    let answer = function.invoke(event).await;
+    (String::from_utf8(answer.body).expect("text"), answer.time.saturating_sub(aws.time() - before))
+}
+
+/// The key in the body of a response.
+fn api_key(answer: &str) -> String {
+    let start = answer.find("gaia_").unwrap_or_else(|| panic!("no key: {answer}"));
+    answer[start..start + 58].to_owned()
+}
+
+/// The same key but for one character of the secret.
+fn forge(api_key: &str) -> String {
+    let other = if api_key.ends_with('0') { '1' } else { '0' };
+    format!("{}{other}", &api_key[..57])
+}
+
+/// The SDK's client with the function's settings, in this process.
+fn bare_client(program: &Program) -> aws_sdk_dynamodb::Client {
+    let lookup = |name: &str| program.environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+    let settings = Settings::from_lookup(lookup).expect("settings");
+    Clients::new(&settings.aws).expect("clients").dynamodb()
+}

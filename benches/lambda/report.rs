@@ -1,0 +1,46 @@
+//! The table: target, figure, met or not.
+
+use std::time::Duration;
+
+/// A row, which is met where the figure is not above the target.
+pub struct Row {
+    pub what: &'static str,
+    pub target: f64,
+    pub figure: f64,
+    pub unit: &'static str,
+    pub detail: String,
+}
+
+pub fn print(rows: &[Row]) {
+    println!("| what | target | figure | met | fastest, p50 and p99; or what it is made of |\n|---|---|---|---|---|");
+    for Row { what, target, figure, unit, detail } in rows {
+        let met = if figure <= target { "yes" } else { "**no**" };
+        println!("| {what} | {target}{unit} | {figure:.2}{unit} | {met} | {detail} |");
+    }
+}
+
+/// Repeated measurements of one thing.
+#[derive(Clone, Default)]
+pub struct Times(Vec<Duration>);
+
+impl Times {
+    pub fn push(&mut self, time: Duration) {
+        let place = self.0.partition_point(|other| *other < time);
+        self.0.insert(place, time);
+    }
+
+    pub fn p50(&self) -> f64 {
+        self.percentile(50)
+    }
+
+    /// In milliseconds.
+    fn percentile(&self, percent: usize) -> f64 {
+        let place = (self.0.len() * percent / 100).min(self.0.len() - 1);
+        self.0[place].as_secs_f64() * 1000.0
+    }
+
+    /// The fastest, p50 and p99, as text.
+    pub fn text(&self) -> String {
+        format!("{:.3}, {:.3}, {:.3} ms", self.percentile(0), self.p50(), self.percentile(99))
+    }
+}

@@ -1,6 +1,6 @@
 //! `cargo bench --bench micro`: the parts of a request, one at a time, without a process or a network around them.
 
-#![allow(clippy::expect_used, clippy::unwrap_used)]
+#![allow(clippy::expect_used, clippy::string_slice, clippy::unwrap_used)]
 
 use std::hint::black_box;
 use std::time::Duration;

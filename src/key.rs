@@ -283,6 +283,15 @@ mod tests {
     }
 
     #[test]
+    fn ids_ascend_though_the_clock_steps_back() {
+        let keyring = keyring();
+        let in_an_hour = std::time::SystemTime::now() + std::time::Duration::from_secs(3600);
+        let ahead = keyring.ids.lock().unwrap().generate_from_datetime(in_an_hour).unwrap();
+        let (first, second) = (keyring.mint().0, keyring.mint().0);
+        assert!(KeyId(ahead) < first.id() && first.id() < second.id());
+    }
+
+    #[test]
     fn debug_shows_no_secret() {
         let keyring = keyring();
         let (key, _) = keyring.mint();

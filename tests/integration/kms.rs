@@ -9,6 +9,7 @@ use gaia_api_keys::key::{Keyring, Master};
 use gaia_api_keys::start;
 use serde_json::{Value, json};
 
+use crate::proxy::{Fault, Proxy};
 use crate::support::Table;
 
 pub const KEY_ID: &str = "arn:aws:kms:eu-central-1:123456789012:key/mrk-99b9a8c9b7bf4e87bb8e54605bd5b9de";
@@ -80,6 +81,41 @@ async fn a_kms_that_refuses_stops_the_start_and_is_named() {
         let error = start::api(&table.settings(&settings)).await.expect_err("no start").to_string();
         assert!(error.starts_with("KMS_KEY_ID") && error.contains(reason) && !error.contains("AAAA"), "{error}");
     }
+}
+
+/// One fault is healed unseen; one that stays stops the start, within the ten seconds that Lambda gives it.
+#[tokio::test]
+async fn every_fault_at_start() {
+    let (endpoint, _) = kms(StatusCode::OK, json!({ "Mac": MAC, "KeyId": KEY_ID })).await;
+    let upstream = endpoint.trim_start_matches("http://").parse().expect("an address");
+    let faults = [
+        Fault::Throttled,
+        Fault::ServerError,
+        Fault::Dropped,
+        Fault::DoneThenDropped,
+        Fault::HalfAnswered,
+        Fault::DoneThenSilent,
+        Fault::Silent,
+        Fault::Slow,
+    ];
+    let starts = faults.map(|fault| async move {
+        let table = Table::new().await;
+        let proxy = Proxy::start(upstream).await;
+        let endpoint = format!("http://{}", proxy.address);
+        let settings =
+            table.settings(&[("MASTER_KEY", ""), ("KMS_KEY_ID", KEY_ID), ("AWS_ENDPOINT_URL_KMS", &endpoint)]);
+        proxy.plan(&[fault]);
+        start::api(&settings).await.unwrap_or_else(|error| panic!("{fault:?}: {error}"));
+        proxy.always(fault);
+        let began = std::time::Instant::now();
+        let outcome = start::api(&settings).await;
+        assert!(began.elapsed().as_secs() < 10, "{fault:?}: {:?}", began.elapsed());
+        match outcome {
+            Ok(_) => assert_eq!(fault, Fault::Slow),
+            Err(error) => assert!(error.to_string().starts_with("KMS_KEY_ID"), "{fault:?}: {error}"),
+        }
+    });
+    futures_util::future::join_all(starts).await;
 }
 
 /// With a KMS that is running: `TEST_KMS_ENDPOINT` and `TEST_KMS_KEY_ID` name it.

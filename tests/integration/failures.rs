@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::proxy::Fault;
+use crate::proxy::{Fault, QUICK};
 use crate::support::{API_KEYS, App, Call};
 
 #[tokio::test]
@@ -39,15 +39,7 @@ async fn anything_else_is_500_and_says_nothing() {
 
 #[tokio::test]
 async fn one_fault_is_healed_unseen_and_no_retry_lies() {
-    let faults = [
-        Fault::Throttled,
-        Fault::ServerError,
-        Fault::Dropped,
-        Fault::DoneThenDropped,
-        Fault::DoneThenServerError,
-        Fault::HalfAnswered,
-    ];
-    for fault in faults {
+    for fault in QUICK {
         for repeated in [1, 2] {
             let app = App::new().await;
             let plan = || app.table.proxy.plan(&[fault].repeat(repeated));

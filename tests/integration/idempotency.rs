@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::proxy::Fault;
+use crate::proxy::QUICK;
 use crate::support::{API_KEYS, Answer, App, Call, Format};
 
 fn call(header: &str, body: &Value) -> Call {
@@ -115,15 +115,7 @@ async fn parallel_ones_make_one_key() {
 
 #[tokio::test]
 async fn through_throttling_and_lost_answers() {
-    let faults = [
-        Fault::Throttled,
-        Fault::ServerError,
-        Fault::Dropped,
-        Fault::DoneThenDropped,
-        Fault::DoneThenServerError,
-        Fault::HalfAnswered,
-    ];
-    for fault in faults {
+    for fault in QUICK {
         let app = App::new().await;
         // Unseen by the caller, and then seen: the first request fails for good, the second one heals it.
         app.table.proxy.plan(&[fault]);

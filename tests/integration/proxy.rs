@@ -36,6 +36,16 @@ pub enum Fault {
     Slow,
 }
 
+/// The faults that are over at once, before and after the work was done.
+pub const QUICK: [Fault; 6] = [
+    Fault::Throttled,
+    Fault::ServerError,
+    Fault::Dropped,
+    Fault::DoneThenDropped,
+    Fault::DoneThenServerError,
+    Fault::HalfAnswered,
+];
+
 #[derive(Default)]
 struct State {
     requests: Vec<String>,

@@ -52,7 +52,7 @@ trap 'exit 1' INT TERM
 new_table() {
   stop "$database"
   database=''
-  cargo local --host 0.0.0.0 --port 0 --dynamodb-port 8000 --data :memory: >"$work/database" 2>&1 &
+  cargo local --sample --host 0.0.0.0 --port 0 --dynamodb-port 8000 --data :memory: >"$work/database" 2>&1 &
   database=$!
   until grep -q 'To try' "$work/database"; do
     kill -0 "$database" 2>/dev/null || fail "cargo local: $(cat "$work/database")"

@@ -30,6 +30,9 @@ struct Arguments {
     /// Where the table is kept; `:memory:` keeps nothing
     #[arg(long, value_name = "FILE", default_value = "gaia-local.db")]
     data: String,
+    /// Puts the key into the table that the sample events of events/ speak of
+    #[arg(long)]
+    sample: bool,
     /// The address both ports listen on; 0.0.0.0 lets containers in, and the whole network with them
     #[arg(long, default_value = "127.0.0.1")]
     host: IpAddr,
@@ -51,7 +54,7 @@ async fn run(arguments: Arguments) -> Result<(), String> {
     let (http, http_address) = listen(arguments.host, arguments.port, "--port").await?;
     let (dynamodb, dynamodb_address) = listen(arguments.host, arguments.dynamodb_port, "--dynamodb-port").await?;
     let (database, created) = database::open(&arguments.data)?;
-    if created {
+    if arguments.sample {
         database::put_sample(&database)?;
     }
 
@@ -114,7 +117,7 @@ async fn interrupted() -> Result<(), String> {
 
 fn what_to_try(http: SocketAddr, dynamodb: SocketAddr, data: &str, created: bool) -> String {
     let keys = format!("http://{http}/es/api/v1/credentials/api_keys/");
-    let state = if created { "a new table with one sample key" } else { "the table that was there" };
+    let state = if created { "a new table" } else { "the table that was there" };
     format!(
         r#"GAIA's API keys on http://{http}, DynamoDB on http://{dynamodb} ({state} in {data}). Ctrl-C stops both. To try:
 

@@ -27,13 +27,13 @@ class Answer:
 
 
 class Service:
-    """`with Service() as service:` starts it on free ports with an empty table, and stops it."""
+    """`with Service() as service:` starts it on free ports with the sample key alone in its table, and stops it."""
 
     def __enter__(self):
         if not BINARY.exists():
             raise SystemExit(f"{BINARY} is missing; make it with: cargo build --example local")
         self.process = subprocess.Popen(
-            [BINARY, "--port", "0", "--dynamodb-port", "0", "--data", ":memory:"],
+            [BINARY, "--port", "0", "--dynamodb-port", "0", "--data", ":memory:", "--sample"],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,

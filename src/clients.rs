@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::config::{
     retry::{ReconnectMode, RetryConfig},
     timeout::TimeoutConfig,
 };
+use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
 use aws_types::SdkConfig;
 
 use crate::http;
@@ -49,17 +50,22 @@ impl Clients {
 
     /// DynamoDB.
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
-        let mut config = aws_sdk_dynamodb::config::Builder::from(&self.shared);
+        let mut config = aws_sdk_dynamodb::config::Builder::from(&self.shared).retry_partition(own_retries());
         config.set_endpoint_url(self.dynamodb_endpoint.clone());
         aws_sdk_dynamodb::Client::from_conf(config.build())
     }
 
     /// KMS.
     pub fn kms(&self) -> aws_sdk_kms::Client {
-        let mut config = aws_sdk_kms::config::Builder::from(&self.shared);
+        let mut config = aws_sdk_kms::config::Builder::from(&self.shared).retry_partition(own_retries());
         config.set_endpoint_url(self.kms_endpoint.clone());
         aws_sdk_kms::Client::from_conf(config.build())
     }
+}
+
+/// An allowance of retries that is the client's own; without, all clients of a process would draw on one.
+fn own_retries() -> RetryPartition {
+    RetryPartition::custom("gaia-api-keys").token_bucket(TokenBucket::default()).build()
 }
 
 /// At most three attempts.

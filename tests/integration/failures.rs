@@ -59,6 +59,20 @@ async fn one_fault_is_healed_unseen_and_no_retry_lies() {
     }
 }
 
+/// The SDK stops repeating once too much has failed; what fails for one client must not count for another.
+#[tokio::test]
+async fn each_client_has_an_allowance_of_retries_of_its_own() {
+    let (troubled, other) = (App::new().await, App::new().await);
+    troubled.table.proxy.always(Fault::Dropped);
+    let failed = futures_util::future::join_all((0..60).map(|_| troubled.create(json!({})))).await;
+    assert!(failed.iter().all(|answer| answer.status == 503));
+    troubled.table.proxy.requests();
+    assert_eq!(troubled.create(json!({})).await.status, 503);
+    assert_eq!(troubled.table.proxy.requests().len(), 1, "its own is used up");
+    other.table.proxy.plan(&[Fault::Dropped]);
+    assert_eq!(other.create(json!({})).await.status, 200);
+}
+
 #[tokio::test]
 async fn a_key_that_never_was_is_404_even_after_throttling() {
     let app = App::new().await;

@@ -15,6 +15,10 @@ sanitizer=${FUZZ_SANITIZER:-none}
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}/fuzz"
 unset RUSTFLAGS # warnings are for the service; cargo-fuzz sets its own
 
+# What earlier runs found to reach new code. To keep what a long run found: cargo fuzz cmin --sanitizer none TARGET for each,
+# then tar -czf fuzz/corpus.tar.gz -C fuzz corpus
+[ -d fuzz/corpus ] || tar -xzf fuzz/corpus.tar.gz -C fuzz
+
 cp Cargo.lock fuzz/Cargo.lock
 python3 fuzz/seeds.py
 cargo fuzz build --sanitizer "$sanitizer"

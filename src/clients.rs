@@ -68,7 +68,7 @@ fn own_retries() -> RetryPartition {
     RetryPartition::custom("gaia-api-keys").token_bucket(TokenBucket::default()).build()
 }
 
-/// At most three attempts.
+/// At most three attempts. A connection that failed is closed by the pool itself; the SDK need not.
 fn retries() -> RetryConfig {
     RetryConfig::standard()
         .with_max_attempts(3)

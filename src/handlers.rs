@@ -50,12 +50,11 @@ pub(crate) async fn create(api: &Api, request: Request<'_>) -> Result<ProxyRespo
     let (key, keyring) = api.keyring.mint();
     let (now, id) = (now(), key.id());
     let change = Change { config: &config, caller: request.caller, at: &now };
-    let Some(claim) = claim else {
-        api.store.create(id, keyring.as_str(), &change).await?;
-        audit(request, "create", id, None, Some(&config));
-        return outcome(key.expose(), "created");
+    let earlier = match &claim {
+        None => api.store.create(id, keyring.as_str(), &change).await.map(|()| None),
+        Some(claim) => api.store.create_once(id, keyring.as_str(), &change, claim).await,
     };
-    let Some(earlier) = api.store.create_once(id, keyring.as_str(), &change, &claim).await? else {
+    let Some((earlier, claim)) = earlier?.zip(claim) else {
         audit(request, "create", id, None, Some(&config));
         return outcome(key.expose(), "created");
     };

@@ -82,3 +82,28 @@ impl List {
 fn is_object(text: &str) -> bool {
     text.starts_with('{') && serde_json::from_str::<&RawValue>(text).is_ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::Master;
+
+    /// The numbers that README.md gives for one page.
+    #[test]
+    fn how_many_keys_fit_one_answer() {
+        let keyring = Keyring::new("demo", &Master::from_bytes([0; 32]), &[]);
+        let fit = |config: String| {
+            let (key, master) = keyring.mint();
+            let item = Item { id: key.id().ulid(), config: Some(config), keyring: Some(master.as_str().to_owned()) };
+            let mut list = List::default();
+            while list.push(&keyring, KeyDisclosure::Full, &item).unwrap() {}
+            list.count()
+        };
+        let readme = include_str!("../README.md");
+        assert!(
+            readme.contains("about 47,000 keys with\n  `{\"permissions\": \"read\"}`, 1,300 with configs of 4 KiB")
+        );
+        assert_eq!(fit(r#"{"permissions": "read"}"#.to_owned()) / 1000, 47);
+        assert_eq!(fit(format!(r#"{{"x":"{}"}}"#, "a".repeat(4088))) / 100, 13);
+    }
+}

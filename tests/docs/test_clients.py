@@ -1,6 +1,8 @@
 """The programs of docs/clients.md do the whole life of a key, and their signatures are right."""
 
 import functools
+import os
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -17,6 +19,7 @@ LIFE = [
     ("POST", f"{KEYS}/verify", 200),
     ("DELETE", f"{KEYS}/delete/KEY", 200),
 ]
+PRINTED = ["2", "updated", "true", "deleted"]
 
 
 @functools.cache
@@ -37,79 +40,111 @@ def node_modules():
     return folder
 
 
+def built(program):
+    """The binary of a program in Rust, with the dependencies of tests/docs/rust."""
+    folder = ROOT / "target/docs/rust"
+    shutil.copytree(ROOT / "tests/docs/rust", folder, dirs_exist_ok=True)
+    (folder / "src").mkdir(exist_ok=True)
+    (folder / "src/main.rs").write_text(program)
+    command = ["cargo", "build", "--quiet", "--locked", "--target-dir", "target"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder / "target/debug/client"
+
+
 class Clients(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.local = cls.enterClassContext(Local())
 
-    def run_program(self, gateway, command, program, suffix, folder=None, **variables):
-        with tempfile.NamedTemporaryFile("w", suffix=suffix, dir=folder) as file:
-            file.write(program)
-            file.flush()
-            env = environment(gateway.address, **variables)
-            done = subprocess.run([*command, file.name], env=env, capture_output=True, text=True, timeout=60)
+    def run_program(self, gateway, command, **variables):
+        """What a program printed that was sent to the gateway."""
+        env = environment(gateway.address, **variables)
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
         self.assertEqual(done.returncode, 0, done.stderr + done.stdout + str(gateway.requests))
         self.assertEqual(done.stderr, "")
         return done.stdout.splitlines()
 
-    def life(self, command, program, suffix, folder=None, retries=True, token=SESSION_TOKEN):
+    def life(self, command, retries=True, token=SESSION_TOKEN):
         """Runs a program behind the gateway: the same five requests, whatever the language."""
         with Gateway(self.local, token or None) as gateway:
             gateway.faults = ["throttled"] if retries else []
-            printed = self.run_program(gateway, command, program, suffix, folder, AWS_SESSION_TOKEN=token)
+            printed = self.run_program(gateway, command, AWS_SESSION_TOKEN=token)
         requests = [(method, path.removesuffix("?limit=100"), status) for method, path, status in gateway.requests]
         self.assertEqual(requests, [("POST", f"{KEYS}/", 429)] * retries + LIFE)
         self.assertEqual(len(self.local.list()), 1, "the sample key alone is left")
-        return printed
+        return [line.strip('"').lower() for line in printed]
 
-    def pages(self, command, program, suffix, folder=None):
-        """Nothing of the list gets lost where it has pages."""
+    def pages(self, command):
+        """Nothing of the list gets lost where it has pages; the command's program asks for two keys at a time."""
         more = [self.local.create({}) for _ in range(4)]
         try:
             with Gateway(self.local) as gateway:
-                program = program.replace("API}/`) {", "API}/?limit=2`) {").replace('path = "/"\n', 'path = "/?limit=2"\n')
-                printed = self.run_program(gateway, command, program, suffix, folder)
+                printed = self.run_program(gateway, command)
             self.assertEqual(printed[0], "6")
             self.assertEqual(sum(method == "GET" for method, _, _ in gateway.requests), 3)
         finally:
             for key in more:
                 self.local.send("DELETE", f"{KEYS}/delete/{key}")
 
+    def program(self, text, suffix, folder=None):
+        file = self.enterContext(tempfile.NamedTemporaryFile("w", suffix=suffix, dir=folder))
+        file.write(text)
+        file.flush()
+        return file.name
+
+    def changed(self, text, before, after):
+        self.assertIn(before, text)
+        return text.replace(before, after)
+
     def test_every_language_is_there(self):
-        counts = [len(blocks(DOCUMENT, language)) for language in ("bash", "python", "javascript")]
-        self.assertEqual(counts, [1, 2, 1])
+        counts = [len(blocks(DOCUMENT, language)) for language in ("bash", "python", "javascript", "rust")]
+        self.assertEqual(counts, [1, 3, 1, 1])
 
     def test_curl(self):
         (program,) = blocks(DOCUMENT, "bash")
         for token in (SESSION_TOKEN, ""):
-            printed = self.life(["bash"], program, ".sh", retries=False, token=token)
-            self.assertEqual(printed, ["2", "updated", "true", "deleted"])
+            self.assertEqual(self.life(["bash", self.program(program, ".sh")], retries=False, token=token), PRINTED)
 
     def test_python_requests(self):
-        program, _ = blocks(DOCUMENT, "python")
-        printed = self.life([sys.executable], program, ".py")
-        self.assertEqual(printed, ["2", "updated", "True", "deleted"])
-        self.pages([sys.executable], program, ".py")
+        program, _, _ = blocks(DOCUMENT, "python")
+        self.assertEqual(self.life([sys.executable, self.program(program, ".py")]), PRINTED)
+        paged = self.changed(program, 'path = "/"\n', 'path = "/?limit=2"\n')
+        self.pages([sys.executable, self.program(paged, ".py")])
 
     def test_python_boto3(self):
-        _, program = blocks(DOCUMENT, "python")
-        self.assertEqual(self.life([sys.executable], program, ".py", retries=False), ["2", "updated", "True", "deleted"])
+        _, program, _ = blocks(DOCUMENT, "python")
+        self.assertEqual(self.life([sys.executable, self.program(program, ".py")], retries=False), PRINTED)
+
+    def test_python_generated(self):
+        """What openapi-python-client makes of openapi.yaml, without a warning."""
+        _, _, program = blocks(DOCUMENT, "python")
+        generate, = [line for text in blocks(DOCUMENT, "sh") for line in text.splitlines() if "generate" in line]
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        path = f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
+        generate = self.changed(generate, " openapi.yaml", f" {ROOT}/openapi.yaml") + " --fail-on-warning"
+        subprocess.run(generate, shell=True, cwd=folder, env=os.environ | {"PATH": path}, check=True, capture_output=True)
+        self.assertEqual(self.life([sys.executable, self.program(program, ".py", folder)], retries=False), PRINTED)
 
     def test_javascript(self):
         (program,) = blocks(DOCUMENT, "javascript")
         folder = node_modules()
-        printed = self.life(["node"], program, ".mjs", folder)
-        self.assertEqual(printed, ["2", "updated", "true", "deleted"])
-        self.pages(["node"], program, ".mjs", folder)
+        self.assertEqual(self.life(["node", self.program(program, ".mjs", folder)]), PRINTED)
+        paged = self.changed(program, "API}/`) {", "API}/?limit=2`) {")
+        self.pages(["node", self.program(paged, ".mjs", folder)])
+
+    def test_rust(self):
+        (program,) = blocks(DOCUMENT, "rust")
+        self.assertEqual(self.life([built(program)]), PRINTED)
+        self.pages([built(self.changed(program, '"/".to_owned()', '"/?limit=2".to_owned()'))])
 
     def test_a_wrong_secret_is_refused(self):
         """The gateway of these tests does check."""
-        _, program = blocks(DOCUMENT, "python")
-        with Gateway(self.local) as gateway, tempfile.NamedTemporaryFile("w", suffix=".py") as file:
-            file.write(program)
-            file.flush()
+        _, program, _ = blocks(DOCUMENT, "python")
+        with Gateway(self.local) as gateway:
             env = environment(gateway.address, AWS_SECRET_ACCESS_KEY="another")
-            done = subprocess.run([sys.executable, file.name], env=env, capture_output=True, text=True, timeout=60)
+            command = [sys.executable, self.program(program, ".py")]
+            done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
         self.assertEqual(done.returncode, 1)
         self.assertIn("403", done.stderr)
 

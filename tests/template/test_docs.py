@@ -6,8 +6,10 @@ import unittest
 
 import cost
 from cfnlint.api import lint_all
+from check import HARMLESS_VARIABLES
+from check_api import ROUTES
+from check_watching import metrics
 from stack import MAIN, ROOT, Stack, log_variables, routes
-from test_template import HARMLESS_VARIABLES, ROUTES, metrics
 
 README = (ROOT / "README.md").read_text()
 DEPLOY = (ROOT / "docs/deploy.md").read_text()

@@ -1,0 +1,70 @@
+"""The HTTP API: routes, limits, access log."""
+
+import json
+
+from check import HARMLESS_VARIABLES, check, same
+from stack import MAIN, Stack, log_variables, routes
+
+KEYS = "/es/api/v1/credentials/api_keys"
+LIST_ROUTES = {f"GET {KEYS}", f"GET {KEYS}/"}
+ROUTES = {
+    f"{route}{slash}"
+    for slash in ("", "/")
+    for route in (
+        f"GET {KEYS}",
+        f"POST {KEYS}",
+        f"PUT {KEYS}/{{api_key}}",
+        f"DELETE {KEYS}/delete/{{api_key}}",
+        f"POST {KEYS}/verify",
+    )
+} | {"$default"}
+
+
+@check(
+    MAIN,
+    ("        DefaultAuthorizer: AWS_IAM\n", ""),
+    ("Properties: { ApiId: !Ref Api }", "Properties: { ApiId: !Ref Api, Auth: { Authorizer: NONE } }"),
+    ("Method: GET, Path: /es/api/v1/credentials/api_keys/ }", "Method: GET, Path: /keys }"),
+)
+def every_route_asks_for_a_signature(text):
+    stack = Stack(text)
+    same(set(stack.of_type("AWS::ApiGatewayV2::Api")), {"Api"})
+    body = stack["Api"]["Body"]
+    same(set(routes(body)), ROUTES)
+    for route, operation in routes(body).items():
+        same(operation.get("security"), [{"AWS_IAM": []}], route)
+        assert "<ApiFunctionAliaslive>" in operation["x-amazon-apigateway-integration"]["uri"], "an unpublished version"
+        same(operation["x-amazon-apigateway-integration"]["payloadFormatVersion"], "2.0")
+    same(body["components"]["securitySchemes"]["AWS_IAM"]["x-amazon-apigateway-authtype"], "awsSigv4")
+    assert "x-amazon-apigateway-cors" not in body and "CorsConfiguration" not in stack["Api"]
+
+
+@check(
+    MAIN,
+    (
+        "        $default:\n          ThrottlingRateLimit: !Ref ListRate",
+        "        $default:\n          ThrottlingRateLimit: !Ref ThrottleRate",
+    ),
+    (
+        "        GET /es/api/v1/credentials/api_keys/:\n          ThrottlingRateLimit: !Ref ListRate\n          ThrottlingBurstLimit: !Ref ListBurst\n",
+        "",
+    ),
+)
+def throttles(text):
+    stage = Stack(text, ThrottleRate=10, ThrottleBurst=20, ListRate=1, ListBurst=2)["ApiApiGatewayDefaultStage"]
+    same(stage["DefaultRouteSettings"], {"ThrottlingRateLimit": 10, "ThrottlingBurstLimit": 20})
+    same(stage["RouteSettings"], {
+        route: {"ThrottlingRateLimit": 1, "ThrottlingBurstLimit": 2} for route in LIST_ROUTES | {"$default"}
+    })
+
+
+@check(
+    MAIN,
+    ("$context.routeKey", "$context.path $context.routeKey"),
+    ("$context.error.responseType", "$context.error.message"),
+)
+def access_log(text):
+    stage = Stack(text)["ApiApiGatewayDefaultStage"]
+    format = stage["AccessLogSettings"]["Format"]
+    assert "routeKey" in json.loads(format)["route"] and "\n" not in format
+    same(log_variables(format) - HARMLESS_VARIABLES, set(), "variables that may hold a key")

@@ -1,0 +1,192 @@
+"""The two functions: settings, roles, versions, deployments."""
+
+import re
+
+from check import ACTIONS, ADOPTED, KEY_ARN, KEY_IDS, TABLE_ARN, as_list, check, same, statements
+from stack import MAIN, Stack, yaml_parse
+
+FUNCTIONS = {"api": "ApiFunction", "authorizer": "AuthorizerFunction"}
+# What SAM adds to a function's role: write its logs and its traces.
+LOGS_AND_XRAY = {
+    "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole",
+    "arn:aws:iam::aws:policy/AWSXrayWriteOnlyAccess",
+}
+
+
+@check(
+    MAIN,
+    ("FUNCTION: authorizer", "FUNCTION: api"),
+    ("          READ_ROUTES: !Ref ReadRoutes\n", ""),
+    ("AlsoAccepted: !If [HasSecondKmsKey, !Sub \",${SecondKmsKeyId}\", \"\"]", "AlsoAccepted: \"\""),
+    ("ALLOW_ANONYMOUS: !Ref AWS::NoValue", "ALLOW_ANONYMOUS: \"true\""),
+)
+def environment(text):
+    def variables(stack, function):
+        return stack[FUNCTIONS[function]]["Environment"]["Variables"]
+
+    stack = Stack(text)
+    common = {"SERVICE_NAME": "gaia", "TABLE_NAME": "<Table>", "KMS_KEY_ID": "<MasterKey>"}
+    same(variables(stack, "api"), common | {"FUNCTION": "api", "KEY_DISCLOSURE": "full"})
+    same(variables(stack, "authorizer"), common | {
+        "FUNCTION": "authorizer", "KEY_HEADER": "authorization", "READ_ROUTES": "", "SIMPLE_RESPONSES": "false",
+    })
+    stack = Stack(text, **ADOPTED)
+    common = {"SERVICE_NAME": "billing", "TABLE_NAME": "old-table", "KMS_KEY_ID": f"{KEY_IDS[0]},{KEY_IDS[1]}"}
+    same(variables(stack, "api"), common | {"FUNCTION": "api", "KEY_DISCLOSURE": "id"})
+    same(variables(stack, "authorizer"), common | {
+        "FUNCTION": "authorizer", "KEY_HEADER": "x-api-key", "READ_ROUTES": "POST /search/*", "SIMPLE_RESPONSES": "true",
+    })
+
+
+@check(
+    MAIN,
+    ("        MASTER_KEY: !Ref AWS::NoValue\n", ""),
+)
+def sam_local_can_set(text):
+    """`sam local` sets only variables that the template names; these must be named, and never have a value."""
+    variables = yaml_parse(text)["Globals"]["Function"]["Environment"]["Variables"]
+    for name in ("MASTER_KEY", "ALLOW_ANONYMOUS", "AWS_ENDPOINT_URL_DYNAMODB"):
+        same(variables.get(name), {"Ref": "AWS::NoValue"}, name)
+
+
+@check(
+    MAIN,
+    ("                - dynamodb:Query\n", "                - dynamodb:Query\n                - dynamodb:Scan\n"),
+    ("                - dynamodb:DeleteItem\n", ""),
+    ("              Action: dynamodb:GetItem\n", "              Action: dynamodb:*\n"),
+    ("dynamodb:LeadingKeys: [!Ref ServiceName]", "dynamodb:LeadingKeys: [\"*\"]"),
+    ("      DeploymentPreference:\n", "        - AmazonDynamoDBReadOnlyAccess\n      DeploymentPreference:\n"),
+)
+def roles(text):
+    """One role a function; its actions are those of actions.json, on the one table's own partitions and the keys."""
+    for parameters, service, table, keys in (
+        ({}, "gaia", "<Table>", [KEY_ARN + "<MasterKey>"]),
+        (ADOPTED, "billing", "old-table", [KEY_ARN + KEY_IDS[0], KEY_ARN + KEY_IDS[1]]),
+    ):
+        stack = Stack(text, **parameters)
+        same(set(stack.of_type("AWS::IAM::Role")), {"ApiFunctionRole", "AuthorizerFunctionRole", "CodeDeployServiceRole"})
+        for kind in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy"):
+            same(stack.of_type(kind), {})
+        for function, name in FUNCTIONS.items():
+            same(stack[name]["Role"], f"<{name}Role.Arn>")
+            role = stack[name + "Role"]
+            assert set(role["ManagedPolicyArns"]) <= LOGS_AND_XRAY, role["ManagedPolicyArns"]
+            trust, = role["AssumeRolePolicyDocument"]["Statement"]
+            same(trust["Principal"], {"Service": ["lambda.amazonaws.com"]})
+            same(sorted(a for s in statements(role) for a in as_list(s["Action"])), ACTIONS[function], name)
+            partitions = [service, f"{service}#idem"] if function == "api" else [service]
+            for statement in statements(role):
+                same(statement["Effect"], "Allow")
+                if as_list(statement["Action"])[0].startswith("dynamodb:"):
+                    same(statement["Resource"], TABLE_ARN + table)
+                    same(statement["Condition"], {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": partitions}})
+                else:
+                    same(statement["Resource"], keys)
+                    same(statement["Condition"], {"StringEquals": {"kms:MacAlgorithm": "HMAC_SHA_256"}})
+
+
+@check(
+    MAIN,
+    ("Timeout: 8", "Timeout: 5"),
+    (
+        "        Binary: gaia-api-keys\n    Properties:\n      Description: Lambda",
+        "        Binary: other\n    Properties:\n      Description: Lambda",
+    ),
+)
+def functions(text):
+    source = yaml_parse(text)["Resources"]
+    api, authorizer = source["ApiFunction"], source["AuthorizerFunction"]
+    same(api["Metadata"], {"BuildMethod": "rust-cargolambda", "BuildProperties": {"Binary": "gaia-api-keys"}})
+    same(authorizer["Metadata"], api["Metadata"], "unequal, they are built twice")
+    stack = Stack(text, Architecture="arm64")
+    for name, timeout in (("ApiFunction", 10), ("AuthorizerFunction", 8)):
+        function = stack[name]
+        same((function["Runtime"], function["Handler"]), ("provided.al2023", "bootstrap"))
+        same(function["Architectures"], ["arm64"])
+        same(function["TracingConfig"], {"Mode": "Active"})
+        same(function["LoggingConfig"]["LogFormat"], "JSON")
+        assert 6 < function["Timeout"] == timeout, "the SDK's attempts take up to 6 s"
+
+
+@check(
+    MAIN,
+    ("      AutoPublishAliasAllProperties: true\n", ""),
+    ("read=${ReadRoutes} ", ""),
+    (" ${Tracing}", ""),
+)
+def settings_publish_versions(text):
+    """A changed setting must become a new version: the alias would otherwise keep the old one.
+
+    The version's logical id follows the code and the template's text; its description must follow every parameter that
+    the function's configuration depends on, as CloudFormation replaces a version whose description changes.
+    """
+    stack = Stack(text)
+
+    def parameters_of(node):
+        """The parameters that a value depends on, through conditions too."""
+        if isinstance(node, list):
+            return {p for value in node for p in parameters_of(value)}
+        if not isinstance(node, dict):
+            return set()
+        found = {p for value in node.values() for p in parameters_of(value)}
+        if "Ref" in node:
+            found |= {node["Ref"]}
+        if "Fn::If" in node:
+            found |= parameters_of(stack.template["Conditions"][node["Fn::If"][0]])
+        if "Fn::Sub" in node:
+            format = node["Fn::Sub"] if isinstance(node["Fn::Sub"], str) else node["Fn::Sub"][0]
+            found |= set(re.findall(r"\$\{([A-Za-z0-9]+)\}", format))
+        return found & set(stack.parameters)
+
+    for name in FUNCTIONS.values():
+        configuration = {k: v for k, v in stack.template["Resources"][name]["Properties"].items() if k not in ("Tags", "Role")}
+        version, = (r for n, r in stack.template["Resources"].items() if n.startswith(name + "Version"))
+        # Another architecture is other code.
+        same(parameters_of(version["Properties"]["Description"]), parameters_of(configuration) - {"Architecture"}, name)
+        for parameters in ({}, ADOPTED):
+            description, = (
+                v["Description"]
+                for v in Stack(text, **parameters).of_type("AWS::Lambda::Version").values()
+                if v["FunctionName"] == f"<{name}>"
+            )
+            assert len(description) < 256, description
+    edited = text.replace("KEY_DISCLOSURE: !Ref KeyDisclosure", "KEY_DISCLOSURE: id").replace("Timeout: 8", "Timeout: 9")
+    versions = set(stack.of_type("AWS::Lambda::Version"))
+    same(versions & set(Stack(edited).of_type("AWS::Lambda::Version")), set(), "versions that did not change")
+
+
+@check(
+    MAIN,
+    ("Alarms: [!Ref AuthorizerErrorsAlarm, !Ref StartFailedAlarm]", "Alarms: [!Ref StartFailedAlarm]"),
+)
+def deployments(text):
+    stack = Stack(text, DeploymentType="Linear10PercentEvery1Minute")
+    groups = stack.of_type("AWS::CodeDeploy::DeploymentGroup")
+    same(set(groups), {"ApiFunctionDeploymentGroup", "AuthorizerFunctionDeploymentGroup"})
+    for name, group in groups.items():
+        same(group["DeploymentConfigName"], "CodeDeployDefault.LambdaLinear10PercentEvery1Minute")
+        assert "DEPLOYMENT_STOP_ON_ALARM" in group["AutoRollbackConfiguration"]["Events"]
+        alarms = {a["Name"].strip("<>") for a in group["AlarmConfiguration"]["Alarms"]}
+        assert name.replace("FunctionDeploymentGroup", "ErrorsAlarm") in alarms and "StartFailedAlarm" in alarms
+        assert alarms <= set(stack.of_type("AWS::CloudWatch::Alarm"))
+
+
+@check(
+    MAIN,
+    ("FunctionName: !Ref AuthorizerFunction.Alias", "FunctionName: !Ref AuthorizerFunction"),
+    ("${AWS::AccountId}:*/authorizers/*", "*:*/authorizers/*"),
+)
+def authorizer_is_exported(text):
+    stack = Stack(text)
+    same(stack.outputs["AuthorizerArn"], {
+        "Description": stack.outputs["AuthorizerArn"]["Description"],
+        "Value": "<AuthorizerFunctionAliaslive>",
+        "Export": {"Name": "keys-AuthorizerArn"},
+    })
+    allowed = [p for p in stack.of_type("AWS::Lambda::Permission").values() if "Authorizer" in p["FunctionName"]]
+    same(allowed, [{
+        "Action": "lambda:InvokeFunction",
+        "FunctionName": "<AuthorizerFunctionAliaslive>",
+        "Principal": "apigateway.amazonaws.com",
+        "SourceArn": "arn:aws:execute-api:us-east-1:111122223333:*/authorizers/*",
+    }])

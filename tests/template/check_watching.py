@@ -1,0 +1,109 @@
+"""Logs, alarms, dashboard, saved queries."""
+
+import json
+
+from check import ACTIONS, ADOPTED, KEY_ARN, KEY_IDS, check, same
+from stack import MAIN, Stack
+
+
+@check(
+    MAIN,
+    ('{ $.message = "denied" }', '{ $.msg = "denied" }'),
+    ("LogGroup: !Ref AuthorizerLogs", "LogGroup: !Ref ApiLogs"),
+)
+def logs(text):
+    stack = Stack(text)
+    for name, group in stack.of_type("AWS::Logs::LogGroup").items():
+        same(group.get("RetentionInDays"), 90, name)
+    same(stack["ApiFunction"]["LoggingConfig"]["LogGroup"], "<ApiLogs>")
+    same(stack["AuthorizerFunction"]["LoggingConfig"]["LogGroup"], "<AuthorizerLogs>")
+    filters = {
+        (f["LogGroupName"].strip("<>"), f["FilterPattern"], f["MetricTransformations"][0]["MetricName"])
+        for f in stack.of_type("AWS::Logs::MetricFilter").values()
+    }
+    same(filters, {
+        ("ApiLogs", '{ $.message = "start failed" }', "StartFailed"),
+        ("AuthorizerLogs", '{ $.message = "start failed" }', "StartFailed"),
+        ("ApiLogs", '{ $.message = "request failed" }', "RequestFailed"),
+        ("ApiLogs", '{ $.message = "denied" }', "Denied"),
+        ("AuthorizerLogs", '{ $.message = "denied" }', "Denied"),
+        ("KmsEventLogs", "{ $.detail.eventName = * }", "KmsKeyEvent"),
+    })
+
+
+def metrics(alarm):
+    if "MetricName" in alarm:
+        return [(alarm["Namespace"], alarm["MetricName"])]
+    return [tuple(m["MetricStat"]["Metric"][k] for k in ("Namespace", "MetricName")) for m in alarm["Metrics"] if "MetricStat" in m]
+
+
+@check(
+    MAIN,
+    ("      TreatMissingData: notBreaching\n", "      TreatMissingData: breaching\n"),
+    (":live", ":prod"),
+    ("MetricName: KmsKeyEvent, MetricValue", "MetricName: KmsEvent, MetricValue"),
+)
+def alarms(text):
+    silent, loud = Stack(text), Stack(text, **ADOPTED)
+    own = {
+        (t["MetricNamespace"], t["MetricName"])
+        for f in silent.of_type("AWS::Logs::MetricFilter").values()
+        for t in f["MetricTransformations"]
+    }
+    alarms = silent.of_type("AWS::CloudWatch::Alarm")
+    watched = {metric for alarm in alarms.values() for metric in metrics(alarm)}
+    same({m for m in watched if m[0].startswith("GaiaApiKeys")}, own, "metrics of our own without an alarm, or the reverse")
+    same({m for m in watched if m[0].startswith("AWS/")}, {
+        ("AWS/ApiGateway", "5xx"), ("AWS/ApiGateway", "Latency"),
+        ("AWS/Lambda", "Errors"), ("AWS/Lambda", "Throttles"), ("AWS/Lambda", "Duration"),
+        ("AWS/DynamoDB", "SystemErrors"), ("AWS/DynamoDB", "ReadThrottleEvents"), ("AWS/DynamoDB", "WriteThrottleEvents"),
+    })
+    for name, alarm in alarms.items():
+        same(alarm["TreatMissingData"], "notBreaching", name)
+        assert "AlarmActions" not in alarm, name
+        same(loud[name]["AlarmActions"], [ADOPTED["AlarmTopicArn"]], name)
+        for dimension in alarm.get("Dimensions", []):  # an alias's name is written out, so it may be wrong
+            if dimension["Name"] == "Resource":
+                same(dimension["Value"], f"{alarm['Dimensions'][0]['Value']}:live", name)
+    operations = {d["Value"] for m in silent["TableErrorsAlarm"]["Metrics"] if "MetricStat" in m
+                  for d in m["MetricStat"]["Metric"]["Dimensions"] if d["Name"] == "Operation"}
+    same(operations, {a.removeprefix("dynamodb:") for a in ACTIONS["api"] if a.startswith("dynamodb:")})
+
+
+@check(
+    MAIN,
+    ("eventName: [DisableKey, ", "eventName: ["),
+    ('"${KmsEventLogs.Arn}"', "${KmsEventLogs.Arn}"),
+)
+def kms_key_is_watched(text):
+    for parameters, keys in (({}, [KEY_ARN + "<MasterKey>"]), (ADOPTED, [KEY_ARN + KEY_IDS[0], KEY_ARN + KEY_IDS[1]])):
+        stack = Stack(text, **parameters)
+        rule = stack["KmsEventRule"]
+        same(rule["EventPattern"]["detail"]["resources"], {"ARN": keys})
+        assert {"DisableKey", "ScheduleKeyDeletion"} <= set(rule["EventPattern"]["detail"]["eventName"])
+        same([t["Arn"] for t in rule["Targets"]], ["<KmsEventLogs.Arn>"])
+        statement, = json.loads(stack["KmsEventLogsPolicy"]["PolicyDocument"])["Statement"]
+        assert "events.amazonaws.com" in statement["Principal"]["Service"] and "logs:PutLogEvents" in statement["Action"]
+        same(statement["Resource"], "<KmsEventLogs.Arn>")
+
+
+@check(
+    MAIN,
+    ('"stat": "p50"}]', '"stat": "p50"]'),
+)
+def dashboard(text):
+    for parameters, table in (({}, "<Table>"), (ADOPTED, "old-table")):
+        widgets = json.loads(Stack(text, **parameters)["Dashboard"]["DashboardBody"])["widgets"]
+        assert f'"{table}"' in json.dumps(widgets)
+        assert all({"x", "y", "width", "height", "properties"} <= set(w) for w in widgets)
+
+
+@check(
+    MAIN,
+    ("by key_id", "by user"),
+)
+def usage_query(text):
+    assert "LogGroupNames" not in Stack(text)["UsageQuery"]
+    query = Stack(text, **ADOPTED)["UsageQuery"]
+    same(query["LogGroupNames"], ["one", "two"])
+    assert "by key_id" in query["QueryString"]

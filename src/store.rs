@@ -1,36 +1,28 @@
 //! The table: partition key `service`, sort key `id` (the ULID), one item a key, and no secret in it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::error::DisplayErrorContext;
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
-};
-use aws_smithy_runtime_api::box_error::BoxError;
-use aws_smithy_runtime_api::client::interceptors::Intercept;
-use aws_smithy_runtime_api::client::interceptors::context::FinalizerInterceptorContextRef;
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use aws_smithy_types::config_bag::ConfigBag;
-use time::{Duration, OffsetDateTime};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use time::Duration;
 
 use crate::access::Found;
 use crate::error::Error;
 use crate::key::{KeyId, Keyring, NamedKey};
 use crate::key_config::KeyConfig;
 
+mod claim;
+mod failure;
+
+pub use claim::{Claim, Earlier};
+use failure::{InDoubt, failure};
+
 /// How long after its expiry an item stays, so that "expired" doesn't turn into "unknown" at random.
 const KEPT_AFTER_EXPIRY: Duration = Duration::days(30);
-
-/// How long an `Idempotency-Key` answers with the key it made; TTL only cleans up behind it.
-const CLAIMED_FOR: Duration = Duration::hours(24);
 
 type Attributes = HashMap<String, AttributeValue>;
 
@@ -96,63 +88,6 @@ impl Store {
                 }
                 _ => Err(failure(error)),
             },
-        }
-    }
-
-    /// Writes a new key and the claim it fulfils, or neither; gives back what fulfilled the claim earlier, if anything
-    /// did within a day. One TransactWriteItems, repeated where another one is at the same claim right now.
-    pub async fn create_once(
-        &self,
-        id: KeyId,
-        keyring: &str,
-        change: &Change<'_>,
-        claim: &Claim,
-    ) -> Result<Option<Earlier>, Error> {
-        let text = |text: &str| AttributeValue::S(text.to_owned());
-        let number = |number: i64| AttributeValue::N(number.to_string());
-        let now = OffsetDateTime::now_utc().unix_timestamp();
-        let record = [
-            ("service", text(&format!("{}#idem", self.service))),
-            ("id", text(&claim.id)),
-            ("key_id", text(&id.ulid())),
-            ("keyring", text(keyring)),
-            ("body", text(&claim.body)),
-            ("claimed_at", number(now)),
-            ("ttl", number(now + CLAIMED_FOR.whole_seconds())),
-        ];
-        let put = |item: Attributes| Put::builder().table_name(&self.table).set_item(Some(item));
-        let key = put(self.item(id, keyring, change)).condition_expression("attribute_not_exists(id)");
-        let claim = put(record.map(|(name, value)| (name.to_owned(), value)).into())
-            .condition_expression("attribute_not_exists(id) OR claimed_at <= :stale")
-            .expression_attribute_values(":stale", number(now - CLAIMED_FOR.whole_seconds()))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let items = [key, claim].map(|put| put.build().map(|put| TransactWriteItem::builder().put(put).build()));
-        let items: Result<Vec<_>, _> = items.into_iter().collect();
-        let items = items.map_err(|error| Error::Internal(error.into()))?;
-
-        let mut pause = std::time::Duration::from_millis(50);
-        loop {
-            let Err(error) = self.client.transact_write_items().set_transact_items(Some(items.clone())).send().await
-            else {
-                return Ok(None);
-            };
-            let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) = error.as_service_error() else {
-                return Err(failure(error));
-            };
-            let reasons = canceled.cancellation_reasons();
-            if let Some(earlier) = reasons.iter().find_map(|reason| Earlier::from_item(reason.item()?)) {
-                return Ok(Some(earlier));
-            }
-            let codes: Vec<_> = reasons.iter().filter_map(|reason| reason.code()).collect();
-            if codes.contains(&"TransactionConflict") && pause.as_secs() < 1 {
-                tokio::time::sleep(pause).await;
-                pause *= 2;
-                continue;
-            }
-            let passing = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
-            let cause = format!("a transaction was cancelled: {}", codes.join(", ")).into();
-            let passing = codes.iter().any(|code| passing.contains(code));
-            return Err(if passing { Error::Unavailable(cause) } else { Error::Internal(cause) });
         }
     }
 
@@ -271,34 +206,6 @@ impl Store {
     }
 }
 
-/// What an `Idempotency-Key` claims: that one caller's one request makes one key.
-#[derive(Debug)]
-pub struct Claim {
-    /// Stands for the caller and the header.
-    pub id: String,
-    /// Stands for the request's body.
-    pub body: String,
-}
-
-/// What fulfilled a claim earlier.
-#[derive(Debug)]
-pub struct Earlier {
-    /// The key that was made.
-    pub key_id: KeyId,
-    /// The id of the master that made it.
-    pub keyring: String,
-    /// Stands for the body it was made for.
-    pub body: String,
-}
-
-impl Earlier {
-    fn from_item(item: &Attributes) -> Option<Self> {
-        let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
-        let key_id = KeyId::from_ulid(text("key_id")?)?;
-        Some(Self { key_id, keyring: text("keyring")?.clone(), body: text("body")?.clone() })
-    }
-}
-
 /// What one Query brought.
 #[derive(Debug)]
 pub struct Page {
@@ -332,62 +239,4 @@ fn exists(key: &NamedKey) -> (&'static str, Attributes) {
 fn ttl(config: &KeyConfig) -> Option<AttributeValue> {
     let ttl = config.expires_at?.unix_timestamp() + KEPT_AFTER_EXPIRY.whole_seconds();
     Some(AttributeValue::N(ttl.to_string()))
-}
-
-/// Set once an attempt of a request ended without an answer, or with a 5xx: DynamoDB may have carried it out.
-#[derive(Clone, Debug, Default)]
-struct InDoubt(Arc<AtomicBool>);
-
-impl InDoubt {
-    fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl Intercept for InDoubt {
-    fn name(&self) -> &'static str {
-        "InDoubt"
-    }
-
-    fn read_after_attempt(
-        &self,
-        context: &FinalizerInterceptorContextRef<'_>,
-        _components: &RuntimeComponents,
-        _bag: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let failed = !matches!(context.output_or_error(), Some(Ok(_)));
-        let refused = context.response().is_some_and(|response| response.status().is_client_error());
-        if failed && !refused {
-            self.0.store(true, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-}
-
-/// Codes that ask for patience; DynamoDB answers them with status 400.
-const THROTTLING: [&str; 6] = [
-    "ProvisionedThroughputExceededException",
-    "ThrottlingException",
-    "RequestLimitExceeded",
-    "LimitExceededException",
-    "TransactionInProgressException",
-    "ReplicatedWriteConflictException",
-];
-
-/// Throttled, unreachable or broken on DynamoDB's side: 503. All else is a fault of ours or of the deployment: 500.
-fn failure<E>(error: SdkError<E, HttpResponse>) -> Error
-where
-    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-{
-    let passing = match &error {
-        SdkError::TimeoutError(_) | SdkError::ResponseError(_) => true,
-        SdkError::DispatchFailure(failure) => !failure.is_user(),
-        SdkError::ServiceError(service) => {
-            let code = service.err().code();
-            service.raw().status().is_server_error() || code.is_some_and(|code| THROTTLING.contains(&code))
-        }
-        _ => false,
-    };
-    let cause = DisplayErrorContext(error).to_string().into();
-    if passing { Error::Unavailable(cause) } else { Error::Internal(cause) }
 }

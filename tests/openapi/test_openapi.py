@@ -13,7 +13,7 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 ID = "gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV"
 KEY = f"{ID}_22K4KK659SYTCHNBQB1Z55H2Z7"
 VERIFY = KEYS + "verify"
-SOURCE = {path.name: path.read_text() for path in (ROOT / "src").glob("*.rs")}
+SOURCE = {path.name: path.read_text() for path in (ROOT / "src").rglob("*.rs")}
 # What only API Gateway answers.
 GATEWAY = {403, 429}
 

@@ -1,0 +1,72 @@
+//! Requests that failed: whether DynamoDB may have carried one out all the same, and what the caller is told.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::Intercept;
+use aws_smithy_runtime_api::client::interceptors::context::FinalizerInterceptorContextRef;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::ConfigBag;
+
+use crate::error::Error;
+
+/// Set once an attempt of a request ended without an answer, or with a 5xx: DynamoDB may have carried it out.
+#[derive(Clone, Debug, Default)]
+pub(super) struct InDoubt(Arc<AtomicBool>);
+
+impl InDoubt {
+    pub(super) fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Intercept for InDoubt {
+    fn name(&self) -> &'static str {
+        "InDoubt"
+    }
+
+    fn read_after_attempt(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _bag: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let failed = !matches!(context.output_or_error(), Some(Ok(_)));
+        let refused = context.response().is_some_and(|response| response.status().is_client_error());
+        if failed && !refused {
+            self.0.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// Codes that ask for patience; DynamoDB answers them with status 400.
+const THROTTLING: [&str; 6] = [
+    "ProvisionedThroughputExceededException",
+    "ThrottlingException",
+    "RequestLimitExceeded",
+    "LimitExceededException",
+    "TransactionInProgressException",
+    "ReplicatedWriteConflictException",
+];
+
+/// Throttled, unreachable or broken on DynamoDB's side: 503. All else is a fault of ours or of the deployment: 500.
+pub(super) fn failure<E>(error: SdkError<E, HttpResponse>) -> Error
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    let passing = match &error {
+        SdkError::TimeoutError(_) | SdkError::ResponseError(_) => true,
+        SdkError::DispatchFailure(failure) => !failure.is_user(),
+        SdkError::ServiceError(service) => {
+            let code = service.err().code();
+            service.raw().status().is_server_error() || code.is_some_and(|code| THROTTLING.contains(&code))
+        }
+        _ => false,
+    };
+    let cause = DisplayErrorContext(error).to_string().into();
+    if passing { Error::Unavailable(cause) } else { Error::Internal(cause) }
+}

@@ -113,21 +113,7 @@ impl Client {
                 let answer = self.send(Call::new("POST", API_KEYS).json(&json!({ "config": config }))).await;
                 self.model.keys.push((answer.api_key(), Some(config.clone())));
             }
-            Step::CreateOnce(header, config) => {
-                let mut call = Call::new("POST", API_KEYS).json(&json!({ "config": config }));
-                call.headers["idempotency-key"] = header.to_string().into();
-                let answer = self.send(call).await;
-                let Some((_, body, key)) = self.model.claims.iter().find(|claim| claim.0 == *header) else {
-                    self.model.claims.push((*header, config.clone(), self.model.keys.len()));
-                    self.model.keys.push((answer.api_key(), Some(config.clone())));
-                    return;
-                };
-                match (body == config, &self.model.keys[*key]) {
-                    (false, _) => assert_eq!(answer.status, 422),
-                    (true, (_, None)) => assert_eq!(answer.status, 409),
-                    (true, (key, Some(_))) => assert_eq!(&answer.api_key(), key),
-                }
-            }
+            Step::CreateOnce(header, config) => self.create_once(*header, config).await,
             Step::Update(number, by_id, config) => {
                 let Some(index) = self.model.pick(*number) else { return };
                 let name = self.name_of(index, *by_id);
@@ -153,20 +139,35 @@ impl Client {
             }
             Step::Authorize(number, method, ip) => {
                 let Some(index) = self.model.pick(*number) else { return };
-                let visit =
-                    Visit { source_ip: (*ip).to_owned(), ..Visit::new(&self.model.keys[index].0, method, "/x") };
-                let permission = if *method == "GET" { "read" } else { "write" };
-                for shape in [Shape::RestToken, Shape::RestRequest, Shape::Http2] {
-                    let event = serde_json::from_value(visit.event(shape)).expect("an event");
-                    let answer = self.authorizer.handle(event, TIMEOUT).await.expect("an answer");
-                    let answer = serde_json::to_value(answer).expect("JSON");
-                    assert_eq!(
-                        lets_in(&answer, &visit),
-                        self.model.opens(index, permission, ip),
-                        "{shape:?} {visit:?}"
-                    );
-                }
+                self.authorize(index, method, ip).await;
             }
+        }
+    }
+
+    async fn create_once(&mut self, header: u8, config: &Value) {
+        let mut call = Call::new("POST", API_KEYS).json(&json!({ "config": config }));
+        call.headers["idempotency-key"] = header.to_string().into();
+        let answer = self.send(call).await;
+        let Some((_, body, key)) = self.model.claims.iter().find(|claim| claim.0 == header) else {
+            self.model.claims.push((header, config.clone(), self.model.keys.len()));
+            self.model.keys.push((answer.api_key(), Some(config.clone())));
+            return;
+        };
+        match (body == config, &self.model.keys[*key]) {
+            (false, _) => assert_eq!(answer.status, 422),
+            (true, (_, None)) => assert_eq!(answer.status, 409),
+            (true, (key, Some(_))) => assert_eq!(&answer.api_key(), key),
+        }
+    }
+
+    async fn authorize(&self, index: usize, method: &str, ip: &str) {
+        let visit = Visit { source_ip: ip.to_owned(), ..Visit::new(&self.model.keys[index].0, method, "/x") };
+        let permission = if method == "GET" { "read" } else { "write" };
+        for shape in [Shape::RestToken, Shape::RestRequest, Shape::Http2] {
+            let event = serde_json::from_value(visit.event(shape)).expect("an event");
+            let answer = self.authorizer.handle(event, TIMEOUT).await.expect("an answer");
+            let answer = serde_json::to_value(answer).expect("JSON");
+            assert_eq!(lets_in(&answer, &visit), self.model.opens(index, permission, ip), "{shape:?} {visit:?}");
         }
     }
 

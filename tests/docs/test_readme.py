@@ -13,39 +13,28 @@ BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.MULTILINE | re.DO
 COMMANDS = [text for language, text in BLOCKS if not language]
 
 
-def run(script, local, **variables):
-    """A block's commands, sent to where the service is; what each answered."""
-    script = script.replace("127.0.0.1:3000", local.address)
-    settings = "".join(f"{name}={value}\n" for name, value in variables.items())
-    shell = ["bash", "-euo", "pipefail", "-c", "curl() { command curl -sS \"$@\"; echo; }\n" + settings + script]
-    done = subprocess.run(shell, capture_output=True, text=True, timeout=60, check=True)
-    return [json.loads(line) for line in done.stdout.splitlines() if line]
-
-
 class Readme(unittest.TestCase):
-    def test_the_first_key_and_the_demo_route(self):
-        with Local() as local:
-            script, = [block for block in COMMANDS if "-X POST http://127.0.0.1:3000/es" in block]
-            created, = run(script, local)
-            said, = [json.loads(text) for language, text in BLOCKS if language == "json"]
-            self.assertEqual(created.keys(), said.keys())
-            self.assertEqual(created["result"], said["result"])
-            self.assertEqual(len(created["api_key"]), len(said["api_key"]))
-            demo = re.search(r"`(curl http://127\.0\.0\.1:3000/demo [^`]*)`", README)[1]
-            demo = demo.replace("API_KEY", created["api_key"])
-            self.assertIn("you", run(demo, local)[0])
-            self.assertEqual(run(demo.replace("curl", "curl -X POST"), local), [{"message": "Forbidden"}])
-
-    def test_the_api(self):
-        with Local() as local:
-            key = local.create({"permissions": "read"})
-            script, = [block for block in COMMANDS if block.startswith("KEYS=")]
-            listed, updated, verified, deleted = run(script, local, API_KEY=key)
-            self.assertIn({"api_key": key, "config": {"permissions": "read"}}, listed)
-            self.assertEqual(updated, {"api_key": key, "result": "updated"})
-            self.assertEqual((verified["valid"], verified["config"]["team"]), (True, "search"))
-            self.assertEqual(deleted, {"api_key": key, "result": "deleted"})
-            self.assertNotIn(key, local.list())
+    def test_the_first_session(self):
+        """Each command of the transcript answers what stands below it, but for the key that is made."""
+        session, = [text for language, text in BLOCKS if language == "console"]
+        steps = re.findall(r"^\$ (.+)\n((?:[^$].*\n)*)", session, flags=re.MULTILINE)
+        self.assertEqual(sum(1 + answer.count("\n") for _, answer in steps), session.count("\n"), "a line without a step")
+        written, = set(re.findall(r"gaia_\w{26}_\w{26}", session))
+        with Local(sample=False) as local:
+            made, settings = written, ""
+            for command, answer in steps:
+                here = [text.replace(written, made).replace(written[:31], made[:31]) for text in (command, answer)]
+                command, answer = (text.replace("127.0.0.1:3000", local.address) for text in here)
+                if "=" in command.split()[0]:
+                    settings += command + "\n"
+                    continue
+                shell = ["bash", "-euc", settings + command.replace("curl", "curl -sS", 1) + "; echo"]
+                printed = subprocess.run(shell, capture_output=True, text=True, timeout=60, check=True).stdout
+                if '"created"' in answer:
+                    made = json.loads(printed)["api_key"]
+                    answer = answer.replace(written, made)
+                self.assertEqual(printed, answer, command)
+            self.assertEqual(local.list(), {})
 
     def test_every_setting_stands_in_the_table(self):
         code = (ROOT / "src/settings.rs").read_text().split("#[cfg(test)]")[0]

@@ -1,12 +1,53 @@
-//! GAIA's API keys on AWS Lambda and DynamoDB.
+//! GAIA's API keys on AWS Lambda and DynamoDB: the parts of the one binary, for who changes it.
 //!
-//! A request takes one way through the rooms: [`event`] is what API Gateway hands over, [`router`] finds the endpoint,
-//! [`api`] opens the door and turns every failure ([`error`]) into a response, `handlers` has one function an
-//! endpoint; `request` reads what it asks for, `list` writes a list.
-//! They work with [`key`] (ids, keys, and the keyring they are derived from), [`key_config`] (what a key may do, kept as
-//! sent, read by way of [`json`]), [`access`] (may this key do this, from here, now?) and [`store`] (the table).
-//! [`authorizer`] is the other function of the same binary: it answers API Gateway with a [`policy`]. At start, [`settings`] reads the environment, [`clients`]
-//! makes the AWS SDK's clients, [`kms`] asks for the masters and [`log`] begins to write.
+//! # Two functions
+//!
+//! The environment variable `FUNCTION` says which of the two a process is. Both begin in [`start`]: [`settings`] reads
+//! the environment, [`clients`] makes the AWS SDK's clients, [`kms`] asks for the masters, [`log`] writes.
+//!
+//! - [`api::Api`] manages keys: GAIA's four endpoints and verify. An [`event::ProxyEvent`] in, an
+//!   [`event::ProxyResponse`] out, whatever happens.
+//! - [`authorizer::Authorizer`] stands in front of other APIs: an [`authorizer::AuthorizerEvent`] in, an
+//!   [`authorizer::Answer`] out, which for most gateways is a [`policy::PolicyDocument`].
+//!
+//! # The way of a request
+//!
+//! [`event`] is what API Gateway hands over. [`router`] finds the endpoint. `request` reads what is asked for, `handlers`
+//! has one function an endpoint, `list` writes a list, and [`api`] is the door around them, at which every [`error`]
+//! becomes a response and, where it is ours, a line in the log.
+//!
+//! # What is decided without AWS
+//!
+//! [`key`] makes and checks keys, [`key_config`] reads configs (by way of [`json`], which keeps the text as it was sent),
+//! and [`access`] decides. [`store`] alone knows the table.
+//!
+//! ```
+//! use gaia_api_keys::access::{Denial, Found, Source, decide};
+//! use gaia_api_keys::key::{Keyring, Master};
+//! use gaia_api_keys::key_config::{KeyConfig, Permission};
+//!
+//! let master = Master::from_hex(&"0f".repeat(32)).ok_or("no master")?;
+//! let keyring = Keyring::new("demo", &master, &[]);
+//! let (key, _) = keyring.mint();
+//!
+//! // Nothing of the secret is stored: it is computed again from the id, and compared in constant time.
+//! let named = keyring.parse_key(key.expose()).ok_or("no key")?;
+//! assert_eq!(named.id, key.id());
+//! assert!(keyring.parse_key(&key.expose().replace("gaia_0", "gaia_1")).is_none());
+//!
+//! let config = KeyConfig::parse(r#"{"permissions": "read", "allowed_ips": ["192.0.2.0/24"]}"#)?;
+//! let (found, now) = (Found::Key(named.id, Box::new(config)), time::OffsetDateTime::now_utc());
+//! let here = Source::parse(Some("192.0.2.7"));
+//! assert!(decide(&found, Some(Permission::Read), here, now).is_ok());
+//! assert_eq!(decide(&found, Some(Permission::Write), here, now).err(), Some(Denial::Permission));
+//! assert_eq!(decide(&found, Some(Permission::Read), Source::Unsaid, now).err(), Some(Denial::SourceIp));
+//! # Ok::<(), gaia_api_keys::error::Cause>(())
+//! ```
+//!
+//! # Where the reasons are
+//!
+//! `docs/architecture.md`: why each part is as it is; `docs/keys.md`: how a key is derived; `docs/security.md`: who can do
+//! what; `docs/reliability.md`: what happens when something breaks; `docs/performance.md`: what a start and a check cost.
 
 #![cfg_attr(
     test,

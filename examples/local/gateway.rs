@@ -16,6 +16,8 @@ use gaia_api_keys::event::ProxyResponse;
 use serde_json::{Value, json};
 use tracing::Instrument;
 
+use crate::page;
+
 /// API Gateway's own limit of a request's payload.
 const MAX_PAYLOAD: usize = 10 * 1024 * 1024;
 
@@ -30,9 +32,9 @@ pub struct Functions {
     pub authorizer: Authorizer,
 }
 
-/// `/demo` and all below it is a protected API; everything else goes to the management API.
+/// `/demo` and all below it is a protected API, `/docs` a page; everything else goes to the management API.
 pub fn router(functions: Functions) -> Router {
-    Router::new()
+    page::router()
         .route("/demo", any(demo))
         .route("/demo/{*rest}", any(demo))
         .fallback(any(manage))

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 mod database;
 mod gateway;
+mod page;
 
 use gateway::Functions;
 
@@ -120,6 +121,8 @@ fn what_to_try(http: SocketAddr, dynamodb: SocketAddr, data: &str, created: bool
     let state = if created { "a new table" } else { "the table that was there" };
     format!(
         r#"GAIA's API keys on http://{http}, DynamoDB on http://{dynamodb} ({state} in {data}). Ctrl-C stops both. To try:
+
+  http://{http}/docs in a browser, or
 
   curl -X POST {keys} -H 'content-type: application/json' -d '{{"config": {{"permissions": "read"}}}}'
   curl {keys}

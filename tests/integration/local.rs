@@ -133,6 +133,37 @@ async fn the_demo_route_opens_and_closes_with_the_key() {
     local.stop().await;
 }
 
+/// What is in the page is tested in a browser, by tests/page.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_and_what_it_loads_are_in_the_program() {
+    let local = Local::start(":memory:").await;
+    let get = async |path: &str| {
+        let response = reqwest::get(format!("{}{path}", local.http)).await.expect("a response");
+        let header = |name: &str| response.headers().get(name).map(|value| value.to_str().expect("text").to_owned());
+        let (content_type, policy) = (header("content-type"), header("content-security-policy"));
+        (response.status().as_u16(), content_type.unwrap_or_default(), policy, response.text().await.expect("a text"))
+    };
+    let (status, content_type, policy, page) = get("/docs").await;
+    assert_eq!((status, content_type.as_str()), (200, "text/html; charset=utf-8"));
+    assert!(policy.is_some_and(|policy| policy.starts_with("default-src 'self'; ")));
+    assert_eq!(get("/docs/").await.3, page);
+    let loaded: Vec<&str> = page.split('"').filter(|text| text.starts_with('/') || text.contains("://")).collect();
+    assert_eq!(loaded, ["/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js", "/docs/page.js"]);
+    for (path, expected) in loaded.iter().zip(["text/css", "text/javascript", "text/javascript; charset=utf-8"]) {
+        let (status, content_type, _, text) = get(path).await;
+        assert_eq!((status, content_type.as_str()), (200, expected), "{path}");
+        assert!(text.len() > 1000, "{path}");
+    }
+    let script = get("/docs/page.js").await.3;
+    assert!(script.contains(r#"url: "/openapi.yaml""#));
+    assert_eq!(get("/openapi.yaml").await.3, include_str!("../../openapi.yaml"));
+    for path in ["/docs/other", "/docs/swagger-ui.js", "/docs/openapi.yaml", "/docs/x/y"] {
+        let (status, _, _, text) = get(path).await;
+        assert_eq!((status, text.as_str()), (404, ""), "{path}: the API would say what was not found");
+    }
+    local.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn mistakes_are_one_line_and_status_1() {
     let folder = tempfile::tempdir().expect("a folder");

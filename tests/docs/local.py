@@ -43,13 +43,13 @@ def environment(address, **more):
 class Local:
     """`with Local() as local:` starts `cargo local`'s binary on free ports, and stops it. The sample key alone is in its table, or none."""
 
-    def __init__(self, sample=True):
-        self.options = ["--sample"] if sample else []
+    def __init__(self, port=0, sample=True):
+        self.options = ["--port", str(port), *(["--sample"] if sample else [])]
 
     def __enter__(self):
         if not BINARY.exists():
             raise SystemExit(f"{BINARY} is missing; make it with: cargo build --example local")
-        command = [BINARY, "--port", "0", "--dynamodb-port", "0", "--data", ":memory:", *self.options]
+        command = [BINARY, "--dynamodb-port", "0", "--data", ":memory:", *self.options]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         addresses = re.findall(r"http://([0-9.]+:[0-9]+)", self.process.stdout.readline())
         if len(addresses) != 2:

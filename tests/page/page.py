@@ -1,0 +1,90 @@
+"""The page of `cargo local` in a headless Chromium, used as a person does."""
+
+import json
+import pathlib
+import shutil
+import sys
+
+from playwright.sync_api import sync_playwright
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/docs"))
+
+from local import KEYS, Local  # noqa: E402
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CREATE, LIST, UPDATE, DELETE = "keys-createApiKey", "keys-listApiKeys", "keys-updateApiKey", "keys-deleteApiKey"
+READ_DEMO, WRITE_DEMO = "demo-readDemo", "demo-writeDemo"
+
+
+class Browser:
+    """`with Browser() as browser:` starts the system's Chromium, and stops it."""
+
+    def __enter__(self):
+        path = next(filter(None, map(shutil.which, NAMES)), None)
+        if not path:
+            raise SystemExit(f"there is no {', '.join(NAMES)}; Debian has it: apt-get install chromium")
+        self.playwright = sync_playwright().start()
+        # Chromium's sandbox doesn't start for root, nor in most containers; it sees our own page alone.
+        self.chromium = self.playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        return self
+
+    def __exit__(self, *_):
+        self.chromium.close()
+        self.playwright.stop()
+
+    def open(self, local, path="/docs", **options):
+        return Page(self.chromium.new_page(**options), local, path)
+
+
+class Page:
+    def __init__(self, page, local, path):
+        self.page, self.requests, self.complaints = page, [], []
+        page.set_default_timeout(30_000)
+        page.on("request", lambda request: self.requests.append(request.url))
+        page.on("console", self.listen)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.goto(f"http://{local.address}{path}")
+        self.operation(CREATE).wait_for()
+
+    def listen(self, message):
+        """Chromium calls every 4xx an error; those of the API and of the demo route are what was asked for."""
+        url = message.location["url"]
+        answer = (KEYS in url or url.endswith("/demo")) and message.text.startswith("Failed to load resource")
+        if message.type in ("error", "warning") and not answer:
+            self.complaints.append(f"{message.text} ({url})")
+
+    def operation(self, name):
+        return self.page.locator(f"#operations-{name}")
+
+    def ask(self, name, body=None, **parameters):
+        """Fills an operation's form in and sends it; the status and the body that the page shows."""
+        operation = self.operation(name)
+        answer = operation.locator(".live-responses-table tbody .response")
+        if answer.count():
+            operation.get_by_role("button", name="Clear").click()
+            answer.wait_for(state="detached")
+        else:
+            operation.locator(".opblock-summary-control").click()
+            operation.get_by_role("button", name="Try it out").click()
+        for parameter, value in parameters.items():
+            operation.locator(f'tr[data-param-name="{parameter}"] input').fill(value)
+        if body is not None:
+            operation.locator("textarea.body-param__text").fill(body if isinstance(body, str) else json.dumps(body))
+        operation.get_by_role("button", name="Execute").click()
+        answer.wait_for()
+        status = answer.locator(".response-col_status").inner_text()
+        return int(status.split()[0]), json.loads(answer.locator(".highlight-code pre").inner_text())
+
+    def authorize(self, value):
+        """What the dialog behind the button Authorize is for."""
+        self.page.locator(".auth-wrapper .authorize").first.click()
+        dialog = self.page.locator(".dialog-ux .modal-ux")
+        log_out = dialog.get_by_text("Logout")
+        if log_out.count():
+            log_out.click()
+        dialog.locator("input").fill(value)
+        dialog.locator("button.authorize").click()
+        log_out.wait_for()
+        dialog.locator("button.btn-done").click()
+        dialog.wait_for(state="detached")

@@ -1,0 +1,108 @@
+"""The page that `cargo local` serves at /docs, in a real browser: python -m unittest discover -s tests/page"""
+
+import re
+import unittest
+
+from page import CREATE, DELETE, LIST, READ_DEMO, ROOT, UPDATE, WRITE_DEMO, Browser, Local
+
+
+class Docs(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.local = cls.enterClassContext(Local())
+        cls.browser = cls.enterClassContext(Browser())
+
+    def open(self, path="/docs"):
+        """A page that must neither complain nor ask anybody else by the end of the test."""
+        page = self.browser.open(self.local, path)
+        self.addCleanup(page.page.close)
+        self.addCleanup(self.check, page)
+        return page
+
+    def check(self, page):
+        self.assertEqual(page.complaints, [])
+        elsewhere = [url for url in page.requests if not url.startswith((f"http://{self.local.address}/", "data:"))]
+        self.assertEqual(elsewhere, [])
+
+    def stored(self, key):
+        return self.local.table().get_item(Key={"service": "demo", "id": key[5:31]}).get("Item")
+
+    def test_the_life_of_a_key(self):
+        page = self.open()
+        status, created = page.ask(CREATE)
+        self.assertEqual((status, created["result"]), (200, "created"))
+        key = created["api_key"]
+        self.assertEqual(self.stored(key)["config"].replace(" ", "").replace("\n", ""), '{"permissions":"read"}')
+        self.assertIn({"api_key": key, "config": {"permissions": "read"}}, page.ask(LIST)[1])
+
+        page.authorize(f"Search {key}")
+        self.assertEqual(page.ask(READ_DEMO)[0], 200)
+        self.assertEqual(page.ask(WRITE_DEMO), (403, {"message": "Forbidden"}))
+        config = {"permissions": "write", "team": "search"}
+        self.assertEqual(page.ask(UPDATE, {"config": config}, api_key=key), (200, {"api_key": key, "result": "updated"}))
+        self.assertIn({"api_key": key, "config": config}, page.ask(LIST)[1])
+        for operation in (READ_DEMO, WRITE_DEMO):
+            status, answer = page.ask(operation)
+            self.assertEqual((status, answer["authorizer"]["key_id"]), (200, key[:31]))
+
+        self.assertEqual(page.ask(DELETE, api_key=key), (200, {"api_key": key, "result": "deleted"}))
+        self.assertNotIn(key, [entry["api_key"] for entry in page.ask(LIST)[1]])
+        self.assertEqual(page.ask(READ_DEMO), (403, {"message": "Forbidden"}))
+        self.assertEqual(page.ask(DELETE, api_key=key), (404, {"detail": "API key not found"}))
+        self.assertIsNone(self.stored(key))
+
+    def test_a_key_is_pasted_as_it_was_copied(self):
+        page = self.open()
+        self.assertEqual(page.ask(READ_DEMO), (401, {"message": "Unauthorized"}))
+        page.authorize(self.local.create({"permissions": "read"}))
+        self.assertEqual(page.ask(READ_DEMO)[0], 200)
+        page.authorize("Bearer " + self.local.create({"permissions": "write"}))
+        self.assertEqual(page.ask(WRITE_DEMO)[0], 200)
+
+    def test_nothing_is_filled_in_that_was_not_asked_for(self):
+        page = self.open()
+        first, second = (page.ask(CREATE)[1]["api_key"] for _ in range(2))
+        self.assertNotEqual(first, second)
+        self.assertEqual([entry["api_key"] for entry in page.ask(LIST)[1]], list(self.local.list()))
+        header = {"Idempotency-Key": "order 4711"}
+        first, second = (page.ask(CREATE, **header)[1]["api_key"] for _ in range(2))
+        self.assertEqual(first, second)
+
+    def test_mistakes_are_shown(self):
+        page = self.open()
+        before = self.local.list()
+        for body, place in (
+            ({"config": {"permissions": "admin"}}, ["body", "config", "permissions"]),
+            ({"config": {"expiresAt": "2030-01-01T00:00:00Z"}}, ["body", "config", "expiresAt"]),
+            ('{"config": {', None),
+        ):
+            status, answer = page.ask(CREATE, body)
+            self.assertEqual(status, 422)
+            if place:
+                self.assertEqual([mistake["loc"] for mistake in answer["detail"]], [place])
+        self.assertEqual(self.local.list(), before)
+
+    def test_it_shows_openapi_yaml_and_the_demo_route(self):
+        operations = re.findall(r"operationId: (\w+)\n +tags: \[(\w+)\]", (ROOT / "openapi.yaml").read_text())
+        expected = [f"operations-{tag}-{name}" for name, tag in operations]
+        for path in ("/docs", "/docs/"):
+            page = self.open(path)
+            shown = [block.get_attribute("id") for block in page.page.locator(".opblock").all()]
+            self.assertCountEqual(shown, [*expected, f"operations-{READ_DEMO}", f"operations-{WRITE_DEMO}"])
+            servers = page.page.locator(".servers option").all_inner_texts()
+            self.assertEqual(servers, [f"http://{self.local.address} - cargo local"])
+            self.assertEqual(page.page.locator(".errors-wrapper").count(), 0)
+        self.assertIn(f"  http://{self.local.address}/docs in a browser, or\n", self.local.printed)
+
+    def test_the_browser_asks_nobody_else(self):
+        """Even where a script wants to: DynamoDB is another origin."""
+        page = self.browser.open(self.local)
+        self.addCleanup(page.page.close)
+        ask = "(url) => fetch(url, { mode: 'no-cors' }).then(() => 'asked', () => 'refused')"
+        self.assertEqual(page.page.evaluate(ask, f"http://{self.local.dynamodb}/"), "refused")
+        self.assertEqual(page.page.evaluate(ask, "/openapi.yaml"), "asked")
+        self.assertIn("Content Security Policy", "".join(page.complaints))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::key::KeyId;
@@ -48,8 +47,7 @@ impl Source {
 }
 
 /// Why not. Where several reasons hold, it is the first of them in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denial {
     /// No key that this service made.
     Malformed,

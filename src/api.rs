@@ -41,7 +41,7 @@ impl Api {
                 let (status, request_id) = (error.status(), event.request_id().unwrap_or_default());
                 tracing::error!(status, route = name, api_request_id = request_id, cause, "request failed");
             }
-            error.into_response()
+            error.into()
         })
     }
 

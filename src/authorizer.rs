@@ -21,16 +21,17 @@ use crate::store::Store;
 /// The longest answer with a config in it, in bytes; API Gateway takes 8 KB.
 const MAX_ANSWER: usize = 8000;
 
-/// What a gateway asks: REST APIs (TOKEN and REQUEST), HTTP APIs (payload formats 1.0 and 2.0).
+/// What a gateway asks: REST APIs (TOKEN and REQUEST), HTTP APIs (payload formats 1.0 and 2.0). It holds a key, and so
+/// has no `Debug`.
 /// Sources: <https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-lambda-authorizer-input.html>,
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-lambda-authorizer.html>
-#[derive(Debug, Default, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AuthorizerEvent {
     /// `TOKEN` or `REQUEST`
     #[serde(rename = "type")]
     kind: Option<String>,
-    /// In a TOKEN the header that the gateway was told to take; in 1.0 all identity sources, which nobody looks at.
+    /// In a TOKEN the header that the gateway was told to take; in 1.0 all identity sources, joined; not used.
     authorization_token: Option<String>,
     /// All but 2.0.
     method_arn: Option<String>,
@@ -178,7 +179,8 @@ impl Authorizer {
         self.with_config_if_it_fits(found, denial, answer)
     }
 
-    /// A key's policy doesn't depend on what this request needs, so that it is right for the next one too.
+    /// A key's policy doesn't depend on what this request needs, so that it is right for the next one too. Where it comes
+    /// from an address that the key isn't for, nothing is allowed, to whoever asks while a gateway keeps the answer.
     fn policy(&self, found: &Found, denial: Option<Denial>, stage: &str) -> Answer {
         let permitted = match (found, denial) {
             (Found::Key(id, config), None | Some(Denial::Permission)) => {

@@ -1,11 +1,9 @@
-//! Every failure, and the response it becomes: GAIA's `{"detail": …}`.
+//! Every failure of a request: its status, its sentence, and what lies behind it.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::Serialize;
-
-use crate::event::ProxyResponse;
 
 /// What can go wrong with a request. The texts are the ones that FastAPI, which GAIA runs on, answers with.
 #[derive(Debug)]
@@ -38,7 +36,7 @@ pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 /// One entry of a 422: where in the request, what is wrong, and a name for it that programs can match.
 #[derive(Debug, PartialEq, Serialize)]
 pub struct Detail {
-    /// The place: `"body"`, `"path"` or `"query"`, then member names and list positions.
+    /// The place: `"body"`, `"query"` or `"header"`, then member names and list positions.
     pub loc: Vec<Loc>,
     /// The sentence for people.
     pub msg: Cow<'static, str>,
@@ -121,22 +119,6 @@ impl Error {
             Self::Invalid(_) => 422,
             Self::Internal(_) => 500,
             Self::Unavailable(_) => 503,
-        }
-    }
-
-    /// The response, which says nothing of a [`Cause`].
-    pub fn into_response(self) -> ProxyResponse {
-        let body = match &self {
-            Self::Invalid(details) => serde_json::json!({ "detail": details }),
-            other => serde_json::json!({ "detail": other.to_string() }),
-        };
-        let response = ProxyResponse::json(self.status(), body.to_string());
-        match self {
-            // RFC 9110 asks for it; these are the two ways that the template and the README set up.
-            Self::NotAuthenticated => response.with_header("WWW-Authenticate", "AWS4-HMAC-SHA256, Bearer"),
-            Self::MethodNotAllowed(methods) => response.with_header("Allow", methods),
-            Self::Unavailable(_) => response.with_header("Retry-After", "1"),
-            _ => response,
         }
     }
 }

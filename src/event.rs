@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
-/// A request as API Gateway hands it to a function.
+/// A request as API Gateway hands it to a function. It holds keys, and so has no `Debug`.
 /// Source: <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>
-#[derive(Debug, Default, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ProxyEvent {
     /// 2.0 only: with the stage in front, unless that is `$default`.
@@ -115,7 +115,7 @@ impl ProxyEvent {
         self.request_context.stage.as_deref().filter(|stage| *stage != "$default")
     }
 
-    /// A header's value; names count in any case (and of two spellings always the same one).
+    /// A header's value; names count in any case. Where one comes in two spellings, it is that which sorts first.
     pub fn header(&self, name: &str) -> Option<&str> {
         let values = self.headers.iter().flatten().filter(|(key, _)| key.eq_ignore_ascii_case(name));
         values.min().map(|(_, value)| value.as_str())
@@ -164,8 +164,8 @@ impl ProxyEvent {
     }
 }
 
-/// A response as API Gateway takes it, in both formats alike.
-#[derive(Debug, Serialize)]
+/// A response as API Gateway takes it, in both formats alike. It holds keys, and so has no `Debug`.
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProxyResponse {
     /// The HTTP status code.
@@ -190,5 +190,23 @@ impl ProxyResponse {
     pub fn with_header(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
         self.headers.insert(name, value.into());
         self
+    }
+}
+
+/// GAIA's `{"detail": …}`, which says nothing of a [`crate::error::Cause`].
+impl From<Error> for ProxyResponse {
+    fn from(error: Error) -> Self {
+        let body = match &error {
+            Error::Invalid(details) => serde_json::json!({ "detail": details }),
+            other => serde_json::json!({ "detail": other.to_string() }),
+        };
+        let response = Self::json(error.status(), body.to_string());
+        match error {
+            // RFC 9110 asks for it; these are the two ways that the template and the README set up.
+            Error::NotAuthenticated => response.with_header("WWW-Authenticate", "AWS4-HMAC-SHA256, Bearer"),
+            Error::MethodNotAllowed(methods) => response.with_header("Allow", methods),
+            Error::Unavailable(_) => response.with_header("Retry-After", "1"),
+            _ => response,
+        }
     }
 }

@@ -11,6 +11,7 @@ use crate::key::KeyId;
 use crate::key_config::KeyConfig;
 use crate::list::List;
 use crate::request::Request;
+use crate::rfc3339;
 use crate::store::Change;
 
 /// `{"api_key": …, "result": …}`
@@ -46,19 +47,19 @@ pub(crate) async fn list(api: &Api, request: Request<'_>) -> Result<ProxyRespons
 /// `POST …/api_keys`: a new key; with an `Idempotency-Key`, the one that it made before.
 pub(crate) async fn create(api: &Api, request: Request<'_>) -> Result<ProxyResponse, Error> {
     let config = request.config()?;
-    let claim = request.claim(&api.keyring)?;
-    let (key, keyring) = api.keyring.mint();
-    let (now, id) = (now(), key.id());
+    let token = request.idempotency_token(&api.keyring)?;
+    let (key, master) = api.keyring.mint();
+    let (now, id) = (rfc3339::milliseconds(OffsetDateTime::now_utc()), key.id());
     let change = Change { config: &config, caller: request.caller, at: &now };
-    let earlier = match &claim {
-        None => api.store.create(id, keyring.as_str(), &change).await.map(|()| None),
-        Some(claim) => api.store.create_once(id, keyring.as_str(), &change, claim).await,
+    let record = match &token {
+        None => api.store.create(id, master, &change).await.map(|()| None),
+        Some(token) => api.store.create_once(id, master, &change, token).await,
     };
-    let Some((earlier, claim)) = earlier?.zip(claim) else {
+    let Some((record, token)) = record?.zip(token) else {
         audit(request, "create", id, None, Some(&config));
         return outcome(key.expose(), "created");
     };
-    if earlier.body != claim.body {
+    if record.body != token.body {
         return Err(Detail::new(
             ["header", "idempotency-key"],
             "already used with another body",
@@ -66,10 +67,10 @@ pub(crate) async fn create(api: &Api, request: Request<'_>) -> Result<ProxyRespo
         )
         .into());
     }
-    let still_there = api.store.get(earlier.key_id).await?.is_some();
-    let key = api.keyring.key(earlier.key_id, &earlier.keyring).filter(|_| still_there).ok_or(Error::KeyGone)?;
+    let still_there = api.store.get(record.key_id).await?.is_some();
+    let key = api.keyring.key(record.key_id, &record.master).filter(|_| still_there).ok_or(Error::KeyGone)?;
     // The one who made it may have died before it could say so.
-    audit(request, "replay", earlier.key_id, None, Some(&config));
+    audit(request, "replay", record.key_id, None, Some(&config));
     outcome(key.expose(), "created")
 }
 
@@ -77,17 +78,18 @@ pub(crate) async fn create(api: &Api, request: Request<'_>) -> Result<ProxyRespo
 pub(crate) async fn update(api: &Api, request: Request<'_>, api_key: &str) -> Result<ProxyResponse, Error> {
     let config = request.config()?;
     let key = api.keyring.parse_key_or_id(api_key).ok_or(Error::KeyNotFound)?;
-    let change = Change { config: &config, caller: request.caller, at: &now() };
-    let before = api.store.update(&key, &change).await?.ok_or(Error::KeyNotFound)?;
-    audit(request, "update", key.id, before.config.as_deref(), Some(&config));
+    let now = rfc3339::milliseconds(OffsetDateTime::now_utc());
+    let change = Change { config: &config, caller: request.caller, at: &now };
+    let before = api.store.update(&key, &change).await?;
+    audit(request, "update", key.id, before.as_deref(), Some(&config));
     outcome(api_key, "updated")
 }
 
 /// `DELETE …/api_keys/delete/{api_key}`: the end of a key.
 pub(crate) async fn delete(api: &Api, request: Request<'_>, api_key: &str) -> Result<ProxyResponse, Error> {
     let key = api.keyring.parse_key_or_id(api_key).ok_or(Error::KeyNotFound)?;
-    let before = api.store.delete(&key).await?.ok_or(Error::KeyNotFound)?;
-    audit(request, "delete", key.id, before.config.as_deref(), None);
+    let before = api.store.delete(&key).await?;
+    audit(request, "delete", key.id, before.as_deref(), None);
     outcome(api_key, "deleted")
 }
 
@@ -109,14 +111,6 @@ pub(crate) async fn verify(api: &Api, request: Request<'_>) -> Result<ProxyRespo
 fn outcome(api_key: &str, result: &'static str) -> Result<ProxyResponse, Error> {
     let body = serde_json::to_string(&Outcome { api_key, result }).map_err(|error| Error::Internal(error.into()))?;
     Ok(ProxyResponse::json(200, body))
-}
-
-/// Now as RFC 3339, always with milliseconds, so that the texts sort as the times do.
-fn now() -> String {
-    let now = OffsetDateTime::now_utc();
-    let (year, month, day) = now.to_calendar_date();
-    let (hour, minute, second, millisecond) = now.to_hms_milli();
-    format!("{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z", u8::from(month))
 }
 
 /// One line a change: who did what to which key, and from where. docs/operations.md has its members.

@@ -3,20 +3,19 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use serde::Serialize;
 use serde_json::value::RawValue;
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
 use crate::error::{Detail, Error, Loc};
 use crate::json;
+use crate::rfc3339;
 
 /// The longest config, in bytes of its text.
 pub const MAX_CONFIG: usize = 4096;
 
 /// What a key opens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Permission {
     /// Requests that only read.
     Read,
@@ -99,10 +98,7 @@ impl KeyConfig {
 
     /// `expires_at` in UTC and whole seconds, as IAM takes it: up to one second too early, never too late.
     pub fn expires_at_seconds(&self) -> Option<String> {
-        let time = self.expires_at?;
-        let (year, month, day) = time.to_calendar_date();
-        let (hour, minute, second) = time.to_hms();
-        Some(format!("{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z", u8::from(month)))
+        self.expires_at.map(rfc3339::seconds)
     }
 
     /// `allowed_ips` as IAM takes them, none longer than it was sent: addresses without a prefix.

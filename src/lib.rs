@@ -70,6 +70,7 @@ mod list;
 pub mod log;
 pub mod policy;
 mod request;
+mod rfc3339;
 pub mod router;
 pub mod settings;
 pub mod start;

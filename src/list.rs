@@ -23,7 +23,7 @@ pub(crate) struct List {
 }
 
 impl List {
-    /// How many keys are in it.
+    /// How many keys are in it. What stands in the table under an id that is none is no key, though it is shown.
     pub fn count(&self) -> usize {
         self.count
     }
@@ -34,18 +34,19 @@ impl List {
     }
 
     /// Writes one key, or says that it would be too much. An item that someone else wrote is shown by its id, with the
-    /// config `null`, and reported: neither hidden nor in the way of the others.
+    /// config `null`, and reported: neither hidden nor in the way of the others. Since no page can begin behind an id
+    /// that is none, what stands there always goes into this page, or into the log alone once half the page is full.
     pub fn push(&mut self, keyring: &Keyring, disclosure: KeyDisclosure, item: &Item) -> Result<bool, Error> {
         let id = KeyId::from_ulid(&item.id);
         let config = item.config.as_deref().filter(|config| is_object(config));
-        if id.is_none() || config.is_none() || item.keyring.is_none() {
+        if id.is_none() || config.is_none() || item.master.is_none() {
             tracing::error!(id = item.id, "an item of the table is not one that this service wrote");
         }
-        let key = id.zip(item.keyring.as_deref()).and_then(|(id, master)| keyring.key(id, master));
+        let key = id.zip(item.master.as_deref()).and_then(|(id, master)| keyring.key(id, master));
         let key = key.filter(|_| disclosure == KeyDisclosure::Full);
         let start = self.body.len();
         let body = &mut self.body;
-        body.push_str(if self.count == 0 { "[" } else { "," });
+        body.push_str(if start == 0 { "[" } else { "," });
         match &key {
             // Nothing in a key needs an escape.
             Some(key) => body.extend([r#"{"api_key":""#, key.expose(), r#"","config":"#]),
@@ -59,19 +60,21 @@ impl List {
         let doubled = |byte: &u8| matches!(byte, b'"' | b'\\' | b'\n' | b'\r' | b'\t');
         let entry = body.as_bytes().get(start..).unwrap_or_default();
         let escaped = entry.len() + entry.iter().filter(|byte| doubled(byte)).count();
-        if self.escaped + escaped > MAX_LIST {
+        if self.escaped + escaped > if id.is_some() { MAX_LIST } else { MAX_LIST / 2 } {
             body.truncate(start);
-            return Ok(false);
+            return Ok(id.is_none());
         }
         self.escaped += escaped;
-        self.count += 1;
-        self.last.clone_from(&item.id);
+        if id.is_some() {
+            self.count += 1;
+            self.last.clone_from(&item.id);
+        }
         Ok(true)
     }
 
     /// The whole of it as a response.
     pub fn into_response(mut self) -> ProxyResponse {
-        if self.count == 0 {
+        if self.body.is_empty() {
             self.body.push('[');
         }
         self.body.push(']');
@@ -94,7 +97,7 @@ mod tests {
         let keyring = Keyring::new("demo", &Master::from_bytes([0; 32]), &[]);
         let fit = |config: String| {
             let (key, master) = keyring.mint();
-            let item = Item { id: key.id().ulid(), config: Some(config), keyring: Some(master.as_str().to_owned()) };
+            let item = Item { id: key.id().ulid(), config: Some(config), master: Some(master.as_str().to_owned()) };
             let mut list = List::default();
             while list.push(&keyring, KeyDisclosure::Full, &item).unwrap() {}
             list.count()

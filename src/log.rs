@@ -10,11 +10,15 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// The level counts for this crate alone: at DEBUG and TRACE the runtime and the SDK print whole events and answers,
 /// and with them keys and the master. Of theirs come warnings and errors, and the span that carries the request id.
 pub fn init() {
-    let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().and_then(|level| level.parse::<LevelFilter>().ok());
+    let level = match std::env::var("AWS_LAMBDA_LOG_LEVEL").unwrap_or_default().as_str() {
+        "" => LevelFilter::INFO,
+        "FATAL" => LevelFilter::ERROR, // the one of Lambda's levels that tracing doesn't know
+        level => level.parse().unwrap_or(LevelFilter::INFO),
+    };
     let targets = Targets::new()
         .with_default(LevelFilter::WARN)
         .with_target("lambda_runtime::layers::trace", LevelFilter::INFO)
-        .with_target("gaia_api_keys", level.unwrap_or(LevelFilter::INFO));
+        .with_target("gaia_api_keys", level);
     let json = tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false);
     // A second call (tests of one process) finds a subscriber there already, which is as good.
     let _ = tracing_subscriber::registry().with(json).with(targets).try_init();

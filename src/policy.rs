@@ -1,4 +1,5 @@
-//! What a key may do in a stage, as an IAM policy: the same for every request with that key, so that it may be cached.
+//! What a key may do in a stage, as an IAM policy: the same for every request with that key, so that it may be cached
+//! (but for one from an address that the key isn't for: docs/security.md).
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -7,6 +8,17 @@ use crate::key_config::{KeyConfig, Permission};
 
 /// Methods that only read, unless a deployment says more with `READ_ROUTES`.
 const READ_METHODS: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
+
+/// What a resource takes up to the stage, the longest of stage names and a slash included, in bytes.
+const STAGE: usize = 205;
+
+/// The longest resource, in bytes.
+/// Source: <https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-lambda-authorizer-output.html>
+const MAX_RESOURCE: usize = 512;
+
+/// The longest list of resources, in bytes: an answer has at most 8 KB, of which a config's addresses take up to 4 KiB,
+/// and the context and all else 1 KB.
+const MAX_RESOURCES: usize = 2900;
 
 /// A route that only needs read although its method writes: `POST /es/api/v1/search/*`.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +39,9 @@ impl ReadRoute {
         let allowed = |c: char| c.is_ascii_alphanumeric() || "/*-._~:@+%=".contains(c);
         if !path.starts_with('/') || !path.chars().all(allowed) {
             return wrong("must have a path of letters, digits and /*-._~:@+%= that begins with a slash");
+        }
+        if STAGE + method.len() + path.len() > MAX_RESOURCE {
+            return wrong("is longer than 306 characters");
         }
         Ok(Self { method: method.to_owned(), path: path.to_owned() })
     }
@@ -120,16 +135,11 @@ impl PolicyDocument {
     }
 }
 
-/// Whether a policy can name the routes: Lambda authorizers answer with at most 8 KB, of which a config's addresses take
-/// up to 4 KiB and all the rest 1 KB, and a resource has at most 512 characters.
-/// Source: <https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-lambda-authorizer-output.html>
+/// Whether a policy can name the routes.
 pub fn read_routes_fit(routes: &[ReadRoute]) -> bool {
-    /// An ARN up to the stage, with the longest stage name, and a slash.
-    const PREFIX: usize = 205;
-    let lengths = || routes.iter().map(|route| PREFIX + route.resource().len());
+    let lengths = routes.iter().map(|route| STAGE + route.resource().len());
     let quotes_and_commas = 3 * (READ_METHODS.len() + routes.len());
-    lengths().all(|length| length <= 512)
-        && READ_METHODS.len() * PREFIX + lengths().sum::<usize>() + quotes_and_commas <= 2900
+    READ_METHODS.len() * STAGE + lengths.sum::<usize>() + quotes_and_commas <= MAX_RESOURCES
 }
 
 fn conditions(config: &KeyConfig) -> Value {

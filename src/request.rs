@@ -10,14 +10,14 @@ use crate::event::ProxyEvent;
 use crate::json;
 use crate::key::{KeyId, Keyring};
 use crate::key_config::{KeyConfig, Permission};
-use crate::store::Claim;
+use crate::store::IdempotencyToken;
 
 /// A request past the door.
 #[derive(Clone, Copy)]
 pub(crate) struct Request<'a> {
     /// As API Gateway handed it over.
     pub event: &'a ProxyEvent,
-    /// The caller's IAM ARN or JWT subject.
+    /// The caller's IAM ARN or JWT subject: `actor` in the log.
     pub caller: &'a str,
 }
 
@@ -99,15 +99,15 @@ impl Request<'_> {
         Ok(Some(id.ulid()))
     }
 
-    /// What the header `Idempotency-Key` claims for this caller and body.
-    pub fn claim(&self, keyring: &Keyring) -> Result<Option<Claim>, Error> {
+    /// The header `Idempotency-Key`, with this caller and body.
+    pub fn idempotency_token(&self, keyring: &Keyring) -> Result<Option<IdempotencyToken>, Error> {
         let Some(header) = self.event.header("idempotency-key") else { return Ok(None) };
         if header.is_empty() || header.len() > 255 || !header.chars().all(|c| c.is_ascii_graphic() || c == ' ') {
-            let msg = "must be 1 to 255 visible ASCII characters";
+            let msg = "must be 1 to 255 ASCII characters, none of them a control character";
             return Err(Detail::new(["header", "idempotency-key"], msg, "value_error.idempotency_key").into());
         }
         let body = self.body()?;
-        Ok(Some(Claim {
+        Ok(Some(IdempotencyToken {
             id: keyring.fingerprint("gaia-api-key/v1/idempotency", &[self.caller.as_bytes(), header.as_bytes()]),
             body: keyring.fingerprint("gaia-api-key/v1/body", &[body.as_bytes()]),
         }))

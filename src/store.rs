@@ -12,14 +12,14 @@ use time::Duration;
 
 use crate::access::Found;
 use crate::error::Error;
-use crate::key::{KeyId, Keyring, NamedKey};
+use crate::key::{KeyId, Keyring, MasterId, NamedKey};
 use crate::key_config::KeyConfig;
 
-mod claim;
 mod failure;
+mod idempotency;
 
-pub use claim::{Claim, Earlier};
 use failure::{InDoubt, failure};
+pub use idempotency::{IdempotencyRecord, IdempotencyToken};
 
 /// How long after its expiry an item stays, so that "expired" doesn't turn into "unknown" at random.
 const KEPT_AFTER_EXPIRY: Duration = Duration::days(30);
@@ -27,6 +27,9 @@ const KEPT_AFTER_EXPIRY: Duration = Duration::days(30);
 type Attributes = HashMap<String, AttributeValue>;
 
 /// The keys of one service.
+///
+/// Errors, of all that asks DynamoDB: [`Error::Unavailable`] where the same request may succeed soon (throttled, out of
+/// reach, broken on its side), else [`Error::Internal`].
 #[derive(Clone, Debug)]
 pub struct Store {
     client: Client,
@@ -41,8 +44,8 @@ pub struct Item {
     pub id: String,
     /// The config's text; none in an item that someone else wrote.
     pub config: Option<String>,
-    /// The id of the master that made the key; none in an item that someone else wrote.
-    pub keyring: Option<String>,
+    /// The id of the master that made the key (the attribute `keyring`); none in an item that someone else wrote.
+    pub master: Option<String>,
 }
 
 /// A change: what it sets, and who makes it when.
@@ -62,7 +65,7 @@ impl Store {
         Self { client, table, service }
     }
 
-    /// Opens the connection that later requests use, by a read of nothing. A failure is left to the first request.
+    /// Opens the connection that later requests use, by reading an id that can't exist. A failure is left to the first request.
     pub async fn warm_up(&self) {
         let request = self.client.get_item().table_name(&self.table).set_key(Some(self.key("0")));
         if let Err(error) = request.send().await {
@@ -72,8 +75,8 @@ impl Store {
 
     /// Writes a new key. One PutItem; if an attempt was carried out but its answer lost, the next one finds its own
     /// equal item, which is success.
-    pub async fn create(&self, id: KeyId, keyring: &str, change: &Change<'_>) -> Result<(), Error> {
-        let item = self.item(id, keyring, change);
+    pub async fn create(&self, id: KeyId, master: &MasterId, change: &Change<'_>) -> Result<(), Error> {
+        let item = self.item(id, master, change);
         let request = self.client.put_item().table_name(&self.table).set_item(Some(item.clone()));
         let outcome = request
             .condition_expression("attribute_not_exists(id)")
@@ -91,8 +94,8 @@ impl Store {
         }
     }
 
-    /// Replaces a key's config; gives back the config it had, or none if there is no such key. One UpdateItem.
-    pub async fn update(&self, key: &NamedKey, change: &Change<'_>) -> Result<Option<Item>, Error> {
+    /// Replaces a key's config; gives back the one it had, unless someone else wrote that. One UpdateItem.
+    pub async fn update(&self, key: &NamedKey, change: &Change<'_>) -> Result<Option<String>, Error> {
         let mut expression = "SET config = :config, updated_at = :at, updated_by = :by".to_owned();
         let (condition, mut values) = exists(key);
         for (name, value) in [(":config", change.config.as_str()), (":at", change.at), (":by", change.caller)] {
@@ -115,17 +118,18 @@ impl Store {
             .send()
             .await;
         match outcome {
-            Ok(output) => Ok(output.attributes.map(Item::from)),
+            Ok(output) => Ok(output.attributes.and_then(|before| Item::from(before).config)),
             Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Err(Error::KeyNotFound),
                 _ => Err(failure(error)),
             },
         }
     }
 
-    /// Deletes a key; gives back what it was, or none if there is no such key. One DeleteItem; where an attempt may have been carried out though
-    /// its answer was lost, and the next one finds nothing, the key counts as deleted.
-    pub async fn delete(&self, key: &NamedKey) -> Result<Option<Item>, Error> {
+    /// Deletes a key; gives back the config it had, unless someone else wrote that. One DeleteItem; where an attempt may
+    /// have been carried out though its answer was lost, and the next one finds nothing, the key counts as deleted, and
+    /// what it was isn't known.
+    pub async fn delete(&self, key: &NamedKey) -> Result<Option<String>, Error> {
         let (condition, values) = exists(key);
         let in_doubt = InDoubt::default();
         let request = self.client.delete_item().table_name(&self.table).set_key(Some(self.key(&key.id.ulid())));
@@ -139,11 +143,10 @@ impl Store {
             .send()
             .await;
         match outcome {
-            Ok(output) => Ok(output.attributes.map(Item::from)),
+            Ok(output) => Ok(output.attributes.and_then(|before| Item::from(before).config)),
             Err(error) => match error.as_service_error() {
                 Some(DeleteItemError::ConditionalCheckFailedException(found)) => {
-                    let deleted = found.item.is_none() && in_doubt.get();
-                    Ok(deleted.then(|| Item::from(Attributes::new())))
+                    if found.item.is_none() && in_doubt.get() { Ok(None) } else { Err(Error::KeyNotFound) }
                 }
                 _ => Err(failure(error)),
             },
@@ -157,13 +160,14 @@ impl Store {
         Ok(request.send().await.map_err(failure)?.item.map(Item::from))
     }
 
-    /// What the table says of a text that should be a key; it isn't asked about one that can't be.
+    /// What the table says of a text that should be a key; it isn't asked about one that can't be. A config that nobody
+    /// can read is an [`Error::Internal`] too.
     pub async fn find(&self, keyring: &Keyring, text: &str) -> Result<Found, Error> {
         let Some((id, master)) = keyring.parse_key(text).and_then(|key| Some((key.id, key.master?))) else {
             return Ok(Found::Malformed);
         };
         let Some(item) = self.get(id).await? else { return Ok(Found::Unknown(id)) };
-        if item.keyring.as_deref() != Some(master.as_str()) {
+        if item.master.as_deref() != Some(master.as_str()) {
             return Ok(Found::Unknown(id));
         }
         match item.config.as_deref().map(KeyConfig::parse) {
@@ -186,11 +190,11 @@ impl Store {
         Ok(Page { items: output.items.unwrap_or_default().into_iter().map(Item::from).collect(), next })
     }
 
-    fn item(&self, id: KeyId, keyring: &str, change: &Change<'_>) -> Attributes {
+    fn item(&self, id: KeyId, master: &MasterId, change: &Change<'_>) -> Attributes {
         let mut item = self.key(&id.ulid());
         let texts = [
             ("config", change.config.as_str()),
-            ("keyring", keyring),
+            ("keyring", master.as_str()),
             ("created_at", change.at),
             ("created_by", change.caller),
         ];
@@ -221,7 +225,7 @@ impl From<Attributes> for Item {
             Some(AttributeValue::S(text)) => Some(text),
             _ => None,
         };
-        Self { id: string("id").unwrap_or_default(), config: string("config"), keyring: string("keyring") }
+        Self { id: string("id").unwrap_or_default(), config: string("config"), master: string("keyring") }
     }
 }
 

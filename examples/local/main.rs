@@ -1,6 +1,6 @@
 //! `cargo local`: the whole service in one process, on an embedded DynamoDB.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -88,12 +88,27 @@ fn settings(dynamodb: SocketAddr) -> Result<Settings, gaia_api_keys::settings::S
         "FUNCTION" => Some("api".to_owned()),
         "TABLE_NAME" => Some(database::TABLE_NAME.to_owned()),
         "ALLOW_ANONYMOUS" | "SIMPLE_RESPONSES" => Some("true".to_owned()),
-        "AWS_ENDPOINT_URL_DYNAMODB" => Some(format!("http://127.0.0.1:{}", dynamodb.port())),
+        "AWS_ENDPOINT_URL_DYNAMODB" => Some(format!("http://{}", reachable(dynamodb))),
         "AWS_REGION" | "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("local".to_owned()),
-        "SERVICE_NAME" => std::env::var(name).ok().or_else(|| Some("demo".to_owned())),
-        "MASTER_KEY" => std::env::var(name).ok().or_else(|| Some(LOCAL_MASTER_KEY.to_owned())),
-        _ => std::env::var(name).ok(),
+        "SERVICE_NAME" => set(name).or_else(|| Some("demo".to_owned())),
+        "MASTER_KEY" => set(name).or_else(|| Some(LOCAL_MASTER_KEY.to_owned())),
+        _ => set(name),
     })
+}
+
+/// A variable of the environment; an empty one isn't set.
+fn set(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Where this machine itself reaches a port that listens on an address, or on all.
+fn reachable(listening: SocketAddr) -> SocketAddr {
+    let ip = match listening.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listening.port())
 }
 
 /// Resolves once the service is to stop.

@@ -20,7 +20,7 @@ fuzz_target!(|data: &[u8]| {
                 assert!(!details.is_empty());
             }
             assert!(matches!(error.status(), 413 | 422), "{error:?}");
-            return gaia_api_keys_fuzz::check(&error.into_response());
+            return gaia_api_keys_fuzz::check(&error.into());
         }
     };
     let kept = config.as_str();

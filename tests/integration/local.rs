@@ -32,7 +32,11 @@ struct Local {
 
 impl Local {
     async fn start(data: &str) -> Self {
-        let mut process = command(&["--port", "0", "--dynamodb-port", "0", "--data", data]).spawn().expect("a process");
+        Self::with(&mut command(&["--data", data])).await
+    }
+
+    async fn with(command: &mut Command) -> Self {
+        let mut process = command.args(["--port", "0", "--dynamodb-port", "0"]).spawn().expect("a process");
         let mut first = String::new();
         let mut output = BufReader::new(process.stdout.take().expect("an output"));
         tokio::time::timeout(PATIENCE, output.read_line(&mut first)).await.expect("a line").expect("text");
@@ -183,5 +187,16 @@ async fn mistakes_are_one_line_and_status_1() {
         let printed = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");
         assert!(printed.lines().count() == 1 && printed.contains(named), "{arguments:?}: {printed}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_address_of_the_machine_will_do_and_empty_variables_are_not_set() {
+    for host in ["127.0.0.1", "127.0.0.2", "0.0.0.0"] {
+        let mut command = command(&["--data", ":memory:", "--host", host]);
+        let local = Local::with(command.envs([("SERVICE_NAME", ""), ("MASTER_KEY", "")])).await;
+        let (status, _) = local.send(reqwest::Method::POST, API_KEYS, Some(json!({ "config": {} }))).await;
+        assert_eq!(status, 200, "{host}");
+        local.stop().await;
     }
 }

@@ -135,3 +135,17 @@ async fn one_line_a_change_and_one_a_denial() {
         ]
     );
 }
+
+/// Lambda's levels; an empty one isn't set, and one that is none counts as INFO.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_level_decides_what_is_printed() {
+    let table = Table::new().await;
+    for (level, audited) in
+        [("DEBUG", true), ("INFO", true), ("", true), ("x", true), ("WARN", false), ("FATAL", false)]
+    {
+        let api = Lambda::start(table.environment(&[("AWS_LAMBDA_LOG_LEVEL", level)])).await;
+        let create = Call::new("POST", API_KEYS).json(&json!({ "config": {} }));
+        assert_eq!(api.call(create, Format::Http).await.status, 200);
+        assert_eq!(api.printed().contains("audit"), audited, "{level}");
+    }
+}

@@ -264,7 +264,29 @@ async fn items_that_others_wrote_are_shown_and_break_nothing() {
         entry("gaia_01ARZ3NDEKTSV4RRFFQ69G5FA1"),
         Some(json!({ "api_key": "gaia_01ARZ3NDEKTSV4RRFFQ69G5FA1", "config": {} }))
     );
+    // Page by page it is the same: what is no key doesn't count, but stands where it belongs.
+    let pages = pages(&app, Call::new("GET", API_KEYS).query("limit", 1)).await;
+    assert_eq!((pages.len(), pages.concat()), (4, listed));
     assert_eq!(app.delete(&format!("gaia_{broken}")).await.status, 200);
+}
+
+#[tokio::test]
+async fn items_that_others_wrote_do_not_fill_the_pages() {
+    let app = App::new().await;
+    for number in 0..1000 {
+        let item = json!({ "service": { "S": "demo" }, "id": { "S": format!("/{number}{}", "\"".repeat(1000)) } });
+        app.table.put(item.clone());
+        let mut later = item;
+        later["id"]["S"] = format!("~{number}{}", "\"".repeat(1000)).into();
+        app.table.put(later);
+    }
+    let filler = "x".repeat(4000);
+    for _ in 0..1000 {
+        app.create(json!({ "x": filler })).await;
+    }
+    let listed = pages(&app, Call::new("GET", API_KEYS)).await.concat();
+    let keys = listed.iter().filter(|entry| entry["api_key"].as_str().expect("a text").len() == 58).count();
+    assert_eq!(keys, 1000);
 }
 
 #[tokio::test]

@@ -268,7 +268,7 @@ class OpenApi(unittest.TestCase):
             ({"config": {"allowed_ips": [1]}}, ["type_error.str"]),
             *(
                 ({"config": {name: 1}}, ["value_error.misspelled"])
-                for name in ("expiresAt", "Enabled", "allowed_ip", "ENABLEDS", "allowed-ips", "_expires_ats_")
+                for name in ("expiresAt", "expire_at", "Enabled", "allowed_ip", "ENABLEDS", "alloweds_ips", "_expires_ats_")
             ),
         ):
             for answer in (

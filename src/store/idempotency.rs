@@ -1,4 +1,4 @@
-//! Creates that are safe to repeat: a key and the claim of an `Idempotency-Key` on it are written together or not at all.
+//! Creates that are safe to repeat: a key and the record of its `Idempotency-Key` are written together or not at all.
 
 use std::time::Duration;
 
@@ -11,50 +11,50 @@ use time::OffsetDateTime;
 
 use super::{Attributes, Change, Store, failure};
 use crate::error::Error;
-use crate::key::KeyId;
+use crate::key::{KeyId, MasterId};
 
 /// Seconds for which an `Idempotency-Key` answers with the key it made: a day. TTL only cleans up behind it.
-const CLAIMED_FOR: i64 = 24 * 60 * 60;
+const KEPT_FOR: i64 = 24 * 60 * 60;
 
-/// What an `Idempotency-Key` claims: that one caller's one request makes one key.
+/// What an `Idempotency-Key` says: that one caller's one request makes one key.
 #[derive(Debug)]
-pub struct Claim {
+pub struct IdempotencyToken {
     /// Stands for the caller and the header.
     pub id: String,
     /// Stands for the request's body.
     pub body: String,
 }
 
-/// What fulfilled a claim earlier.
+/// What a token made earlier.
 #[derive(Debug)]
-pub struct Earlier {
+pub struct IdempotencyRecord {
     /// The key that was made.
     pub key_id: KeyId,
     /// The id of the master that made it.
-    pub keyring: String,
+    pub master: String,
     /// Stands for the body it was made for.
     pub body: String,
 }
 
-impl Earlier {
+impl IdempotencyRecord {
     fn from_item(item: &Attributes) -> Option<Self> {
         let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
         let key_id = KeyId::from_ulid(text("key_id")?)?;
-        Some(Self { key_id, keyring: text("keyring")?.clone(), body: text("body")?.clone() })
+        Some(Self { key_id, master: text("keyring")?.clone(), body: text("body")?.clone() })
     }
 }
 
 impl Store {
-    /// Writes a new key and the claim it fulfils, or neither; gives back what fulfilled the claim earlier, if anything
-    /// did within a day. One TransactWriteItems, repeated where another one is at the same claim right now.
+    /// Writes a new key and the token's record, or neither; gives back the record of what the token made earlier, if
+    /// anything within a day. One TransactWriteItems, repeated where another one is at the same token right now.
     pub async fn create_once(
         &self,
         id: KeyId,
-        keyring: &str,
+        master: &MasterId,
         change: &Change<'_>,
-        claim: &Claim,
-    ) -> Result<Option<Earlier>, Error> {
-        let puts = self.key_and_claim(id, keyring, change, claim).map_err(|error| Error::Internal(error.into()))?;
+        token: &IdempotencyToken,
+    ) -> Result<Option<IdempotencyRecord>, Error> {
+        let puts = self.key_and_record(id, master, change, token).map_err(|error| Error::Internal(error.into()))?;
         let mut pause = Duration::from_millis(50);
         loop {
             let request = self.client.transact_write_items().set_transact_items(Some(puts.clone()));
@@ -63,7 +63,7 @@ impl Store {
                 return Err(failure(error));
             };
             let reasons = canceled.cancellation_reasons();
-            if let Some(earlier) = reasons.iter().find_map(|reason| Earlier::from_item(reason.item()?)) {
+            if let Some(earlier) = reasons.iter().find_map(|reason| IdempotencyRecord::from_item(reason.item()?)) {
                 return Ok(Some(earlier));
             }
             let conflict = reasons.iter().any(|reason| reason.code() == Some("TransactionConflict"));
@@ -75,32 +75,32 @@ impl Store {
         }
     }
 
-    fn key_and_claim(
+    fn key_and_record(
         &self,
         id: KeyId,
-        keyring: &str,
+        master: &MasterId,
         change: &Change<'_>,
-        claim: &Claim,
+        token: &IdempotencyToken,
     ) -> Result<Vec<TransactWriteItem>, BuildError> {
         let text = |text: &str| AttributeValue::S(text.to_owned());
         let number = |number: i64| AttributeValue::N(number.to_string());
         let now = OffsetDateTime::now_utc().unix_timestamp();
         let record = [
             ("service", text(&format!("{}#idem", self.service))),
-            ("id", text(&claim.id)),
+            ("id", text(&token.id)),
             ("key_id", text(&id.ulid())),
-            ("keyring", text(keyring)),
-            ("body", text(&claim.body)),
+            ("keyring", text(master.as_str())),
+            ("body", text(&token.body)),
             ("claimed_at", number(now)),
-            ("ttl", number(now + CLAIMED_FOR)),
+            ("ttl", number(now + KEPT_FOR)),
         ];
         let put = |item: Attributes| Put::builder().table_name(&self.table).set_item(Some(item));
-        let key = put(self.item(id, keyring, change)).condition_expression("attribute_not_exists(id)");
-        let claim = put(record.map(|(name, value)| (name.to_owned(), value)).into())
+        let key = put(self.item(id, master, change)).condition_expression("attribute_not_exists(id)");
+        let record = put(record.map(|(name, value)| (name.to_owned(), value)).into())
             .condition_expression("attribute_not_exists(id) OR claimed_at <= :stale")
-            .expression_attribute_values(":stale", number(now - CLAIMED_FOR))
+            .expression_attribute_values(":stale", number(now - KEPT_FOR))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        [key, claim].into_iter().map(|put| Ok(TransactWriteItem::builder().put(put.build()?).build())).collect()
+        [key, record].into_iter().map(|put| Ok(TransactWriteItem::builder().put(put.build()?).build())).collect()
     }
 }
 

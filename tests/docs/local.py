@@ -41,16 +41,20 @@ def environment(address, **more):
 
 
 class Local:
-    """`with Local() as local:` starts `cargo local`'s binary on free ports, and stops it. The sample key alone is in its table, or none."""
+    """`with Local() as local:` starts `cargo local`'s binary on free ports, and stops it.
 
-    def __init__(self, port=0, sample=True):
-        self.options = ["--port", str(port), *(["--sample"] if sample else [])]
+    The sample key alone is in its table, or none. `variables` are the service's settings.
+    """
+
+    def __init__(self, port=0, sample=True, **variables):
+        self.options, self.variables = ["--port", str(port), *(["--sample"] if sample else [])], variables
 
     def __enter__(self):
         if not BINARY.exists():
             raise SystemExit(f"{BINARY} is missing; make it with: cargo build --example local")
         command = [BINARY, "--dynamodb-port", "0", "--data", ":memory:", *self.options]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        env = os.environ | self.variables
+        self.process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         addresses = re.findall(r"http://([0-9.]+:[0-9]+)", self.process.stdout.readline())
         if len(addresses) != 2:
             self.__exit__()
@@ -108,10 +112,18 @@ class Local:
         ).Table("gaia-api-keys")
 
 
-class Gateway:
-    """Passes requests on whose signature is right, as API Gateway does with AWS_IAM; `faults` are answered first."""
+class Lost(Exception):
+    """The connection ends without an answer."""
 
-    def __init__(self, local, token=SESSION_TOKEN):
+
+class Gateway:
+    """Passes requests on whose signature is right, as API Gateway does with AWS_IAM, or all with `checks=False`.
+
+    `faults` befall the next requests, one each: None, "throttled", "done, then 503", "done, then lost", or a function that is
+    called in place of the request, which gets lost.
+    """
+
+    def __init__(self, local, token=SESSION_TOKEN, checks=True):
         gateway = self
         self.requests, self.faults, self.token = [], [], token
 
@@ -120,11 +132,15 @@ class Gateway:
 
             def answer(self):
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
-                problem = wrong_signature(self.command, self.path, self.headers, body, gateway.token)
+                problem = checks and wrong_signature(self.command, self.path, self.headers, body, gateway.token)
                 if problem:
                     status, headers, answer = 403, {}, json.dumps({"message": problem}).encode()
                 else:
-                    status, headers, answer = gateway.forward(local, self.command, self.path, dict(self.headers), body)
+                    try:
+                        status, headers, answer = gateway.forward(local, self.command, self.path, dict(self.headers), body)
+                    except Lost:
+                        self.close_connection = True
+                        return
                 gateway.requests.append((self.command, re.sub(r"gaia_\w+", "KEY", self.path), status))
                 self.send_response(status)
                 for name, value in headers.items():
@@ -146,6 +162,9 @@ class Gateway:
         fault = self.faults.pop(0) if self.faults else None
         if fault == "throttled":
             return 429, {}, b'{"message":"Too Many Requests"}'
+        if callable(fault):
+            fault()
+            raise Lost
         connection = http.client.HTTPConnection(local.address, timeout=30)
         try:
             connection.request(method, path, body, headers)
@@ -155,6 +174,8 @@ class Gateway:
             connection.close()
         if fault == "done, then 503":
             return 503, {"Retry-After": "1"}, b'{"detail":"Service Unavailable"}'
+        if fault == "done, then lost":
+            raise Lost
         passed = {name: response.headers[name] for name in ("content-type", "link") if response.headers[name]}
         return response.status, passed, answer
 

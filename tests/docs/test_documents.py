@@ -5,7 +5,7 @@ import unittest
 
 from local import ROOT
 
-OURS = ["docs/architecture.md", "docs/operations.md", "docs/clients.md", "docs/migrating.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+OURS = ["docs/architecture.md", "docs/operations.md", "docs/cli.md", "docs/clients.md", "docs/migrating.md", "CONTRIBUTING.md", "CHANGELOG.md"]
 
 
 def anchors(text):
@@ -34,7 +34,7 @@ class Documents(unittest.TestCase):
 
     def test_named_files_exist(self):
         for name in OURS:
-            for path in re.findall(r"\b((?:tests|scripts|examples|docs|src)/[\w./-]*\w)", (ROOT / name).read_text()):
+            for path in re.findall(r"\b((?:tests|cli|examples|docs|src)/[\w./-]*\w)", (ROOT / name).read_text()):
                 with self.subTest(document=name, path=path):
                     self.assertTrue((ROOT / path).exists())
 

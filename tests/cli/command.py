@@ -1,0 +1,83 @@
+"""The installed command `gaia-keys` against the local service."""
+
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "docs"))
+from local import Local, environment  # the service as a process; tests/docs has it
+
+COMMAND = pathlib.Path(sys.executable).parent / "gaia-keys"
+SECRET = r"gaia_[0-9A-Z]{26}_"
+SAMPLE = "gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV"
+# Members of which a program that reads and writes JSON would change something, as it comes to mind first.
+ODD = (
+    '"a":1.10,"b":1e400,"c":-0,"d":123456789012345678901234567890,"e":[1E-7,{"z":0.1234567890123456789,"y":1}],'
+    '"f":"süd\\n\U0001f511"'
+)
+
+
+def settings(address, auth="none", **more):
+    """The environment of a command."""
+    env = environment(address)
+    return env | {"PATH": f"{COMMAND.parent}:{env['PATH']}", "GAIA_KEYS_URL": f"http://{address}", "GAIA_KEYS_AUTH": auth} | more
+
+
+class Case(unittest.TestCase):
+    """A service with the sample key alone, and an empty folder."""
+
+    variables = {}
+
+    def setUp(self):
+        if not COMMAND.exists():
+            raise SystemExit(f"{COMMAND} is missing; make it with: pip install -e cli")
+        self.local = self.enterContext(Local(**self.variables))
+        self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.before = set(self.local.list())
+
+    def start(self, *arguments, address=None, auth="none", **variables):
+        """The running command."""
+        env = settings(address or self.local.address, auth, **variables)
+        pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
+        return subprocess.Popen([COMMAND, *map(str, arguments)], env=env, cwd=self.folder, text=True, **pipes)
+
+    def run_command(self, *arguments, status=0, stdin="", **where):
+        """What it printed to standard output, and to standard error, where a secret never stands."""
+        process = self.start(*arguments, **where)
+        printed, told = process.communicate(stdin, timeout=60)
+        self.assertEqual(process.returncode, status, printed + told)
+        self.assertNotIn("Traceback", told)
+        self.assertNotIn("\x1b", printed + told)
+        self.assertNotRegex(told, SECRET)
+        return printed, told
+
+    def error(self, *arguments, status=2, **where):
+        """The one line of an error; nothing else is printed."""
+        printed, told = self.run_command(*arguments, status=status, **where)
+        self.assertEqual((printed, told.count("\n")), ("", 1), told)
+        self.assertTrue(told.startswith("gaia-keys"), told)
+        return told
+
+    def json(self, *arguments, **where):
+        return json.loads(self.run_command(*arguments, "--output", "json", **where)[0])
+
+    def made(self):
+        """The configs of the keys that were not there at first, by key."""
+        return {key: config for key, config in self.local.list().items() if key not in self.before}
+
+    def items(self):
+        """What the table holds: the texts of configs by id."""
+        return {f"gaia_{item['id']}": item["config"] for item in self.local.table().scan()["Items"] if item["service"] == "demo"}
+
+    def put(self, text):
+        """A new key whose config is a text, to the letter; its id."""
+        key = self.local.create({})
+        self.local.table().update_item(
+            Key={"service": "demo", "id": key[5:31]},
+            UpdateExpression="SET config = :config",
+            ExpressionAttributeValues={":config": text},
+        )
+        return key[:31]

@@ -1,0 +1,77 @@
+"""What is asked and shown on a terminal."""
+
+import os
+import pty
+import select
+import subprocess
+import unittest
+
+from command import COMMAND, Case, settings
+
+
+class Terminal(Case):
+    def talk(self, *arguments, answer=None):
+        """The command on a terminal of 80 columns: its exit status, and what stood there; `answer` is typed at a prompt."""
+        own, other = pty.openpty()
+        env = settings(self.local.address, TERM="xterm", COLUMNS="80")
+        # In a session of its own, so that a prompt can't reach the terminal that the tests run on.
+        ends = {"stdin": other, "stdout": other, "stderr": other, "start_new_session": True}
+        process = subprocess.Popen([COMMAND, *arguments], env=env, cwd=self.folder, **ends)
+        self.addCleanup(process.kill)
+        os.close(other)
+        seen = b""
+        while True:
+            self.assertTrue(select.select([own], [], [], 30)[0], f"waits after {seen}")
+            try:
+                seen += os.read(own, 4096)
+            except OSError:  # Linux's way to say that the other end is closed
+                break
+            if answer is not None and seen.endswith(b": "):
+                os.write(own, f"{answer}\n".encode())
+                answer = None
+        os.close(own)
+        return process.wait(timeout=60), seen.decode().replace("\r", "")
+
+    def test_delete_asks(self):
+        key = self.local.create({"name": "reports \x1b[31m"})
+        for answer, status in (("", 1), ("n", 1), ("y", 0)):
+            self.assertIn(key, self.made())
+            done, seen = self.talk("delete", key, answer=answer)
+            self.assertEqual(done, status)
+            self.assertIn(f"Delete {key[:31]} (reports \\x1b[31m) for good? [y/N]:", seen)
+        self.assertEqual(self.made(), {})
+        self.assertEqual(self.talk("delete", key[:31])[0], 1, "nothing to ask about")
+
+    def test_verify_asks_and_does_not_show(self):
+        key = self.local.create({})
+        done, seen = self.talk("verify", answer=key)
+        self.assertEqual((done, seen), (0, f"Key: \nvalid: {key[:31]}\n"))
+
+    def test_one_line_a_key(self):
+        name = "a long name " * 50
+        key = self.local.create({"name": name})
+        done, seen = self.talk("list")
+        self.assertEqual((done, len(seen.splitlines())), (0, 3))
+        self.assertIn(f"\n{key[:31]}  {name}", seen)
+
+    def test_progress(self):
+        keys = self.folder / "keys.csv"
+        keys.write_text("api_key,permissions\n" + "".join(f"k{number},read\n" for number in range(20)) + "x,admin\n")
+        done, seen = self.talk("import", "keys.csv", "--mapping", "mapping.csv")
+        self.assertEqual(done, 1)
+        self.assertIn("21/21", seen)
+        self.assertIn("line 22: 422", seen)
+        self.assertTrue(seen.endswith("20 imported, 1 refused\n"), seen[-200:])
+        done, seen = self.talk("rotate", "--older-than", "2100-01-01", "--grace", "1d", "--mapping", "rotated.csv")
+        self.assertEqual(done, 0)
+        self.assertIn("21/21", seen)
+
+    def test_progress_elsewhere(self):
+        keys = self.folder / "keys.csv"
+        keys.write_text("api_key\n" + "".join(f"k{number}\n" for number in range(210)))
+        told = self.run_command("import", keys, "--mapping", "mapping.csv")[1]
+        self.assertEqual(told, "100 of 210\n200 of 210\n210 imported, 0 refused\n")
+
+
+if __name__ == "__main__":
+    unittest.main()

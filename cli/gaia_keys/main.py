@@ -1,6 +1,5 @@
 """The commands. Each returns the exit status: 0 done, 1 refused; what stops it is an exception, see main."""
 
-import os
 import sys
 
 import click
@@ -61,8 +60,8 @@ def create(api, name, output, **members):
 
 
 def print_key(output, key, **more):
-    """A new key, alone or with what belongs to it. Flushed, as what follows may fail."""
-    print(shown({"key_id": id_of(key), "api_key": key, **more}) if output == "json" else key, flush=True)
+    """A new key, alone or with what belongs to it. At once, as what follows may fail."""
+    click.echo(shown({"key_id": id_of(key), "api_key": key, **more}) if output == "json" else key)
 
 
 def change(api, key_id, members, output):
@@ -188,9 +187,9 @@ def verify(api, permission, source_ip, output):
     question = {"api_key": key.strip(), "permission": permission, "source_ip": source_ip}
     answer = api.verify(question)
     if output == "json":
-        print(shown(answer))
+        click.echo(shown(answer))
     else:
-        print(f"valid: {answer['key_id']}" if answer["valid"] else f"not valid: {answer['reason']}")
+        click.echo(f"valid: {answer['key_id']}" if answer["valid"] else f"not valid: {answer['reason']}")
     return 0 if answer["valid"] else 1
 
 
@@ -221,18 +220,13 @@ def import_keys(api, file, mapping, dry_run):
 def status():
     """Runs the command that was typed; each error becomes a line and an exit status."""
     try:
-        done = cli.main(prog_name="gaia-keys", standalone_mode=False)
-        sys.stdout.flush()
-        return done
+        return cli.main(prog_name="gaia-keys", standalone_mode=False)
     except click.ClickException as error:
         command = error.ctx.command_path if getattr(error, "ctx", None) else "gaia-keys"
         say(f"{command}: {' '.join(error.format_message().split())} (try {command} --help)")
         return 2
     except Refused as error:
         say(f"gaia-keys: {error}")
-        return 1
-    except BrokenPipeError:  # `| head` has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (Stopped, BotoCoreError, ClientError, OSError) as error:
         say(f"gaia-keys: {error}")

@@ -3,6 +3,8 @@
 import re
 import sys
 
+import click
+
 from gaia_keys import lossless, times
 from gaia_keys.keys import ULID
 
@@ -57,7 +59,7 @@ def table(keys, show_keys):
 
 def print_keys(keys, output, show_keys=False):
     if output == "json":
-        print(lossless.shown([describe(key, show_keys) for key in keys]))
+        click.echo(lossless.shown([describe(key, show_keys) for key in keys]))
     else:
         table(keys, show_keys)
 

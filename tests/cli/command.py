@@ -23,6 +23,7 @@ ODD = (
 def settings(address, auth="none", **more):
     """The environment of a command."""
     env = environment(address)
+    env.pop("PYTHONUNBUFFERED", None)
     return env | {"PATH": f"{COMMAND.parent}:{env['PATH']}", "GAIA_KEYS_URL": f"http://{address}", "GAIA_KEYS_AUTH": auth} | more
 
 

@@ -151,6 +151,9 @@ class Import(Case):
             self.mapping.write_text(whole[:kept])
             self.run_import(self.file(GAIA))
             self.assertEqual(self.mapping.read_text(), whole)
+        self.mapping.write_text(f"{whole}OLD-4,gaia_")
+        self.run_import(self.file(GAIA))
+        self.assertEqual(self.mapping.read_text(), whole)
         self.assertEqual(self.made(), made)
 
     def test_a_killed_import_goes_on(self):

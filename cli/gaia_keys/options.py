@@ -29,7 +29,10 @@ class Span(click.ParamType):
 
 
 class When(click.ParamType):
-    """A date, a time, or a span from now (`sign` 1) or before now (-1); with `never`, that word too."""
+    """A date, a time, or a span: before now (`sign` -1), or from now (1), where no time that is over will do.
+
+    With `never`, that word too.
+    """
 
     name = "when"
 
@@ -39,10 +42,16 @@ class When(click.ParamType):
     def convert(self, value, param, ctx):
         if not isinstance(value, str) or (self.never and value == "never"):
             return value
+        now = times.now()
         try:
-            return times.add(times.now(), self.sign * times.span(value))
+            time = times.add(now, self.sign * times.span(value))
         except ValueError:
-            pass
+            time = self.parse(value, param, ctx)
+        if self.sign == 1 and time <= now:
+            self.fail("that is over", param, ctx)
+        return time
+
+    def parse(self, value, param, ctx):
         try:
             return times.parse(value)
         except ValueError as error:

@@ -70,6 +70,8 @@ class Rotation:
     def make(self, old):
         """The new key: the one that an interrupted run made, if there is one."""
         made = self.successors.get(old.id)
+        if made and made.state != "active":
+            raise Refused(f"{made.id} was made for it, and is {made.state}: delete that one, and rotate again")
         if made and made.api_key:
             return made.api_key
         # What an interrupted run sent, to the letter: the same request is answered with the same key.

@@ -247,6 +247,8 @@ class Usage(Case):
             (["create", "x", "--permissions", "admin"], "'admin' is not one of 'read', 'write'"),
             (["create", "x", "--permissions", "read", "--expires", "6m"], "90d, 12h, 2w"),
             (["create", "x", "--permissions", "read", "--expires", "never"], "expected a date"),
+            (["create", "x", "--permissions", "read", "--expires", "2026-01-01"], "that is over"),
+            (["update", SAMPLE, "--expires", "0"], "that is over"),
             (["create", "x", "--permissions", "read", "--config", "{"], "no JSON"),
             (["create", "x", "--permissions", "read", "--config", "[]"], "expected an object"),
             (["create", "x", "--permissions", "read", "--config", '{"a": 1, "a": 2}'], "member named twice: a"),

@@ -115,6 +115,24 @@ class One(RotateCase):
             self.assertEqual(self.made()[key]["rotated_to"], new[:31])
             self.assertEqual(len(self.made()), before + 1, faults)
 
+    def test_a_new_key_that_is_of_no_use(self):
+        key = self.local.create({"permissions": "read"})
+        new = self.interrupted("rotate", key, "--grace", "7d", faults=[None] * 3).strip()
+        self.run_command("disable", new)
+        said = self.error("rotate", key, "--grace", "7d", status=1)
+        self.assertIn(f"{new[:31]} was made for it, and is disabled", said)
+        self.run_command("delete", new, "--yes")
+        self.run_command("rotate", key, "--grace", "7d")
+        self.assertEqual(len(self.made()), 2)
+
+    def test_an_old_key_that_goes_meanwhile(self):
+        key = self.local.create({"permissions": "read"})
+        with Gateway(self.local, checks=False) as gateway:
+            gateway.faults = [None] * 3 + [lambda: self.local.send("DELETE", f"{KEYS}/delete/{key}")]
+            printed, told = self.run_command("rotate", key, "--grace", "7d", address=gateway.address, status=1)
+        self.assertEqual(told, f"gaia-keys: no such key; {printed[:31]} was made all the same\n")
+        self.assertEqual(list(self.made()), [printed.strip()])
+
     def test_a_new_key_that_was_deleted(self):
         key = self.local.create({"permissions": "read"})
         first = self.run_command("rotate", key, "--grace", "7d")[0].strip()

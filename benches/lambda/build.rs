@@ -12,7 +12,7 @@ pub fn service() -> PathBuf {
     if let Some(binary) = std::env::var_os("BINARY") {
         return binary.into();
     }
-    build(Path::new(ROOT), &target()).join("release/gaia-api-keys")
+    build(Path::new(ROOT), &target().join("service")).join("release/gaia-api-keys")
 }
 
 /// The hello-world's release binary.

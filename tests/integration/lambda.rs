@@ -109,17 +109,25 @@ async fn cold_warm_frozen_and_killed() {
 
     // Frozen for so long that the connection is gone: the request goes out on another one.
     frozen(&lambda).await;
+    table.proxy.requests();
     table.proxy.hang_up();
     assert_eq!(lambda.call(create(), Format::Http).await.status, 200);
+    assert_eq!(table.proxy.requests(), ["PutItem"], "one request, on a new connection");
+
+    // Gone without a word: the attempt ends, the next one goes out on another connection.
+    frozen(&lambda).await;
+    table.proxy.plan(&[Fault::Silent]);
+    assert_eq!(lambda.call(create(), Format::Http).await.status, 200);
+    assert_eq!(table.proxy.requests(), ["PutItem", "PutItem"]);
 
     lambda.replace().await;
     let list = lambda.call(Call::new("GET", API_KEYS), Format::Rest).await;
-    assert_eq!(list.json().as_array().map(Vec::len), Some(3), "what was acknowledged is there");
+    assert_eq!(list.json().as_array().map(Vec::len), Some(4), "what was acknowledged is there");
     assert_eq!(list.json()[0], json!({ "api_key": cold.api_key(), "config": {} }));
     for key in [cold.api_key(), warm.api_key()] {
         assert!(!lambda.printed().contains(&key[32..]), "a secret was printed");
     }
-    assert_eq!(lambda.printed().matches("\"message\":\"audit\"").count(), 4, "{}", lambda.printed());
+    assert_eq!(lambda.printed().matches("\"message\":\"audit\"").count(), 5, "{}", lambda.printed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -27,7 +27,7 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Prepares the connection pool; opens nothing yet.
+    /// Prepares the connection pool; opens nothing yet. Errors: `AWS_CA_BUNDLE` names no file of certificates.
     pub fn new(settings: &AwsSettings) -> Result<Self, SettingsError> {
         let roots = match &settings.ca_bundle {
             None => Cow::Borrowed(AMAZON_ROOTS),

@@ -46,7 +46,7 @@ impl Fault {
     }
 }
 
-/// Checks a whole text; gives back the value in it without the white space around.
+/// Checks a whole text; gives back the value in it without the white space around. Errors: the first fault in it.
 pub fn parse(text: &str) -> Result<&RawValue, Fault> {
     let syntax = |error: serde_json::Error| Fault::Syntax(message(&error), offset(text, &error));
     let value: &RawValue = serde_json::from_str(text).map_err(syntax)?;

@@ -160,7 +160,7 @@ impl Slot {
     }
 }
 
-/// The masters in force: the first issues, the others are accepted too. What can be done with keys, and what makes them.
+/// The masters in force: the first issues, the others are accepted too. It makes keys and checks them.
 pub struct Keyring {
     issuing: Slot,
     accepted: Vec<Slot>,
@@ -187,7 +187,7 @@ impl Keyring {
         (self.issuing.key(KeyId(ulid)), &self.issuing.id)
     }
 
-    /// Makes the key of an id again, as the master with the id `master` made it; none if that master is in force no more.
+    /// Makes the key of an id again, as the master with the id `master` made it; none if that one is in force no more.
     pub fn key(&self, id: KeyId, master: &str) -> Option<ApiKey> {
         self.slots().find(|slot| slot.id.as_str() == master).map(|slot| slot.key(id))
     }

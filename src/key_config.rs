@@ -169,7 +169,7 @@ fn allowed_ips(value: &RawValue, details: &mut Vec<Detail>) -> Vec<IpNet> {
     elements.into_iter().enumerate().filter_map(&mut range).collect()
 }
 
-/// An address, or a range without bits below its prefix (`10.0.0.1/8` is more likely a slip than a wish for all of 10/8).
+/// An address, or a range without bits below its prefix: `10.0.0.1/8` is more likely a slip than a wish for all of 10/8.
 fn ip_range(text: &str) -> Option<IpNet> {
     let range = match text.parse::<IpAddr>() {
         Ok(address) => IpNet::from(address),

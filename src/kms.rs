@@ -12,7 +12,8 @@ use crate::key::Master;
 /// NEVER CHANGE: a master is KMS's MAC of it. No region and no ARN in it, so that a multi-Region key's replicas agree.
 const MESSAGE: &[u8] = b"gaia-api-key/v1/master";
 
-/// Asks KMS for the master of one key id or ARN: `GenerateMac` with HMAC_SHA_256, 32 bytes.
+/// Asks KMS for the master of one key id or ARN: `GenerateMac` with HMAC_SHA_256, 32 bytes. Errors: what KMS
+/// said, or a MAC of another length.
 pub async fn master(client: &Client, key_id: &str) -> Result<Master, Cause> {
     let request =
         client.generate_mac().key_id(key_id).mac_algorithm(MacAlgorithmSpec::HmacSha256).message(Blob::new(MESSAGE));

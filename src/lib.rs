@@ -3,7 +3,7 @@
 //! # Two functions
 //!
 //! The environment variable `FUNCTION` says which of the two a process is. Both begin in [`start`]: [`settings`] reads
-//! the environment, [`clients`] makes the AWS SDK's clients, [`kms`] asks for the masters, [`log`] writes.
+//! the environment, [`clients`] makes the AWS SDK's clients (over `http`), [`kms`] asks for the masters, [`log`] writes.
 //!
 //! - [`api::Api`] manages keys: GAIA's four endpoints and verify. An [`event::ProxyEvent`] in, an
 //!   [`event::ProxyResponse`] out, whatever happens.

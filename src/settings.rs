@@ -1,4 +1,5 @@
-//! Every environment variable, read once at start. An empty variable counts as one that isn't set.
+//! The environment variables, read once at start (but for the one that says how much to log, and Lambda's own address). An
+//! empty variable counts as one that isn't set.
 
 use std::fmt;
 
@@ -105,12 +106,12 @@ impl fmt::Display for SettingsError {
 impl std::error::Error for SettingsError {}
 
 impl Settings {
-    /// Reads the process's environment.
+    /// Reads the process's environment. Errors: the first variable that is missing or can't be understood.
     pub fn from_env() -> Result<Self, SettingsError> {
         Self::from_lookup(|name| std::env::var(name).ok())
     }
 
-    /// Reads the variables from `lookup`.
+    /// Reads the variables from `lookup`. Errors: as of [`Settings::from_env`].
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let variables = Variables(&lookup);
         Ok(Self {

@@ -13,13 +13,13 @@ use crate::kms;
 use crate::settings::{MasterSource, Settings};
 use crate::store::Store;
 
-/// The management API.
+/// The management API. Errors: no master from KMS, or trusted authorities that can't be read.
 pub async fn api(settings: &Settings) -> Result<Api, Cause> {
     let (store, keyring) = parts(settings).await?;
     Ok(Api::new(settings, store, keyring))
 }
 
-/// The Lambda authorizer.
+/// The Lambda authorizer. Errors: as of [`api`].
 pub async fn authorizer(settings: &Settings) -> Result<Authorizer, Cause> {
     let (store, keyring) = parts(settings).await?;
     Ok(Authorizer::new(settings, store, keyring))

@@ -65,7 +65,7 @@ impl Store {
         Self { client, table, service }
     }
 
-    /// Opens the connection that later requests use, by reading an id that can't exist. A failure is left to the first request.
+    /// Opens the connection that later requests use, by reading an id that can't exist. A failure is the first request's.
     pub async fn warm_up(&self) {
         let request = self.client.get_item().table_name(&self.table).set_key(Some(self.key("0")));
         if let Err(error) = request.send().await {

@@ -130,7 +130,7 @@ class Api:
 
     def find(self, key_id):
         """One key: the first of those younger than the id before."""
-        key = next(self.keys(before(key_id), 1), None)
+        key = next((key for key in self.keys(before(key_id), 1) if key.id >= key_id), None)
         if key is None or key.id != key_id:
             raise NoSuchKey
         return key

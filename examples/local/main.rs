@@ -15,7 +15,7 @@ mod page;
 
 use gateway::Functions;
 
-/// What keys are derived from on a laptop, unless MASTER_KEY says otherwise. Everybody knows it: never use it elsewhere.
+/// What keys are derived from on a laptop, unless MASTER_KEY says otherwise. Everybody knows it, so use it nowhere else.
 const LOCAL_MASTER_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
 /// GAIA's API keys on this machine: the service behind an HTTP port, its table on an embedded DynamoDB.

@@ -1,4 +1,4 @@
-//! `/docs`: Swagger UI on openapi.yaml, and on the demo route. All of it is in the program: nothing is loaded from elsewhere.
+//! `/docs`: Swagger UI on openapi.yaml, and on the demo route. Nothing is loaded from elsewhere: all is in the program.
 
 use axum::Router;
 use axum::http::{StatusCode, header};
@@ -10,7 +10,7 @@ const INDEX: &str = include_str!("page/index.html");
 /// What makes of openapi.yaml, which describes a deployment, the page of this machine.
 const SCRIPT: &str = include_str!("page/page.js");
 
-/// Swagger UI's own files. The package's own page is not used: at `/docs/` it asks for `/docs//…`, and it takes no options.
+/// Swagger UI's own files. The package's own page is not used: at `/docs/` it asks for `/docs//…`, and has no options.
 const ASSETS: [&str; 4] = ["swagger-ui.css", "swagger-ui.css.map", "swagger-ui-bundle.js", "swagger-ui-bundle.js.map"];
 
 /// The browser asks nobody but this service, whatever a script wants. (Swagger UI's icons are `data:`.)

@@ -40,10 +40,8 @@ pub fn keyring() -> Keyring {
 
 /// The one key that the seeds know.
 pub fn key() -> String {
-    let keyring = keyring();
-    let master = keyring.mint().1.as_str().to_owned();
     let id = KeyId::from_ulid(ULID).expect("an id");
-    keyring.key(id, &master).expect("a key").expose().to_owned()
+    keyring().key(id, &master_id()).expect("a key").expose().to_owned()
 }
 
 /// The management API.

@@ -73,9 +73,9 @@ class Local:
         self.process.stdout.close()
 
     def log(self, count):
-        """The lines of the log, once there are so many."""
+        """The service's own lines of the log, once there are so many."""
         for _ in range(100):
-            lines = [json.loads(line) for line in self.printed if line.startswith('{"timestamp"')]
+            lines = [json.loads(line) for line in self.printed if '"target":"gaia_api_keys' in line]
             if len(lines) >= count:
                 return lines
             time.sleep(0.05)

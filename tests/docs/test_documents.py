@@ -5,7 +5,7 @@ import unittest
 
 from local import ROOT
 
-OURS = ["docs/architecture.md", "docs/operations.md", "docs/cli.md", "docs/clients.md", "docs/migrating.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+OURS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 
 
 def anchors(text):

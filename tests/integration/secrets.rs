@@ -2,11 +2,10 @@
 
 use serde_json::{Value, json};
 
+use crate::events::SAMPLE_KEY;
 use crate::lambda::Lambda;
 use crate::proxy::Fault;
 use crate::support::{API_KEYS, Answer, CALLER, Call, FORMATS, Format, MASTER_KEY, Table};
-
-const SAMPLE: &str = "gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV_22K4KK659SYTCHNBQB1Z55H2Z7";
 
 /// An event of a TOKEN authorizer.
 fn token(header: &str) -> Value {
@@ -35,7 +34,7 @@ async fn the_whole_corpus_at_trace_level() {
     let loud = [("AWS_LAMBDA_LOG_LEVEL", "TRACE"), ("RUST_LOG", "trace"), ("RUST_BACKTRACE", "full")];
     let api = Lambda::start(table.environment(&loud)).await;
     let authorizer = Lambda::start(table.environment(&[&loud[..], &[("FUNCTION", "authorizer")]].concat())).await;
-    let (mut secrets, mut refusals) = (vec![MASTER_KEY.to_owned(), SAMPLE[32..].to_owned()], String::new());
+    let (mut secrets, mut refusals) = (vec![MASTER_KEY.to_owned(), SAMPLE_KEY[32..].to_owned()], String::new());
 
     let corpus = concat!(include_str!("../contract/recorded.jsonl"), include_str!("../contract/derived.jsonl"));
     for (number, row) in corpus.lines().enumerate() {
@@ -56,9 +55,9 @@ async fn the_whole_corpus_at_trace_level() {
         }
     }
     table.proxy.always(Fault::Denied);
-    let delete = Call::new("DELETE", &format!("{API_KEYS}delete/{SAMPLE}"));
+    let delete = Call::new("DELETE", &format!("{API_KEYS}delete/{SAMPLE_KEY}"));
     refusals.push_str(&api.call(delete, Format::Http).await.body);
-    refusals.push_str(&authorizer.invoke(&token(&format!("Search {SAMPLE}"))).await.expect_err("an error"));
+    refusals.push_str(&authorizer.invoke(&token(&format!("Search {SAMPLE_KEY}"))).await.expect_err("an error"));
 
     assert!(secrets.len() > 250, "{}", secrets.len());
     let printed = api.printed() + &authorizer.printed();

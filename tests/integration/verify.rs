@@ -2,13 +2,15 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{API_KEYS, App, Call, Format};
+use crate::support::{API_KEYS, Answer, App, Call, Format};
+
+async fn ask(app: &App, question: Value) -> Answer {
+    app.send(Call::new("POST", &format!("{API_KEYS}verify")).json(&question)).await
+}
 
 #[tokio::test]
 async fn questions_that_are_none() {
     let app = App::new().await;
-    let key = app.create(json!({ "permissions": "read" })).await.api_key();
-    let ask = async |question: Value| app.send(Call::new("POST", &format!("{API_KEYS}verify")).json(&question)).await;
     for (question, places) in [
         (json!({}), json!([["body", "api_key"]])),
         (json!({ "api_key": null }), json!([["body", "api_key"]])),
@@ -20,46 +22,52 @@ async fn questions_that_are_none() {
         (json!([]), json!([["body", "api_key"]])),
         (json!([1]), json!([["body"]])),
     ] {
-        let answer = ask(question.clone()).await;
+        let answer = ask(&app, question.clone()).await;
         let found: Vec<_> =
             answer.json()["detail"].as_array().expect("a list").iter().map(|detail| detail["loc"].clone()).collect();
         assert_eq!((answer.status, Value::from(found)), (422, places), "{question}");
     }
+    let key = app.create(json!({})).await.api_key();
     let mut broken = Call::new("POST", &format!("{API_KEYS}verify"));
     broken.body = Some(format!("{{\"api_key\": \"{key}\"").into_bytes());
     let answer = app.send(broken).await;
     assert_eq!(answer.status, 422);
     assert!(!answer.body.contains(&key[32..]), "{}", answer.body);
+}
 
-    app.table.proxy.requests();
+#[tokio::test]
+async fn what_a_question_is_answered() {
+    let app = App::new().await;
+    let key = app.create(json!({ "permissions": "read" })).await.api_key();
     let id = &key[..31];
+    let no = |reason: &str| json!({ "valid": false, "reason": reason });
     let known = json!({ "valid": true, "key_id": id, "config": { "permissions": "read" } });
-    assert_eq!(ask(json!({ "api_key": key })).await.json(), known);
+    app.table.proxy.requests();
+    assert_eq!(ask(&app, json!({ "api_key": key })).await.json(), known);
     assert_eq!(app.table.proxy.requests(), ["GetItem"]);
-    assert_eq!(ask(json!({ "api_key": key, "permission": null, "source_ip": null, "other": 1 })).await.json(), known);
-    assert_eq!(
-        ask(json!({ "api_key": key, "permission": "write" })).await.json(),
-        json!({ "valid": false, "reason": "permission" })
-    );
+    let more = json!({ "api_key": key, "permission": null, "source_ip": null, "other": 1 });
+    assert_eq!(ask(&app, more).await.json(), known);
+    assert_eq!(ask(&app, json!({ "api_key": key, "permission": "write" })).await.json(), no("permission"));
     app.table.proxy.requests();
     for text in ["", "x", id] {
-        assert_eq!(ask(json!({ "api_key": text })).await.json(), json!({ "valid": false, "reason": "malformed" }));
+        assert_eq!(ask(&app, json!({ "api_key": text })).await.json(), no("malformed"));
     }
     assert!(app.table.proxy.requests().is_empty());
     app.update(&key, json!({ "allowed_ips": ["192.0.2.1"] })).await;
-    assert_eq!(ask(json!({ "api_key": key })).await.json(), json!({ "valid": false, "reason": "source_ip" }));
-    assert_eq!(ask(json!({ "api_key": key, "source_ip": "::ffff:c000:201" })).await.json()["valid"], true);
+    assert_eq!(ask(&app, json!({ "api_key": key })).await.json(), no("source_ip"));
+    assert_eq!(ask(&app, json!({ "api_key": key, "source_ip": "::ffff:c000:201" })).await.json()["valid"], true);
     app.delete(&key).await;
-    assert_eq!(ask(json!({ "api_key": key })).await.json(), json!({ "valid": false, "reason": "unknown" }));
+    assert_eq!(ask(&app, json!({ "api_key": key })).await.json(), no("unknown"));
+}
 
+#[tokio::test]
+async fn who_asks_must_be_known_and_other_methods_mean_something_else() {
+    let app = App::new().await;
     // As a key's path, `verify` is a key that doesn't exist.
     assert_eq!(app.update("verify", json!({})).await.status, 404);
     assert_eq!(app.send(Call::new("GET", &format!("{API_KEYS}verify"))).await.status, 405);
-    let anonymous = {
-        let mut event =
-            Call::new("POST", &format!("{API_KEYS}verify")).json(&json!({ "api_key": "x" })).event(Format::Http);
-        event["requestContext"]["authorizer"] = Value::Null;
-        event
-    };
+    let question = Call::new("POST", &format!("{API_KEYS}verify")).json(&json!({ "api_key": "x" }));
+    let mut anonymous = question.event(Format::Http);
+    anonymous["requestContext"]["authorizer"] = Value::Null;
     assert_eq!(app.send_event(anonymous).await.status, 401);
 }

@@ -154,6 +154,10 @@ class OpenApi(unittest.TestCase):
 
     # ---------------------------------------------------------------------------------- what the source knows of
 
+    def test_the_version_is_the_crates(self):
+        version = re.search(r'^version = "(.+)"$', (ROOT / "Cargo.toml").read_text(), flags=re.MULTILINE)[1]
+        self.assertEqual(self.document.whole["info"]["version"], version)
+
     def test_the_statuses_are_those_of_error_rs(self):
         code = SOURCE["error.rs"].split("pub fn status")[1].split("pub fn")[0]
         known = {int(status) for status in re.findall(r"=> (\d{3})", code)}

@@ -1,8 +1,15 @@
 """The commands of README.md do what it says of them, on the local service."""
 
 import json
+import os
 import re
+import shlex
+import shutil
+import signal
+import socket
 import subprocess
+import tempfile
+import time
 import unittest
 
 from local import ROOT, Local
@@ -44,8 +51,34 @@ class Readme(unittest.TestCase):
         given_by_lambda = {"AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
         self.assertEqual(read - given_by_lambda, told - {"AWS_LAMBDA_LOG_LEVEL"})
 
+    @unittest.skipUnless(shutil.which("cargo-lambda"), "there is no cargo-lambda")
+    def test_cargo_lambda(self):
+        """The emulator builds the function at the first invocation, which waits for it."""
+        script, = [block for block in COMMANDS if block.startswith("cargo lambda watch")]
+        watch, invoke = map(shlex.split, script.splitlines())
+        with Local() as local, socket.socket() as free, tempfile.TemporaryFile() as log:
+            free.bind(("127.0.0.1", 0))
+            port = ["--invoke-port", str(free.getsockname()[1])]
+            free.close()
+            watch = [part.replace("127.0.0.1:8000", local.dynamodb) for part in watch] + port
+            process = subprocess.Popen(watch, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+            try:
+                for _ in range(60):  # until the emulator listens
+                    done = subprocess.run(invoke + port, cwd=ROOT, capture_output=True, text=True, timeout=600)
+                    if done.returncode == 0:
+                        break
+                    time.sleep(1)
+                log.seek(0)
+                self.assertEqual(done.returncode, 0, done.stderr + log.read().decode())
+                answer = json.loads(done.stdout)
+                self.assertEqual(answer["statusCode"], 200, answer)
+                self.assertEqual({key["api_key"] for key in json.loads(answer["body"])}, set(local.list()))
+            finally:
+                os.killpg(process.pid, signal.SIGTERM)
+                process.wait()
+
     def test_the_other_commands_are_tested_where_they_can_be(self):
-        """`cargo local` and `cargo test` by CI itself, `sam` and its events by tests/sam-local.sh."""
+        """`cargo local` and `cargo test` by CI itself, `gaia-keys` by tests/cli, `sam` and its events by tests/sam-local.sh."""
         commands = {line.split("#")[0].strip() for block in COMMANDS for line in block.splitlines()}
         script = (ROOT / "tests/sam-local.sh").read_text()
         for command in filter(lambda line: line.startswith("sam local"), commands):

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -9,6 +10,9 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "docs"))
 from local import Local, environment  # the service as a process; tests/docs has it
+
+# A shell's background job ignores Ctrl-C, and what it starts does too; the commands of these tests must not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 COMMAND = pathlib.Path(sys.executable).parent / "gaia-keys"
 SECRET = r"gaia_[0-9A-Z]{26}_"

@@ -49,7 +49,7 @@ pub(crate) async fn create(api: &Api, request: Request<'_>) -> Result<ProxyRespo
     let config = request.config()?;
     let token = request.idempotency_token(&api.keyring)?;
     let (key, master) = api.keyring.mint();
-    let (now, id) = (rfc3339::milliseconds(OffsetDateTime::now_utc()), key.id());
+    let (now, id) = (now(), key.id());
     let change = Change { config: &config, caller: request.caller, at: &now };
     let record = match &token {
         None => api.store.create(id, master, &change).await.map(|()| None),
@@ -78,8 +78,7 @@ pub(crate) async fn create(api: &Api, request: Request<'_>) -> Result<ProxyRespo
 pub(crate) async fn update(api: &Api, request: Request<'_>, api_key: &str) -> Result<ProxyResponse, Error> {
     let config = request.config()?;
     let key = api.keyring.parse_key_or_id(api_key).ok_or(Error::KeyNotFound)?;
-    let now = rfc3339::milliseconds(OffsetDateTime::now_utc());
-    let change = Change { config: &config, caller: request.caller, at: &now };
+    let change = Change { config: &config, caller: request.caller, at: &now() };
     let before = api.store.update(&key, &change).await?;
     audit(request, "update", key.id, before.as_deref(), Some(&config));
     outcome(api_key, "updated")
@@ -111,6 +110,11 @@ pub(crate) async fn verify(api: &Api, request: Request<'_>) -> Result<ProxyRespo
 fn outcome(api_key: &str, result: &'static str) -> Result<ProxyResponse, Error> {
     let body = serde_json::to_string(&Outcome { api_key, result }).map_err(|error| Error::Internal(error.into()))?;
     Ok(ProxyResponse::json(200, body))
+}
+
+/// The time of a change.
+fn now() -> String {
+    rfc3339::milliseconds(OffsetDateTime::now_utc())
 }
 
 /// One line a change: who did what to which key, and from where. docs/operations.md has its members.

@@ -8,7 +8,7 @@ import sys
 
 from gaia_keys.errors import Refused, Stopped
 from gaia_keys.lossless import fault, loads
-from gaia_keys.output import Progress, say
+from gaia_keys.output import each, say
 
 
 def cell(name, text):
@@ -86,21 +86,18 @@ def create(api, old, config):
 
 def run(api, rows, mapping):
     """Makes a key for each entry that isn't in the mapping; without a mapping, only checks. How many were refused."""
-    refused = 0
-    with Progress(len(rows)) as progress:
-        for place, old, config in rows:
-            try:
-                if fault(config):
-                    raise Refused(fault(config))
-                if not isinstance(config, dict):
-                    raise Refused("config is no object")
-                if mapping:
-                    mapping.add(old, create(api, old, config))
-                else:
-                    api.check(config)
-            except Refused as error:
-                refused += 1
-                progress.say(f"{place}: {error}")
-            progress.step()
-    say(f"{len(rows) - refused} {'imported' if mapping else 'can be imported'}, {refused} refused")
+
+    def work(entry):
+        old, config = entry
+        if fault(config):
+            raise Refused(fault(config))
+        if not isinstance(config, dict):
+            raise Refused("config is no object")
+        if mapping:
+            mapping.add(old, create(api, old, config))
+        else:
+            api.check(config)
+
+    done, refused = each([(place, (old, config)) for place, old, config in rows], len(rows), work)
+    say(f"{done} {'imported' if mapping else 'can be imported'}, {refused} refused")
     return refused

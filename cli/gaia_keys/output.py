@@ -6,6 +6,7 @@ import sys
 import click
 
 from gaia_keys import lossless, times
+from gaia_keys.errors import Refused
 from gaia_keys.keys import ULID
 
 
@@ -91,3 +92,20 @@ class Progress:
 
     def __exit__(self, *_):
         self.bar.stop()
+
+
+def each(items, total, work):
+    """Works through `items`, pairs of what an item is called and the item itself, of which there are about `total`.
+
+    One that is refused is told, and the next one follows. How many were done, and how many refused.
+    """
+    refused = 0
+    with Progress(total) as progress:
+        for name, item in items:
+            try:
+                work(item)
+            except Refused as error:
+                refused += 1
+                progress.say(f"{name}: {error}")
+            progress.step()
+    return progress.done - refused, refused

@@ -15,7 +15,7 @@ from gaia_keys import times
 from gaia_keys.errors import Gone, Refused
 from gaia_keys.keys import before, id_of
 from gaia_keys.lossless import dumps
-from gaia_keys.output import Progress, say
+from gaia_keys.output import each, say
 
 # Keys that are read at once before they are rotated: they take about a second, and the stack admits one list a second.
 PAGE = 10
@@ -110,18 +110,14 @@ def read_again(api, keys):
 
 def rotate_all(rotation, keys, mapping):
     """Rotates keys, oldest first; how many were refused."""
-    refused = 0
-    with Progress(len(keys)) as progress:
-        for old in read_again(rotation.api, keys):
-            known = mapping.known.get(old.id)
-            tell = lambda new: new == known or mapping.add(old.id, new)
-            try:
-                if rotation.obstacle(old):
-                    raise Refused(f"is {rotation.obstacle(old)} by now")
-                rotation.rotate(old, known, tell)
-            except Refused as error:
-                refused += 1
-                progress.say(f"{old.id}: {error}")
-            progress.step()
-    say(f"{progress.done - refused} rotated, {refused} refused")
+
+    def work(old):
+        known = mapping.known.get(old.id)
+        if rotation.obstacle(old):
+            raise Refused(f"is {rotation.obstacle(old)} by now")
+        rotation.rotate(old, known, lambda new: new == known or mapping.add(old.id, new))
+
+    now = read_again(rotation.api, keys)
+    done, refused = each(((old.id, old) for old in now), len(keys), work)
+    say(f"{done} rotated, {refused} refused")
     return refused

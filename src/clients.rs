@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::config::{
     retry::{ReconnectMode, RetryConfig},
     timeout::TimeoutConfig,
 };
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
 use aws_types::SdkConfig;
 
@@ -61,6 +62,20 @@ impl Clients {
         config.set_endpoint_url(self.kms_endpoint.clone());
         aws_sdk_kms::Client::from_conf(config.build())
     }
+}
+
+/// What the log says of a request that failed: its code and message if the service gave them, then every source's
+/// `Display`. Never a `Debug`, which prints the response, and with it KMS's MAC or a config.
+pub(crate) fn describe<E, R>(error: &SdkError<E, R>) -> String
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    R: std::fmt::Debug,
+{
+    let service = error.as_service_error();
+    let told = [service.and_then(E::code), service.and_then(E::message)].into_iter().flatten().map(str::to_owned);
+    let chain = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    let sources = chain.map(|error| error.to_string());
+    told.chain(sources).collect::<Vec<_>>().join(": ")
 }
 
 /// An allowance of retries that is the client's own; without, all clients of a process would draw on one.

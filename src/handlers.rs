@@ -47,19 +47,16 @@ pub(crate) async fn list(api: &Api, request: Request<'_>) -> Result<ProxyRespons
 /// `POST …/api_keys`: a new key; with an `Idempotency-Key`, the one that it made before.
 pub(crate) async fn create(api: &Api, request: Request<'_>) -> Result<ProxyResponse, Error> {
     let config = request.config()?;
-    let token = request.idempotency_token(&api.keyring)?;
+    let token = request.idempotency_token("create")?;
     let (key, master) = api.keyring.mint();
     let (now, id) = (now(), key.id());
     let change = Change { config: &config, caller: request.caller, at: &now };
-    let record = match &token {
-        None => api.store.create(id, master, &change).await.map(|()| None),
-        Some(token) => api.store.create_once(id, master, &change, token).await,
-    };
-    let Some((record, token)) = record?.zip(token) else {
+    let record = api.store.create(id, master, &change, token.as_ref()).await?;
+    let Some((record, token)) = record.zip(token) else {
         audit(request, "create", id, None, Some(&config));
         return outcome(key.expose(), "created");
     };
-    if record.body != token.body {
+    if !record.is_of(&token) {
         return Err(Detail::new(
             ["header", "idempotency-key"],
             "already used with another body",

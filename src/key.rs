@@ -125,8 +125,6 @@ pub struct NamedKey {
 /// A master made ready.
 struct Slot {
     id: MasterId,
-    /// The HMAC state that has taken in the master alone.
-    keyed: Hmac<Sha256>,
     /// The HMAC state of a key, which has taken in everything but the ULID.
     mac: Hmac<Sha256>,
 }
@@ -139,8 +137,8 @@ impl Slot {
         let keyed = Hmac::<Sha256>::new(&(*block).into());
         let id = absorb(keyed.clone(), MASTER_ID_LABEL).finalize().into_bytes();
         let id = id.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-        let mac = absorb(absorb(keyed.clone(), KEY_LABEL), service.as_bytes());
-        Self { id: MasterId(id), keyed, mac }
+        let mac = absorb(absorb(keyed, KEY_LABEL), service.as_bytes());
+        Self { id: MasterId(id), mac }
     }
 
     fn mac_of(&self, id: KeyId) -> Hmac<Sha256> {
@@ -207,13 +205,6 @@ impl Keyring {
             Some(id) => Some(NamedKey { id, master: None }),
             None => self.parse_key(text),
         }
-    }
-
-    /// 64 hexadecimal digits that stand for `fields` and reveal nothing of them: a MAC under the issuing master.
-    pub fn fingerprint(&self, label: &str, fields: &[&[u8]]) -> String {
-        let labelled = absorb(self.issuing.keyed.clone(), label.as_bytes());
-        let tag = fields.iter().fold(labelled, |mac, field| absorb(mac, field)).finalize().into_bytes();
-        tag.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     fn slots(&self) -> impl Iterator<Item = &Slot> {

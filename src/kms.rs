@@ -1,11 +1,11 @@
 //! Masters from KMS: asked for once at start, so that the KMS key itself never leaves KMS.
 
 use aws_sdk_kms::Client;
-use aws_sdk_kms::error::DisplayErrorContext;
 use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::MacAlgorithmSpec;
 use zeroize::Zeroize;
 
+use crate::clients::describe;
 use crate::error::Cause;
 use crate::key::Master;
 
@@ -17,10 +17,8 @@ const MESSAGE: &[u8] = b"gaia-api-key/v1/master";
 pub async fn master(client: &Client, key_id: &str) -> Result<Master, Cause> {
     let request =
         client.generate_mac().key_id(key_id).mac_algorithm(MacAlgorithmSpec::HmacSha256).message(Blob::new(MESSAGE));
-    let answer = request
-        .send()
-        .await
-        .map_err(|error| format!("KMS_KEY_ID: GenerateMac with {key_id}: {}", DisplayErrorContext(error)))?;
+    let answer =
+        request.send().await.map_err(|error| format!("KMS_KEY_ID: GenerateMac with {key_id}: {}", describe(&error)))?;
     let mut mac = answer.mac.map(Blob::into_inner).unwrap_or_default();
     let master = <[u8; 32]>::try_from(mac.as_slice()).map(Master::from_bytes);
     mac.zeroize();

@@ -8,7 +8,7 @@ use crate::access::Source;
 use crate::error::{Detail, Error};
 use crate::event::ProxyEvent;
 use crate::json;
-use crate::key::{KeyId, Keyring};
+use crate::key::KeyId;
 use crate::key_config::{KeyConfig, Permission};
 use crate::store::IdempotencyToken;
 
@@ -100,17 +100,14 @@ impl Request<'_> {
     }
 
     /// The header `Idempotency-Key`, with this caller and body.
-    pub fn idempotency_token(&self, keyring: &Keyring) -> Result<Option<IdempotencyToken>, Error> {
+    pub fn idempotency_token(&self, operation: &str) -> Result<Option<IdempotencyToken>, Error> {
         let Some(header) = self.event.header("idempotency-key") else { return Ok(None) };
         if header.is_empty() || header.len() > 255 || !header.chars().all(|c| c.is_ascii_graphic() || c == ' ') {
             let msg = "must be 1 to 255 ASCII characters, none of them a control character";
             return Err(Detail::new(["header", "idempotency-key"], msg, "value_error.idempotency_key").into());
         }
         let body = self.body()?;
-        Ok(Some(IdempotencyToken {
-            id: keyring.fingerprint("gaia-api-key/v1/idempotency", &[self.caller.as_bytes(), header.as_bytes()]),
-            body: keyring.fingerprint("gaia-api-key/v1/body", &[body.as_bytes()]),
-        }))
+        Ok(Some(IdempotencyToken::new(operation, self.caller, header, &body)))
     }
 
     /// The body's text; FastAPI looks for one first, then at the Content-Type, and only then reads it.

@@ -3,20 +3,21 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::DisplayErrorContext;
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure};
 use time::Duration;
+use ulid::Ulid;
 
 use crate::access::Found;
+use crate::clients::describe;
 use crate::error::Error;
 use crate::key::{KeyId, Keyring, MasterId, NamedKey};
 use crate::key_config::KeyConfig;
 
 mod failure;
 mod idempotency;
+mod transaction;
 
 use failure::{InDoubt, failure};
 pub use idempotency::{IdempotencyRecord, IdempotencyToken};
@@ -46,6 +47,8 @@ pub struct Item {
     pub config: Option<String>,
     /// The id of the master that made the key (the attribute `keyring`); none in an item that someone else wrote.
     pub master: Option<String>,
+    /// Random, and another one after each change; none in an item that someone else wrote.
+    change_id: Option<String>,
 }
 
 /// A change: what it sets, and who makes it when.
@@ -69,38 +72,81 @@ impl Store {
     pub async fn warm_up(&self) {
         let request = self.client.get_item().table_name(&self.table).set_key(Some(self.key("0")));
         if let Err(error) = request.send().await {
-            tracing::warn!(error = %DisplayErrorContext(error), "DynamoDB did not answer at start");
+            tracing::warn!(error = describe(&error), "DynamoDB did not answer at start");
         }
     }
 
-    /// Writes a new key. One PutItem; if an attempt was carried out but its answer lost, the next one finds its own
-    /// equal item, which is success.
-    pub async fn create(&self, id: KeyId, master: &MasterId, change: &Change<'_>) -> Result<(), Error> {
-        let item = self.item(id, master, change);
-        let request = self.client.put_item().table_name(&self.table).set_item(Some(item.clone()));
-        let outcome = request
-            .condition_expression("attribute_not_exists(id)")
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        match outcome {
-            Ok(_) => Ok(()),
-            Err(error) => match error.as_service_error() {
-                Some(PutItemError::ConditionalCheckFailedException(found)) if found.item.as_ref() == Some(&item) => {
-                    Ok(())
-                }
-                _ => Err(failure(error)),
-            },
+    /// Writes a new key and, with a `token`, the record of it, or neither. Returns the record of what the token created
+    /// earlier, if anything within a day. One TransactWriteItems: DynamoDB carries it out once, however often and however
+    /// late an attempt of it arrives.
+    pub async fn create(
+        &self,
+        id: KeyId,
+        master: &MasterId,
+        change: &Change<'_>,
+        token: Option<&IdempotencyToken>,
+    ) -> Result<Option<IdempotencyRecord>, Error> {
+        let key = Put::builder().table_name(&self.table).set_item(Some(self.item(id, master, change)));
+        let record = token.map(|token| self.record(token, id, master));
+        let puts = std::iter::once(key.condition_expression("attribute_not_exists(id)")).chain(record);
+        let failed = self.transact(puts, &id.ulid()).await?;
+        if failed.is_empty() {
+            return Ok(None);
         }
+        let earlier = failed.iter().find_map(|reason| IdempotencyRecord::from_item(reason.item()?));
+        earlier.map(Some).ok_or_else(|| Error::Internal(format!("{id} exists already").into()))
     }
 
-    /// Replaces a key's config; gives back the one it had, unless someone else wrote that. One UpdateItem.
+    /// Replaces a key's config; returns the one it had, unless someone else wrote that. One GetItem and one UpdateItem,
+    /// more of the latter while others change the same key. An [`Error::Unavailable`] leaves open what was done.
     pub async fn update(&self, key: &NamedKey, change: &Change<'_>) -> Result<Option<String>, Error> {
-        let mut expression = "SET config = :config, updated_at = :at, updated_by = :by".to_owned();
-        let (condition, mut values) = exists(key);
-        for (name, value) in [(":config", change.config.as_str()), (":at", change.at), (":by", change.caller)] {
-            values.insert(name.to_owned(), AttributeValue::S(value.to_owned()));
+        let change_id = Ulid::generate().to_string();
+        let mut before = self.named(key).await?;
+        loop {
+            let in_doubt = InDoubt::default();
+            match self.update_unchanged(key.id, &before, change, &change_id, in_doubt.clone()).await? {
+                Outcome::Done => return Ok(before.config),
+                // An attempt was carried out though its response was lost.
+                Outcome::Changed(Some(item)) if item.change_id.as_ref() == Some(&change_id) => return Ok(before.config),
+                // It may have been carried out, and then been replaced or deleted.
+                Outcome::Changed(_) if in_doubt.get() => {
+                    return Err(Error::Unavailable("another change followed a lost response".into()));
+                }
+                Outcome::Changed(None) => return Err(Error::KeyNotFound),
+                Outcome::Changed(Some(item)) => before = item,
+            }
         }
+    }
+
+    /// Deletes a key; returns the config it had, unless someone else wrote that. One GetItem and one DeleteItem, more of
+    /// the latter while others change the same key.
+    pub async fn delete(&self, key: &NamedKey) -> Result<Option<String>, Error> {
+        let mut before = self.named(key).await?;
+        loop {
+            let in_doubt = InDoubt::default();
+            match self.delete_unchanged(key.id, &before, in_doubt.clone()).await? {
+                Outcome::Done => return Ok(before.config),
+                // An attempt was carried out though its response was lost.
+                Outcome::Changed(None) if in_doubt.get() => return Ok(before.config),
+                Outcome::Changed(None) => return Err(Error::KeyNotFound),
+                Outcome::Changed(Some(item)) => before = item,
+            }
+        }
+    }
+
+    async fn update_unchanged(
+        &self,
+        id: KeyId,
+        before: &Item,
+        change: &Change<'_>,
+        change_id: &str,
+        in_doubt: InDoubt,
+    ) -> Result<Outcome, Error> {
+        let (condition, mut values) = before.unchanged();
+        let mut expression = "SET config = :config, updated_at = :at, updated_by = :by, change_id = :change".to_owned();
+        let texts =
+            [(":config", change.config.as_str()), (":at", change.at), (":by", change.caller), (":change", change_id)];
+        values.extend(texts.map(|(name, value)| (name.to_owned(), AttributeValue::S(value.to_owned()))));
         match ttl(change.config) {
             None => expression.push_str(" REMOVE #ttl"),
             Some(ttl) => {
@@ -108,56 +154,58 @@ impl Store {
                 values.insert(":ttl".to_owned(), ttl);
             }
         }
-        let request = self.client.update_item().table_name(&self.table).set_key(Some(self.key(&key.id.ulid())));
+        let request = self.client.update_item().table_name(&self.table).set_key(Some(self.key(&id.ulid())));
         let outcome = request
             .update_expression(expression)
             .condition_expression(condition)
             .expression_attribute_names("#ttl", "ttl")
             .set_expression_attribute_values(Some(values))
-            .return_values(ReturnValue::AllOld)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .customize()
+            .interceptor(in_doubt)
             .send()
             .await;
         match outcome {
-            Ok(output) => Ok(output.attributes.and_then(|before| Item::from(before).config)),
+            Ok(_) => Ok(Outcome::Done),
             Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Err(Error::KeyNotFound),
-                _ => Err(failure(error)),
+                Some(UpdateItemError::ConditionalCheckFailedException(found)) => Ok(Outcome::changed(&found.item)),
+                _ => Err(failure(&error)),
             },
         }
     }
 
-    /// Deletes a key; gives back the config it had, unless someone else wrote that. One DeleteItem; where an attempt may
-    /// have been carried out though its answer was lost, and the next one finds nothing, the key counts as deleted, and
-    /// what it was isn't known.
-    pub async fn delete(&self, key: &NamedKey) -> Result<Option<String>, Error> {
-        let (condition, values) = exists(key);
-        let in_doubt = InDoubt::default();
-        let request = self.client.delete_item().table_name(&self.table).set_key(Some(self.key(&key.id.ulid())));
+    async fn delete_unchanged(&self, id: KeyId, before: &Item, in_doubt: InDoubt) -> Result<Outcome, Error> {
+        let (condition, values) = before.unchanged();
+        let request = self.client.delete_item().table_name(&self.table).set_key(Some(self.key(&id.ulid())));
         let outcome = request
             .condition_expression(condition)
             .set_expression_attribute_values(Some(values).filter(|values| !values.is_empty()))
-            .return_values(ReturnValue::AllOld)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .customize()
-            .interceptor(in_doubt.clone())
+            .interceptor(in_doubt)
             .send()
             .await;
         match outcome {
-            Ok(output) => Ok(output.attributes.and_then(|before| Item::from(before).config)),
+            Ok(_) => Ok(Outcome::Done),
             Err(error) => match error.as_service_error() {
-                Some(DeleteItemError::ConditionalCheckFailedException(found)) => {
-                    if found.item.is_none() && in_doubt.get() { Ok(None) } else { Err(Error::KeyNotFound) }
-                }
-                _ => Err(failure(error)),
+                Some(DeleteItemError::ConditionalCheckFailedException(found)) => Ok(Outcome::changed(&found.item)),
+                _ => Err(failure(&error)),
             },
         }
+    }
+
+    /// The item of a key that a caller named. With the secret given, it must name the master which made that.
+    async fn named(&self, key: &NamedKey) -> Result<Item, Error> {
+        let item = self.get(key.id).await?.ok_or(Error::KeyNotFound)?;
+        let made = key.master.as_ref().is_none_or(|master| item.master.as_deref() == Some(master.as_str()));
+        if made { Ok(item) } else { Err(Error::KeyNotFound) }
     }
 
     /// A key's item, or none if there is no such key. One strongly consistent GetItem.
     pub async fn get(&self, id: KeyId) -> Result<Option<Item>, Error> {
         let request = self.client.get_item().table_name(&self.table).set_key(Some(self.key(&id.ulid())));
-        let request = request.consistent_read(true).projection_expression("id, config, keyring");
-        Ok(request.send().await.map_err(failure)?.item.map(Item::from))
+        let request = request.consistent_read(true).projection_expression("id, config, keyring, change_id");
+        Ok(request.send().await.map_err(|error| failure(&error))?.item.map(Item::from))
     }
 
     /// What the table says of a text that should be a key; it isn't asked about one that can't be. A config that nobody
@@ -185,18 +233,19 @@ impl Store {
         if let Some(after) = after {
             request = request.expression_attribute_values(":after", AttributeValue::S(after.to_owned()));
         }
-        let output = request.send().await.map_err(failure)?;
+        let output = request.send().await.map_err(|error| failure(&error))?;
         let next = output.last_evaluated_key.map(|key| Item::from(key).id);
         Ok(Page { items: output.items.unwrap_or_default().into_iter().map(Item::from).collect(), next })
     }
 
     fn item(&self, id: KeyId, master: &MasterId, change: &Change<'_>) -> Attributes {
-        let mut item = self.key(&id.ulid());
+        let (mut item, change_id) = (self.key(&id.ulid()), Ulid::generate().to_string());
         let texts = [
             ("config", change.config.as_str()),
             ("keyring", master.as_str()),
             ("created_at", change.at),
             ("created_by", change.caller),
+            ("change_id", &change_id),
         ];
         item.extend(texts.map(|(name, value)| (name.to_owned(), AttributeValue::S(value.to_owned()))));
         item.extend(ttl(change.config).map(|ttl| ("ttl".to_owned(), ttl)));
@@ -207,6 +256,31 @@ impl Store {
         [("service", self.service.as_str()), ("id", id)]
             .map(|(name, value)| (name.to_owned(), AttributeValue::S(value.to_owned())))
             .into()
+    }
+}
+
+/// What became of a change to an item that was read before.
+enum Outcome {
+    Done,
+    /// It isn't the item that was read: this one is there now, or none.
+    Changed(Option<Item>),
+}
+
+impl Outcome {
+    fn changed(item: &Option<Attributes>) -> Self {
+        Self::Changed(item.clone().map(Item::from))
+    }
+}
+
+impl Item {
+    /// The condition that nobody has changed the item since it was read. An attempt that arrives late doesn't meet it, since
+    /// no `change_id` comes twice.
+    fn unchanged(&self) -> (&'static str, Attributes) {
+        match &self.change_id {
+            Some(seen) => ("change_id = :seen", [(":seen".to_owned(), AttributeValue::S(seen.clone()))].into()),
+            // Someone else wrote it.
+            None => ("attribute_exists(id) AND attribute_not_exists(change_id)", Attributes::new()),
+        }
     }
 }
 
@@ -225,16 +299,11 @@ impl From<Attributes> for Item {
             Some(AttributeValue::S(text)) => Some(text),
             _ => None,
         };
-        Self { id: string("id").unwrap_or_default(), config: string("config"), master: string("keyring") }
-    }
-}
-
-/// The condition that the key is there; and, where its secret was given, that the item names the master which made it.
-fn exists(key: &NamedKey) -> (&'static str, Attributes) {
-    match &key.master {
-        None => ("attribute_exists(id)", Attributes::new()),
-        Some(master) => {
-            ("keyring = :keyring", [(":keyring".to_owned(), AttributeValue::S(master.as_str().to_owned()))].into())
+        Self {
+            id: string("id").unwrap_or_default(),
+            config: string("config"),
+            master: string("keyring"),
+            change_id: string("change_id"),
         }
     }
 }

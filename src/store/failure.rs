@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
 use aws_smithy_runtime_api::client::interceptors::context::FinalizerInterceptorContextRef;
@@ -11,6 +11,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 
+use crate::clients::describe;
 use crate::error::Error;
 
 /// Set once an attempt of a request ended without an answer, or with a 5xx: DynamoDB may have carried it out.
@@ -44,29 +45,31 @@ impl Intercept for InDoubt {
 }
 
 /// Codes that ask for patience; DynamoDB answers them with status 400.
-const THROTTLING: [&str; 6] = [
+/// Source: <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>
+const PASSING: [&str; 7] = [
     "ProvisionedThroughputExceededException",
     "ThrottlingException",
     "RequestLimitExceeded",
     "LimitExceededException",
+    "TransactionConflictException",
     "TransactionInProgressException",
     "ReplicatedWriteConflictException",
 ];
 
 /// Throttled, unreachable or broken on DynamoDB's side: 503. All else is a fault of ours or of the deployment: 500.
-pub(super) fn failure<E>(error: SdkError<E, HttpResponse>) -> Error
+pub(super) fn failure<E>(error: &SdkError<E, HttpResponse>) -> Error
 where
-    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    let passing = match &error {
+    let passing = match error {
         SdkError::TimeoutError(_) | SdkError::ResponseError(_) => true,
         SdkError::DispatchFailure(failure) => !failure.is_user(),
         SdkError::ServiceError(service) => {
             let code = service.err().code();
-            service.raw().status().is_server_error() || code.is_some_and(|code| THROTTLING.contains(&code))
+            service.raw().status().is_server_error() || code.is_some_and(|code| PASSING.contains(&code))
         }
         _ => false,
     };
-    let cause = DisplayErrorContext(error).to_string().into();
+    let cause = describe(error).into();
     if passing { Error::Unavailable(cause) } else { Error::Internal(cause) }
 }

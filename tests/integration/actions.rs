@@ -22,7 +22,7 @@ fn declared(function: &str) -> BTreeSet<String> {
 
 async fn called(table: &Table, kms: &kms::Requests) -> BTreeSet<String> {
     let action = |operation: String| match operation.as_str() {
-        // IAM asks for the actions of the parts: here two Puts.
+        // IAM asks for the actions of the parts, which are Puts.
         "TransactWriteItems" => "dynamodb:PutItem".to_owned(),
         other => format!("dynamodb:{other}"),
     };

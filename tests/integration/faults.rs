@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use crate::protected::{Protected, Shape, Visit, lets_in};
 use crate::proxy::Fault;
-use crate::support::{API_KEYS, Call};
+use crate::support::{API_KEYS, App, Call};
 
 const OPERATIONS: [&str; 7] = ["create", "create, Idempotency-Key", "update", "delete", "list", "verify", "authorize"];
 
-const FAULTS: [(Fault, &str); 9] = [
+const FAULTS: [(Fault, &str); 10] = [
     (Fault::Throttled, "throttled"),
     (Fault::ServerError, "500"),
     (Fault::Dropped, "connection reset"),
@@ -21,6 +21,7 @@ const FAULTS: [(Fault, &str); 9] = [
     (Fault::Silent, "no answer"),
     (Fault::DoneThenSilent, "done, no answer"),
     (Fault::Slow, "late answer"),
+    (Fault::Late, "reset, done much later"),
 ];
 
 /// What a caller got: a status, and for the authorizer the one that its gateway would answer.
@@ -53,15 +54,32 @@ async fn ask(protected: &Protected, operation: &str, key: &str) -> Outcome {
     Outcome { status: answer.status, opened }
 }
 
-/// One cell: the answer through one fault, and through one that stays for all attempts, with that of the second try.
+/// One cell: the answer through one fault, and through one that stays for all attempts, with that of the second try. An
+/// update and a delete read first; the table has their writes, and their reads do as well as any other.
 async fn cell(operation: &str, fault: Fault) -> String {
+    if !matches!(operation, "update" | "delete") {
+        return through(operation, fault, 0).await;
+    }
+    let read = through(operation, fault, 0).await;
+    let expected = match (fault, operation) {
+        (Fault::Slow, "delete") => "200; 200, then 404",
+        (Fault::Slow, _) => "200; 200, then 200",
+        _ => "200; 503, then 200",
+    };
+    assert_eq!(read, expected, "the read of {operation}, {fault:?}");
+    through(operation, fault, 1).await
+}
+
+/// The same of the request that comes after `sound` others.
+async fn through(operation: &str, fault: Fault, sound: usize) -> String {
     let mut answers = Vec::new();
     for lasting in [false, true] {
         let protected = Protected::new(&[]).await;
         let app = &protected.app;
         let key = app.create(json!({ "permissions": "read" })).await.api_key();
         let before = app.table.items();
-        app.table.proxy.plan(&[fault].repeat(if lasting { 3 } else { 1 }));
+        let faults = [fault].repeat(if lasting { 3 } else { 1 });
+        app.table.proxy.plan(&[[Fault::None].repeat(sound), faults].concat());
         let began = Instant::now();
         let outcome = ask(&protected, operation, &key).await;
         assert!(began.elapsed() < Duration::from_secs(8), "{operation}, {fault:?}: {:?}", began.elapsed());
@@ -94,6 +112,7 @@ async fn cell(operation: &str, fault: Fault) -> String {
                 app.table.proxy.requests()
             );
             answers.push(outcome.status.to_string());
+            undone_by_no_late_attempt(app).await;
             continue;
         }
         app.table.proxy.always(Fault::None);
@@ -105,8 +124,29 @@ async fn cell(operation: &str, fault: Fault) -> String {
             assert_eq!(keys(&app.table.items()), 2, "{fault:?}: one key a claim");
         }
         answers.push(format!("{}, then {}", outcome.status, again.status));
+        undone_by_no_late_attempt(app).await;
     }
     answers.join("; ")
+}
+
+/// What is acknowledged by now, and another change after it, stay when late attempts are carried out. Only a create that
+/// nobody was told of, and that has no `Idempotency-Key`, may still come.
+async fn undone_by_no_late_attempt(app: &App) {
+    let acknowledged = async || {
+        let keys: Vec<_> = app.list().await.iter().map(|entry| entry["api_key"].to_string()).collect();
+        keys
+    };
+    for key in app.list().await.iter().map(|entry| entry["api_key"].as_str().expect("a key")) {
+        assert_eq!(app.update(key, json!({ "permissions": "write", "enabled": false })).await.status, 200);
+    }
+    let before = acknowledged().await;
+    let late = app.table.proxy.deliver().await;
+    let after = app.list().await;
+    let disabled = |key: &String| {
+        after.iter().any(|entry| entry["api_key"].to_string() == *key && entry["config"]["enabled"] == false)
+    };
+    assert!(before.iter().all(disabled), "{late} late attempts: {after:?}");
+    assert!(after.len() <= before.len() + usize::from(late == 3), "{late} late attempts: {after:?}");
 }
 
 #[tokio::test]

@@ -19,13 +19,14 @@ pub const MAC: &str = "y1vhfTWaG98Z35/sW4OiQzSS65pzHlEd0kdGjiIFXig=";
 pub type Requests = Arc<Mutex<Vec<Value>>>;
 
 /// A KMS that answers everything with `status` and `body`.
-pub async fn kms(status: StatusCode, body: Value) -> (String, Requests) {
+pub async fn kms(status: StatusCode, body: impl ToString) -> (String, Requests) {
+    let body = body.to_string();
     let requests = Requests::default();
     let answer = move |State(requests): State<Requests>, headers: HeaderMap, request: String| async move {
         assert_eq!(headers["x-amz-target"], "TrentService.GenerateMac");
         assert!(headers["authorization"].to_str().expect("text").contains("/eu-central-1/kms/aws4_request"));
         requests.lock().expect("a lock").push(serde_json::from_str(&request).expect("JSON"));
-        (status, body.to_string())
+        (status, body)
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let endpoint = format!("http://{}", listener.local_addr().expect("an address"));

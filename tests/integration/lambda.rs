@@ -1,6 +1,6 @@
 //! The built binary as Lambda runs it: under a simulator of the Runtime API, which also freezes and thaws it.
 
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use lambda_simulator::{FreezeMode, InvocationStatus, Simulator};
@@ -65,6 +65,11 @@ impl Lambda {
         self.process = spawn(&self.simulator, &self.environment, &self.output);
     }
 
+    /// Waits for the end of a function that can't start.
+    pub async fn ended(&mut self) -> ExitStatus {
+        tokio::time::timeout(PATIENCE, self.process.wait()).await.expect("an end").expect("a status")
+    }
+
     pub fn printed(&self) -> String {
         std::fs::read_to_string(self.output.path()).expect("a file")
     }
@@ -100,7 +105,11 @@ async fn cold_warm_frozen_and_killed() {
     frozen(&lambda).await;
     let warm = lambda.call(create(), Format::Rest).await;
     assert_eq!((cold.status, warm.status), (200, 200), "{}", lambda.printed());
-    assert_eq!(table.proxy.requests(), ["GetItem", "PutItem", "PutItem"], "one read of nothing opens the connection");
+    assert_eq!(
+        table.proxy.requests(),
+        ["GetItem", "TransactWriteItems", "TransactWriteItems"],
+        "one read of nothing opens the connection"
+    );
 
     frozen(&lambda).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
@@ -112,13 +121,13 @@ async fn cold_warm_frozen_and_killed() {
     table.proxy.requests();
     table.proxy.hang_up();
     assert_eq!(lambda.call(create(), Format::Http).await.status, 200);
-    assert_eq!(table.proxy.requests(), ["PutItem"], "one request, on a new connection");
+    assert_eq!(table.proxy.requests(), ["TransactWriteItems"], "one request, on a new connection");
 
     // Gone without a word: the attempt ends, the next one goes out on another connection.
     frozen(&lambda).await;
     table.proxy.plan(&[Fault::Silent]);
     assert_eq!(lambda.call(create(), Format::Http).await.status, 200);
-    assert_eq!(table.proxy.requests(), ["PutItem", "PutItem"]);
+    assert_eq!(table.proxy.requests(), ["TransactWriteItems", "TransactWriteItems"]);
 
     lambda.replace().await;
     let list = lambda.call(Call::new("GET", API_KEYS), Format::Rest).await;
@@ -261,7 +270,7 @@ async fn a_wrong_setting_stops_the_start_with_one_line_that_names_it() {
         ("AWS_CA_BUNDLE", "/dev/null"),
     ] {
         let mut lambda = Lambda::start(table.environment(&[(name, value)])).await;
-        let status = tokio::time::timeout(PATIENCE, lambda.process.wait()).await.expect("an end").expect("a status");
+        let status = lambda.ended().await;
         let printed = lambda.printed();
         assert_eq!((status.code(), printed.lines().count()), (Some(1), 1), "{name}={value}: {printed}");
         assert!(printed.contains(name) && printed.contains("start failed"), "{printed}");

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::database::TABLE_NAME;
 use crate::protected::{Shape, Visit, lets_in};
+use crate::proxy::{Fault, Proxy};
 use crate::support::{API_KEYS, Answer, Call, FORMATS, Format, MASTER_KEY, TIMEOUT, Table};
 
 /// One step of a client; numbers choose among the keys it has made.
@@ -24,6 +25,10 @@ enum Step {
     List(Option<usize>),
     Verify(usize, &'static str, &'static str),
     Authorize(usize, &'static str, &'static str),
+    /// The next requests to the table lose their connection, and are carried out some time later.
+    Delay(usize),
+    /// They are carried out.
+    Deliver,
 }
 
 const ADDRESSES: [&str; 3] = ["192.0.2.1", "198.51.100.1", "2001:db8::1"];
@@ -51,6 +56,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => prop::option::of(1usize..4).prop_map(Step::List),
         2 => (any::<usize>(), permission, address.clone()).prop_map(|(key, permission, ip)| Step::Verify(key, permission, ip)),
         2 => (any::<usize>(), method, address).prop_map(|(key, method, ip)| Step::Authorize(key, method, ip)),
+        1 => (1usize..3).prop_map(Step::Delay),
+        1 => Just(Step::Deliver),
     ]
 }
 
@@ -79,6 +86,7 @@ impl Model {
 struct Client {
     api: Api,
     authorizer: Authorizer,
+    proxy: Proxy,
     name: String,
     model: Model,
     /// Whether nobody else makes keys.
@@ -87,10 +95,10 @@ struct Client {
 }
 
 impl Client {
-    async fn new(settings: &Settings, name: &str, alone: bool) -> Self {
+    async fn new(settings: &Settings, proxy: Proxy, name: &str, alone: bool) -> Self {
         let (api, authorizer) =
             (start::api(settings).await.expect("a start"), start::authorizer(settings).await.expect("a start"));
-        Self { api, authorizer, name: name.to_owned(), model: Model::default(), alone, steps: 0 }
+        Self { api, authorizer, proxy, name: name.to_owned(), model: Model::default(), alone, steps: 0 }
     }
 
     async fn send(&mut self, call: Call) -> Answer {
@@ -140,6 +148,10 @@ impl Client {
             Step::Authorize(number, method, ip) => {
                 let Some(index) = self.model.pick(*number) else { return };
                 self.authorize(index, method, ip).await;
+            }
+            Step::Delay(requests) => self.proxy.plan(&[Fault::Late].repeat(*requests)),
+            Step::Deliver => {
+                self.proxy.deliver().await;
             }
         }
     }
@@ -203,7 +215,7 @@ impl Client {
     }
 }
 
-fn run(cases: u32, clients: usize, settings: impl Fn(usize) -> Settings) {
+fn run(cases: u32, clients: usize, proxy: &Proxy, settings: impl Fn(usize) -> Settings) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
     let (sequences, operations) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -212,10 +224,11 @@ fn run(cases: u32, clients: usize, settings: impl Fn(usize) -> Settings) {
         let settings = &settings(sequences.fetch_add(1, Ordering::Relaxed));
         operations.fetch_add(steps.iter().map(Vec::len).sum(), Ordering::Relaxed);
         let clients = steps.iter().enumerate().map(|(number, steps)| async move {
-            let mut client = Client::new(settings, &format!("client-{number}"), clients == 1).await;
+            let mut client = Client::new(settings, proxy.clone(), &format!("client-{number}"), clients == 1).await;
             for step in steps {
                 client.step(step).await;
             }
+            client.proxy.deliver().await;
             client.list(None).await;
         });
         runtime.block_on(futures_util::future::join_all(clients));
@@ -230,7 +243,7 @@ fn on_embedded(cases: u32, clients: usize) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let table = runtime.block_on(Table::new());
-    run(cases, clients, |case| table.settings(&[("SERVICE_NAME", &format!("service-{case}"))]));
+    run(cases, clients, &table.proxy.clone(), |case| table.settings(&[("SERVICE_NAME", &format!("service-{case}"))]));
 }
 
 #[test]
@@ -249,6 +262,11 @@ fn several_clients_at_once() {
 fn against_a_running_dynamodb() {
     let endpoint = std::env::var("TEST_DYNAMODB_ENDPOINT").expect("TEST_DYNAMODB_ENDPOINT");
     let cases = std::env::var("TEST_CASES").map_or(30, |cases| cases.parse().expect("a number"));
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let upstream = endpoint.strip_prefix("http://").and_then(|address| address.parse().ok()).expect("an address");
+    let proxy = runtime.block_on(Proxy::start(upstream));
+    let endpoint = format!("http://{}", proxy.address);
     let settings = |service: &str| {
         Settings::from_lookup(|name| {
             let value = match name {
@@ -265,6 +283,6 @@ fn against_a_running_dynamodb() {
     };
     for clients in [1, 4] {
         let run_id = ulid::Ulid::generate();
-        run(cases, clients, |case| settings(&format!("{run_id}-{case}")));
+        run(cases, clients, &proxy, |case| settings(&format!("{run_id}-{case}")));
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// What happens to one request.
@@ -34,6 +35,10 @@ pub enum Fault {
     Silent,
     /// It is done, but takes a second.
     Slow,
+    /// The connection is closed, and it is done only when the test says so: see [`Proxy::deliver`].
+    Late,
+    /// Nothing is done, and this status and body answered.
+    Answer(u16, &'static str),
 }
 
 /// The faults that are over at once, before and after the work was done.
@@ -48,11 +53,13 @@ pub const QUICK: [Fault; 6] = [
 
 #[derive(Default)]
 struct State {
-    requests: Vec<String>,
+    /// Operations and bodies.
+    requests: Vec<(String, String)>,
     /// The next requests' faults, then `always`.
     plan: VecDeque<Fault>,
     always: Option<Fault>,
     connections: Vec<JoinHandle<Option<()>>>,
+    late: Vec<oneshot::Sender<oneshot::Sender<()>>>,
 }
 
 /// A running proxy; it stops with the test's runtime.
@@ -79,7 +86,24 @@ impl Proxy {
 
     /// The operations asked for since the last call.
     pub fn requests(&self) -> Vec<String> {
+        self.operations_and_bodies().into_iter().map(|(operation, _)| operation).collect()
+    }
+
+    /// The same with the bodies.
+    pub fn operations_and_bodies(&self) -> Vec<(String, String)> {
         std::mem::take(&mut self.state.lock().expect("a lock").requests)
+    }
+
+    /// Has the late requests carried out, in their order; says how many there were.
+    pub async fn deliver(&self) -> usize {
+        let late = std::mem::take(&mut self.state.lock().expect("a lock").late);
+        let count = late.len();
+        for request in late {
+            let (done, delivered) = oneshot::channel();
+            request.send(done).expect("a request that waits");
+            delivered.await.expect("a delivery");
+        }
+        count
     }
 
     /// Closes all connections, as the other side does to idle ones.
@@ -111,7 +135,8 @@ async fn serve(mut client: TcpStream, upstream: SocketAddr, state: &Mutex<State>
         let operation = text.split("DynamoDB_20120810.").nth(1).and_then(|rest| rest.split("\r\n").next());
         let fault = {
             let mut state = state.lock().expect("a lock");
-            state.requests.push(operation.unwrap_or("?").to_owned());
+            let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+            state.requests.push((operation.unwrap_or("?").to_owned(), body.to_owned()));
             state.plan.pop_front().or(state.always).unwrap_or(Fault::None)
         };
         match fault {
@@ -120,6 +145,15 @@ async fn serve(mut client: TcpStream, upstream: SocketAddr, state: &Mutex<State>
             Fault::ServerError => client.write_all(&error(500, "InternalServerError")).await.ok()?,
             Fault::Denied => client.write_all(&error(400, "AccessDeniedException")).await.ok()?,
             Fault::Dropped => return None,
+            Fault::Answer(status, body) => client.write_all(&answer(status, body)).await.ok()?,
+            Fault::Late => {
+                let (request_to_deliver, delivery) = oneshot::channel::<oneshot::Sender<()>>();
+                state.lock().expect("a lock").late.push(request_to_deliver);
+                drop(client);
+                let done = delivery.await.ok()?;
+                forward(&request, upstream).await;
+                return done.send(()).ok();
+            }
             Fault::DoneThenDropped => {
                 forward(&request, upstream).await?;
                 return None;
@@ -147,12 +181,15 @@ async fn serve(mut client: TcpStream, upstream: SocketAddr, state: &Mutex<State>
 }
 
 fn error(status: u16, code: &str) -> Vec<u8> {
-    let body = format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"as told"}}"#);
+    answer(status, &format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"as told"}}"#))
+}
+
+fn answer(status: u16, body: &str) -> Vec<u8> {
     let head = format!(
         "HTTP/1.1 {status} X\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
-    (head + &body).into_bytes()
+    (head + body).into_bytes()
 }
 
 async fn forward(request: &[u8], upstream: SocketAddr) -> Option<Vec<u8>> {

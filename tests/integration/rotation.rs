@@ -61,3 +61,13 @@ async fn accepted_first_then_issuing_then_alone_with_a_rollback_in_between() {
     assert_eq!(app.delete(&first).await.status, 404);
     assert_eq!(app.delete(&first[..31]).await.status, 200);
 }
+
+#[tokio::test]
+async fn a_request_that_straddles_the_change_makes_one_key() {
+    let mut call = Call::new("POST", API_KEYS).json(&json!({ "config": {} }));
+    call.headers["Idempotency-Key"] = "once".into();
+    let app = with(Table::new().await, &format!("{MASTER_KEY},{NEW}")).await;
+    let key = app.send(call.clone()).await.api_key();
+    let app = with(app.table, &format!("{NEW},{MASTER_KEY}")).await;
+    assert_eq!((app.send(call).await.api_key(), app.list().await.len()), (key, 1));
+}

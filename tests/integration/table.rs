@@ -19,11 +19,14 @@ async fn an_item_holds_no_secret_and_says_who_did_what_when() {
         "keyring": { "S": "77a2b332" },
         "created_at": { "S": now },
         "created_by": { "S": CALLER },
+        "change_id": item["change_id"],
     });
     assert_eq!(item, created);
+    assert_eq!(item["change_id"]["S"].as_str().map(str::len), Some(26));
 
     app.update(&key, json!({ "expires_at": "2030-01-01T00:00:00Z" })).await;
     let item = app.table.items().remove(0);
+    assert_ne!(item["change_id"], created["change_id"]);
     assert_eq!(item["ttl"], json!({ "N": (1_893_456_000 + 30 * 86_400).to_string() }));
     assert_eq!(item["updated_by"], json!({ "S": CALLER }));
     assert!(item["updated_at"]["S"].as_str() >= Some(now.as_str()));
@@ -36,19 +39,19 @@ async fn an_item_holds_no_secret_and_says_who_did_what_when() {
 }
 
 #[tokio::test]
-async fn each_endpoint_makes_one_request() {
+async fn what_each_endpoint_costs() {
     let app = App::new().await;
     let requests = || app.table.proxy.requests();
     let key = app.create(json!({})).await.api_key();
-    assert_eq!(requests(), ["PutItem"]);
+    assert_eq!(requests(), ["TransactWriteItems"]);
     app.update(&key, json!({})).await;
-    assert_eq!(requests(), ["UpdateItem"]);
+    assert_eq!(requests(), ["GetItem", "UpdateItem"]);
     app.list().await;
     assert_eq!(requests(), ["Query"]);
     app.delete(&key).await;
-    assert_eq!(requests(), ["DeleteItem"]);
+    assert_eq!(requests(), ["GetItem", "DeleteItem"]);
     app.delete(&key).await;
-    assert_eq!(requests(), ["DeleteItem"]);
+    assert_eq!(requests(), ["GetItem"]);
 
     // What is refused without the table is refused without a request.
     let forged = format!("{}0", &key[..57]);

@@ -97,7 +97,12 @@ mod tests {
         let keyring = Keyring::new("demo", &Master::from_bytes([0; 32]), &[]);
         let fit = |config: String| {
             let (key, master) = keyring.mint();
-            let item = Item { id: key.id().ulid(), config: Some(config), master: Some(master.as_str().to_owned()) };
+            let item = Item {
+                id: key.id().ulid(),
+                config: Some(config),
+                master: Some(master.as_str().to_owned()),
+                change_id: None,
+            };
             let mut list = List::default();
             while list.push(&keyring, KeyDisclosure::Full, &item).unwrap() {}
             list.count()

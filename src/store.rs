@@ -48,7 +48,7 @@ pub struct Item {
     /// The id of the master that made the key (the attribute `keyring`); none in an item that someone else wrote.
     pub master: Option<String>,
     /// Random, and another one after each change; none in an item that someone else wrote.
-    change_id: Option<String>,
+    pub change_id: Option<String>,
 }
 
 /// A change: what it sets, and who makes it when.

@@ -132,19 +132,15 @@ async fn through(operation: &str, fault: Fault, sound: usize) -> String {
 /// What is acknowledged by now, and another change after it, stay when late attempts are carried out. Only a create that
 /// nobody was told of, and that has no `Idempotency-Key`, may still come.
 async fn undone_by_no_late_attempt(app: &App) {
-    let acknowledged = async || {
-        let keys: Vec<_> = app.list().await.iter().map(|entry| entry["api_key"].to_string()).collect();
-        keys
-    };
-    for key in app.list().await.iter().map(|entry| entry["api_key"].as_str().expect("a key")) {
+    let keys = |list: &[Value]| -> Vec<Value> { list.iter().map(|entry| entry["api_key"].clone()).collect() };
+    let before = keys(&app.list().await);
+    for key in &before {
+        let key = key.as_str().expect("a key");
         assert_eq!(app.update(key, json!({ "permissions": "write", "enabled": false })).await.status, 200);
     }
-    let before = acknowledged().await;
     let late = app.table.proxy.deliver().await;
     let after = app.list().await;
-    let disabled = |key: &String| {
-        after.iter().any(|entry| entry["api_key"].to_string() == *key && entry["config"]["enabled"] == false)
-    };
+    let disabled = |key: &Value| after.iter().any(|e| e["api_key"] == *key && e["config"]["enabled"] == false);
     assert!(before.iter().all(disabled), "{late} late attempts: {after:?}");
     assert!(after.len() <= before.len() + usize::from(late == 3), "{late} late attempts: {after:?}");
 }

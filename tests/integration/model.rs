@@ -1,5 +1,6 @@
 //! Arbitrary sequences of everything, against a model in memory.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gaia_api_keys::api::Api;
@@ -215,16 +216,19 @@ impl Client {
     }
 }
 
-fn run(cases: u32, clients: usize, proxy: &Proxy, settings: impl Fn(usize) -> Settings) {
+fn run(cases: u32, clients: usize, upstream: SocketAddr, settings: impl Fn(usize, &str) -> Settings) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
     let (sequences, operations) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let steps = prop::collection::vec(prop::collection::vec(step(), 1..25), clients);
     let outcome = runner.run(&steps, |steps| {
-        let settings = &settings(sequences.fetch_add(1, Ordering::Relaxed));
+        let (case, settings) = (sequences.fetch_add(1, Ordering::Relaxed), &settings);
         operations.fetch_add(steps.iter().map(Vec::len).sum(), Ordering::Relaxed);
         let clients = steps.iter().enumerate().map(|(number, steps)| async move {
-            let mut client = Client::new(settings, proxy.clone(), &format!("client-{number}"), clients == 1).await;
+            // A proxy of its own, so that no request meets the delays that another client asked for.
+            let proxy = Proxy::start(upstream).await;
+            let settings = settings(case, &format!("http://{}", proxy.address));
+            let mut client = Client::new(&settings, proxy, &format!("client-{number}"), clients == 1).await;
             for step in steps {
                 client.step(step).await;
             }
@@ -243,7 +247,9 @@ fn on_embedded(cases: u32, clients: usize) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let table = runtime.block_on(Table::new());
-    run(cases, clients, &table.proxy.clone(), |case| table.settings(&[("SERVICE_NAME", &format!("service-{case}"))]));
+    run(cases, clients, table.address(), |case, endpoint| {
+        table.settings(&[("SERVICE_NAME", &format!("service-{case}")), ("AWS_ENDPOINT_URL_DYNAMODB", endpoint)])
+    });
 }
 
 #[test]
@@ -262,19 +268,15 @@ fn several_clients_at_once() {
 fn against_a_running_dynamodb() {
     let endpoint = std::env::var("TEST_DYNAMODB_ENDPOINT").expect("TEST_DYNAMODB_ENDPOINT");
     let cases = std::env::var("TEST_CASES").map_or(30, |cases| cases.parse().expect("a number"));
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let upstream = endpoint.strip_prefix("http://").and_then(|address| address.parse().ok()).expect("an address");
-    let proxy = runtime.block_on(Proxy::start(upstream));
-    let endpoint = format!("http://{}", proxy.address);
-    let settings = |service: &str| {
+    let settings = |service: &str, endpoint: &str| {
         Settings::from_lookup(|name| {
             let value = match name {
                 "TABLE_NAME" => TABLE_NAME,
                 "SERVICE_NAME" => service,
                 "MASTER_KEY" => MASTER_KEY,
                 "AWS_REGION" | "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "test",
-                "AWS_ENDPOINT_URL_DYNAMODB" => &endpoint,
+                "AWS_ENDPOINT_URL_DYNAMODB" => endpoint,
                 _ => return None,
             };
             Some(value.to_owned())
@@ -283,6 +285,6 @@ fn against_a_running_dynamodb() {
     };
     for clients in [1, 4] {
         let run_id = ulid::Ulid::generate();
-        run(cases, clients, &proxy, |case| settings(&format!("{run_id}-{case}")));
+        run(cases, clients, upstream, |case, endpoint| settings(&format!("{run_id}-{case}"), endpoint));
     }
 }

@@ -1,6 +1,8 @@
 //! The embedded DynamoDB, with the table as template.yaml has it.
 
+use std::fs::File;
 use std::future::Future;
+use std::io::ErrorKind;
 
 use dynoxide::Database;
 use serde::de::DeserializeOwned;
@@ -12,8 +14,14 @@ pub const TABLE_NAME: &str = "gaia-api-keys";
 
 /// Opens the database in `path` (`:memory:` keeps nothing); makes the table unless it is there. True if it was made.
 pub fn open(path: &str) -> Result<(Database, bool), String> {
-    let failed = |error: dynoxide::DynoxideError| format!("{path}: {error}");
-    let database = if path == ":memory:" { Database::memory() } else { Database::new(path) }.map_err(failed)?;
+    let failed = |error: dynoxide::DynoxideError| error.to_string();
+    let database = if path == ":memory:" {
+        Database::memory()
+    } else {
+        check_file(path)?;
+        Database::new(path)
+    }
+    .map_err(failed)?;
     if database.get_table_metadata(TABLE_NAME).map_err(failed)?.is_some() {
         return Ok((database, false));
     }
@@ -48,6 +56,25 @@ pub fn put_sample(database: &Database) -> Result<(), String> {
 pub async fn serve(listener: TcpListener, database: Database, stop: impl Future<Output = ()> + Send + 'static) {
     if let Err(error) = dynoxide::server::serve_with_shutdown(listener, database, stop).await {
         eprintln!("DynamoDB: {error}");
+    }
+}
+
+/// Makes the file if there is none. Any other must be the database's own, as that would add its tables to any SQLite file.
+fn check_file(path: &str) -> Result<(), String> {
+    File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(|error| {
+        match error.kind() {
+            ErrorKind::NotFound => "its directory doesn't exist".to_owned(),
+            _ => error.to_string(),
+        }
+    })?;
+    let ours = "SELECT count(*) = 0 OR sum(name = '_tables') FROM sqlite_schema";
+    match rusqlite::Connection::open(path).and_then(|file| file.query_row(ours, [], |row| row.get(0))) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("a database of another program".to_owned()),
+        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => {
+            Err("not a database".to_owned())
+        }
+        Err(error) => Err(error.to_string()),
     }
 }
 

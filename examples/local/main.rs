@@ -54,7 +54,8 @@ async fn run(arguments: Arguments) -> Result<(), String> {
     log::init();
     let (http, http_address) = listen(arguments.host, arguments.port, "--port").await?;
     let (dynamodb, dynamodb_address) = listen(arguments.host, arguments.dynamodb_port, "--dynamodb-port").await?;
-    let (database, created) = database::open(&arguments.data)?;
+    let (database, created) =
+        database::open(&arguments.data).map_err(|error| format!("--data {}: {error}", arguments.data))?;
     if arguments.sample {
         database::put_sample(&database)?;
     }

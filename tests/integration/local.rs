@@ -140,6 +140,38 @@ async fn a_database_of_an_earlier_version_opens() {
     local.stop().await;
 }
 
+/// `cargo local | head`
+#[tokio::test(flavor = "multi_thread")]
+async fn it_goes_on_when_nobody_reads_what_it_prints() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = free.local_addr().expect("an address").port().to_string();
+    drop(free);
+    let mut process = command(&["--port", &port, "--dynamodb-port", "0", "--data", ":memory:"])
+        .stdout(writer)
+        .spawn()
+        .expect("a process");
+    let keys = format!("http://127.0.0.1:{port}{API_KEYS}");
+    let create = async || {
+        let request = reqwest::Client::new().post(&keys).header("content-type", "application/json");
+        request.body(r#"{"config": {}}"#).send().await
+    };
+    let created = tokio::time::timeout(PATIENCE, async {
+        loop {
+            match create().await {
+                Ok(response) => break response.status(),
+                Err(_) => assert_eq!(process.try_wait().expect("a status"), None, "it ended"),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    assert_eq!(created.await.expect("a response"), 200, "though the audit entry can't be written");
+    interrupt(&process);
+    let output = process.wait_with_output().await.expect("an end");
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_route_opens_and_closes_with_the_key() {
     let local = Local::start(":memory:").await;

@@ -62,7 +62,7 @@ async fn run(arguments: Arguments) -> Result<(), String> {
     }
 
     let (stop, stopped) = watch::channel(false);
-    let database_server = tokio::spawn(database::serve(dynamodb, database, stop_signal(stopped.clone())));
+    let database_server = database::serve(dynamodb, database, stop_signal(stopped.clone()));
     let settings = settings(dynamodb_address).map_err(|error| error.to_string())?;
     let api = start::api(&settings).await.map_err(|error| error.to_string())?;
     let authorizer = start::authorizer(&settings).await.map_err(|error| error.to_string())?;

@@ -19,6 +19,8 @@ ATTEMPTS = 6
 RETRIED = [429, 500, 502, 503, 504]
 # Seconds that one attempt may take.
 TIMEOUT = 30
+# For everyone who can't sign, and perhaps need not.
+UNSIGNED = "or set GAIA_KEYS_AUTH=none for `cargo local`"
 
 
 class SigV4(requests.auth.AuthBase):
@@ -31,10 +33,11 @@ class SigV4(requests.auth.AuthBase):
         found = re.search(r"\.execute-api\.([a-z0-9-]+)\.", host)
         self.region = region or (found and found[1]) or os.environ.get("AWS_REGION") or session.get_config_variable("region")
         if not self.region:
-            raise Stopped("--region: needed to sign, as the URL names none")
+            raise Stopped(f"no AWS Region in the URL, AWS_REGION or the profile: use --region, {UNSIGNED}")
         self.credentials = session.get_credentials()
         if self.credentials is None:
-            raise Stopped("no AWS credentials: use --profile, AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+            credentials = "--profile, AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            raise Stopped(f"no AWS credentials: use {credentials}, {UNSIGNED}")
 
     def __call__(self, request):
         import botocore.auth

@@ -184,7 +184,10 @@ def verify(api, permission, source_ip, output):
     The key is read from standard input, or asked for on a terminal without being shown.
     """
     key = click.prompt("Key", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
-    question = {"api_key": key.strip(), "permission": permission, "source_ip": source_ip}
+    key = key.strip()
+    if not key:
+        raise click.UsageError("expected a key on standard input")
+    question = {"api_key": key, "permission": permission, "source_ip": source_ip}
     answer = api.verify(question)
     if output == "json":
         click.echo(shown(answer))

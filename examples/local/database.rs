@@ -1,19 +1,29 @@
 //! The embedded DynamoDB, with the table as template.yaml has it.
 
+use std::fs::File;
 use std::future::Future;
+use std::io::ErrorKind;
 
 use dynoxide::Database;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tracing::subscriber::NoSubscriber;
 
 /// The table's name on a laptop.
 pub const TABLE_NAME: &str = "gaia-api-keys";
 
 /// Opens the database in `path` (`:memory:` keeps nothing); makes the table unless it is there. True if it was made.
 pub fn open(path: &str) -> Result<(Database, bool), String> {
-    let failed = |error: dynoxide::DynoxideError| format!("{path}: {error}");
-    let database = if path == ":memory:" { Database::memory() } else { Database::new(path) }.map_err(failed)?;
+    let failed = |error: dynoxide::DynoxideError| error.to_string();
+    let database = if path == ":memory:" {
+        Database::memory()
+    } else {
+        check_file(path)?;
+        Database::new(path)
+    }
+    .map_err(failed)?;
     if database.get_table_metadata(TABLE_NAME).map_err(failed)?.is_some() {
         return Ok((database, false));
     }
@@ -44,10 +54,43 @@ pub fn put_sample(database: &Database) -> Result<(), String> {
     database.put_item(put).map(drop).map_err(|error| error.to_string())
 }
 
-/// Serves DynamoDB's protocol until `stop` resolves.
-pub async fn serve(listener: TcpListener, database: Database, stop: impl Future<Output = ()> + Send + 'static) {
-    if let Err(error) = dynoxide::server::serve_with_shutdown(listener, database, stop).await {
-        eprintln!("DynamoDB: {error}");
+/// Serves DynamoDB's protocol until `stop` resolves. The database warns of each condition that fails, and some of them are an
+/// ordinary 404. So it runs on a thread of its own, where nothing is logged; the service itself logs what it can't handle.
+pub fn serve(
+    listener: TcpListener,
+    database: Database,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> JoinHandle<()> {
+    tokio::task::spawn_blocking(|| {
+        let _silent = tracing::subscriber::set_default(NoSubscriber::default());
+        let served = tokio::runtime::Builder::new_current_thread().enable_all().build().and_then(|runtime| {
+            runtime.block_on(async {
+                let listener = TcpListener::from_std(listener.into_std()?)?;
+                dynoxide::server::serve_with_shutdown(listener, database, stop).await.map_err(std::io::Error::other)
+            })
+        });
+        if let Err(error) = served {
+            eprintln!("DynamoDB: {error}");
+        }
+    })
+}
+
+/// Makes the file if there is none. Any other must be the database's own, as that would add its tables to any SQLite file.
+fn check_file(path: &str) -> Result<(), String> {
+    File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(|error| {
+        match error.kind() {
+            ErrorKind::NotFound => "its directory doesn't exist".to_owned(),
+            _ => error.to_string(),
+        }
+    })?;
+    let ours = "SELECT count(*) = 0 OR sum(name = '_tables') FROM sqlite_schema";
+    match rusqlite::Connection::open(path).and_then(|file| file.query_row(ours, [], |row| row.get(0))) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("a database of another program".to_owned()),
+        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => {
+            Err("not a database".to_owned())
+        }
+        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `cargo local`: the whole service in one process, on an embedded DynamoDB.
 
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
@@ -54,18 +55,20 @@ async fn run(arguments: Arguments) -> Result<(), String> {
     log::init();
     let (http, http_address) = listen(arguments.host, arguments.port, "--port").await?;
     let (dynamodb, dynamodb_address) = listen(arguments.host, arguments.dynamodb_port, "--dynamodb-port").await?;
-    let (database, created) = database::open(&arguments.data)?;
+    let (database, created) =
+        database::open(&arguments.data).map_err(|error| format!("--data {}: {error}", arguments.data))?;
     if arguments.sample {
         database::put_sample(&database)?;
     }
 
     let (stop, stopped) = watch::channel(false);
-    let database_server = tokio::spawn(database::serve(dynamodb, database, stop_signal(stopped.clone())));
+    let database_server = database::serve(dynamodb, database, stop_signal(stopped.clone()));
     let settings = settings(dynamodb_address).map_err(|error| error.to_string())?;
     let api = start::api(&settings).await.map_err(|error| error.to_string())?;
     let authorizer = start::authorizer(&settings).await.map_err(|error| error.to_string())?;
     let service = gateway::router(Functions { api, authorizer }).into_make_service_with_connect_info::<SocketAddr>();
-    println!("{}", what_to_try(http_address, dynamodb_address, &arguments.data, created));
+    // println! would panic once nobody reads it, as in `cargo local | head -1`.
+    let _ = writeln!(std::io::stdout(), "{}", what_to_try(http_address, dynamodb_address, &arguments.data, created));
 
     let http_server =
         tokio::spawn(axum::serve(http, service).with_graceful_shutdown(stop_signal(stopped)).into_future());

@@ -222,8 +222,13 @@ class Verify(Case):
         ]:
             self.assertEqual(self.run_command("verify", *options, stdin=key, status=1), (f"not valid: {reason}\n", ""))
         self.assertEqual(self.json("verify", *from_there, "--permission", "read", stdin=key)["config"], self.made()[key])
-        self.assertEqual(self.run_command("verify", stdin="", status=1)[0], "not valid: malformed\n")
+        self.assertEqual(self.run_command("verify", stdin="x\n", status=1)[0], "not valid: malformed\n")
         self.assertIn("422: source_ip", self.error("verify", "--source-ip", "here", stdin=key, status=1))
+
+    def test_no_key_is_wrong_usage(self):
+        """A variable that isn't set must not look like a key that isn't valid."""
+        for stdin in ("", "\n", " \n"):
+            self.assertIn("expected a key on standard input", self.error("verify", stdin=stdin))
 
     def test_never_an_argument(self):
         key = self.local.create({})
@@ -277,8 +282,9 @@ class Usage(Case):
             ({"GAIA_KEYS_URL": "http://keys.example"}, "keys are only sent over https"),
             ({"GAIA_KEYS_URL": "keys.example"}, "expected https://HOST"),
             ({"GAIA_KEYS_AUTH": "bearer"}, "GAIA_KEYS_TOKEN is not set"),
-            ({"GAIA_KEYS_AUTH": "sigv4", "AWS_REGION": ""}, "--region: needed to sign"),
-            ({"GAIA_KEYS_AUTH": "sigv4", "AWS_ACCESS_KEY_ID": ""}, "no AWS credentials"),
+            ({"GAIA_KEYS_AUTH": "sigv4", "AWS_REGION": ""}, "use --region, or set GAIA_KEYS_AUTH=none for `cargo local`"),
+            ({"GAIA_KEYS_AUTH": "sigv4", "AWS_ACCESS_KEY_ID": ""}, "no AWS credentials: use --profile"),
+            ({"GAIA_KEYS_AUTH": "sigv4", "AWS_ACCESS_KEY_ID": ""}, "or set GAIA_KEYS_AUTH=none for `cargo local`"),
             ({"GAIA_KEYS_AUTH": "sigv4", "AWS_PROFILE": "nobody"}, "The config profile (nobody) could not be found"),
             ({"GAIA_KEYS_URL": "http://127.0.0.1:1"}, "Connection refused, 6 times"),
             ({"GAIA_KEYS_URL": f"http://{self.local.dynamodb}"}, "is this the management API?"),

@@ -1,14 +1,17 @@
 //! `cargo local`: one process, two ports, data that stay.
 
+use std::collections::HashMap;
 use std::process::Stdio;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
+use aws_sdk_dynamodb::types::AttributeValue;
 use gaia_api_keys::clients::Clients;
 use gaia_api_keys::settings::AwsSettings;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 
 use crate::support::API_KEYS;
 
@@ -23,11 +26,18 @@ fn command(arguments: &[&str]) -> Command {
     command
 }
 
+/// Ctrl-C.
+fn interrupt(process: &Child) {
+    let id = i32::try_from(process.id().expect("a process id")).expect("a number");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), nix::sys::signal::Signal::SIGINT).expect("a signal");
+}
+
 /// A running `cargo local`.
 struct Local {
     process: Child,
     http: String,
     dynamodb: String,
+    printed: JoinHandle<String>,
 }
 
 impl Local {
@@ -40,11 +50,15 @@ impl Local {
         let mut first = String::new();
         let mut output = BufReader::new(process.stdout.take().expect("an output"));
         tokio::time::timeout(PATIENCE, output.read_line(&mut first)).await.expect("a line").expect("text");
-        tokio::spawn(async move { output.read_to_end(&mut Vec::new()).await });
+        let printed = tokio::spawn(async move {
+            let mut printed = String::new();
+            output.read_to_string(&mut printed).await.expect("text");
+            printed
+        });
         let mut addresses =
             first.split_whitespace().filter(|word| word.starts_with("http://")).map(|word| word.trim_end_matches(','));
         let mut next = || addresses.next().unwrap_or_else(|| panic!("no address: {first}")).to_owned();
-        Self { http: next(), dynamodb: next(), process }
+        Self { http: next(), dynamodb: next(), process, printed }
     }
 
     async fn send(&self, method: reqwest::Method, path: &str, body: Option<Value>) -> (u16, Value) {
@@ -57,11 +71,24 @@ impl Local {
         (response.status().as_u16(), serde_json::from_str(&response.text().await.expect("a text")).expect("JSON"))
     }
 
-    async fn stop(mut self) {
-        let id = i32::try_from(self.process.id().expect("a process id")).expect("a number");
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), nix::sys::signal::Signal::SIGINT).expect("a signal");
+    /// A client of its DynamoDB, as AWS's SDKs and CLI are.
+    fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        let settings = AwsSettings {
+            region: "local".to_owned(),
+            credentials: Credentials::from_keys("local", "local", None),
+            dynamodb_endpoint: Some(self.dynamodb.clone()),
+            kms_endpoint: None,
+            ca_bundle: None,
+        };
+        Clients::new(&settings).expect("clients").dynamodb()
+    }
+
+    /// What it printed after its first line.
+    async fn stop(mut self) -> String {
+        interrupt(&self.process);
         let status = tokio::time::timeout(PATIENCE, self.process.wait()).await.expect("an end").expect("a status");
         assert_eq!(status.code(), Some(0));
+        self.printed.await.expect("an output")
     }
 }
 
@@ -84,18 +111,85 @@ async fn keys_survive_a_restart_and_dynamodb_is_open() {
     assert_eq!(listed.as_array().map(Vec::len), Some(1));
     assert_eq!(listed[0], json!({ "api_key": created["api_key"], "config": { "permissions": "read" } }));
 
-    // What the AWS SDKs and CLI speak.
-    let settings = AwsSettings {
-        region: "local".to_owned(),
-        credentials: Credentials::from_keys("local", "local", None),
-        dynamodb_endpoint: Some(local.dynamodb.clone()),
-        kms_endpoint: None,
-        ca_bundle: None,
-    };
-    let client = Clients::new(&settings).expect("clients").dynamodb();
-    let scan = client.scan().table_name("gaia-api-keys").send().await;
+    let scan = local.dynamodb().scan().table_name("gaia-api-keys").send().await;
     assert_eq!(scan.expect("a scan").count, 1);
     local.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_survive_a_crash_and_an_empty_file_will_do() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let data = file.path().to_str().expect("a path");
+    let mut local = Local::start(data).await;
+    assert_eq!(local.send(reqwest::Method::POST, API_KEYS, Some(json!({ "config": {} }))).await.0, 200);
+    local.process.kill().await.expect("an end");
+    let local = Local::start(data).await;
+    let (_, listed) = local.send(reqwest::Method::GET, API_KEYS, None).await;
+    assert_eq!(listed.as_array().map(Vec::len), Some(1));
+    local.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_an_earlier_version_opens() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("keys.db");
+    let earlier = include_str!("gaia-local-0.1.0.sql");
+    rusqlite::Connection::open(&data).expect("a database").execute_batch(earlier).expect("tables");
+    let local = Local::start(data.to_str().expect("a path")).await;
+    assert_eq!(local.send(reqwest::Method::POST, API_KEYS, Some(json!({ "config": {} }))).await.0, 200);
+    let scan = local.dynamodb().scan().table_name("gaia-api-keys").send().await;
+    assert_eq!(scan.expect("a scan").count, 2);
+    local.stop().await;
+}
+
+/// The database warns of each condition that fails, and some of them are an ordinary 404.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_is_the_services_own() {
+    let local = Local::start(":memory:").await;
+    let unknown = "gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV";
+    let update = format!("{API_KEYS}{unknown}");
+    assert_eq!(local.send(reqwest::Method::PUT, &update, Some(json!({ "config": {} }))).await.0, 404);
+    assert_eq!(local.send(reqwest::Method::DELETE, &format!("{API_KEYS}delete/{unknown}"), None).await.0, 404);
+    let key = HashMap::from(["service", "id"].map(|name| (name.to_owned(), AttributeValue::S("x".to_owned()))));
+    let delete = local.dynamodb().delete_item().table_name("gaia-api-keys").set_key(Some(key));
+    delete.condition_expression("attribute_exists(id)").send().await.expect_err("a failed condition");
+    assert_eq!(local.send(reqwest::Method::POST, API_KEYS, Some(json!({ "config": {} }))).await.0, 200);
+    let printed = local.stop().await;
+    let log: Vec<Value> = printed.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let levels: Vec<_> = log.iter().map(|entry| (entry["level"].as_str(), entry["message"].as_str())).collect();
+    assert_eq!(levels, [(Some("INFO"), Some("audit"))], "{printed}");
+}
+
+/// `cargo local | head`
+#[tokio::test(flavor = "multi_thread")]
+async fn it_goes_on_when_nobody_reads_what_it_prints() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = free.local_addr().expect("an address").port().to_string();
+    drop(free);
+    let mut process = command(&["--port", &port, "--dynamodb-port", "0", "--data", ":memory:"])
+        .stdout(writer)
+        .spawn()
+        .expect("a process");
+    let keys = format!("http://127.0.0.1:{port}{API_KEYS}");
+    let create = async || {
+        let request = reqwest::Client::new().post(&keys).header("content-type", "application/json");
+        request.body(r#"{"config": {}}"#).send().await
+    };
+    let created = tokio::time::timeout(PATIENCE, async {
+        loop {
+            match create().await {
+                Ok(response) => break response.status(),
+                Err(_) => assert_eq!(process.try_wait().expect("a status"), None, "it ended"),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    assert_eq!(created.await.expect("a response"), 200, "though the audit entry can't be written");
+    interrupt(&process);
+    let output = process.wait_with_output().await.expect("an end");
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,20 +268,30 @@ async fn mistakes_are_one_line_and_status_1() {
     let no_database = folder.path().join("text.db");
     std::fs::write(&no_database, "no database").expect("a file");
     let no_database = no_database.to_str().expect("a path");
+    let foreign = folder.path().join("foreign.db");
+    let notes = "CREATE TABLE notes (body TEXT); INSERT INTO notes VALUES ('x');";
+    rusqlite::Connection::open(&foreign).expect("a database").execute_batch(notes).expect("a table");
+    let before = std::fs::read(&foreign).expect("a file");
+    let foreign = foreign.to_str().expect("a path");
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let taken = taken.local_addr().expect("an address").port().to_string();
-    for (arguments, named) in [
-        (vec!["--port", &taken, "--dynamodb-port", "0", "--data", ":memory:"], taken.as_str()),
-        (vec!["--port", "0", "--dynamodb-port", &taken, "--data", ":memory:"], taken.as_str()),
-        (vec!["--port", "0", "--dynamodb-port", "0", "--data", no_database], no_database),
-        (vec!["--port", "0", "--dynamodb-port", "0", "--data", "/nonexistent/keys.db"], "/nonexistent/keys.db"),
+    for (port, dynamodb_port, data, expected) in [
+        (taken.as_str(), "0", ":memory:", format!("--port {taken}: ")),
+        ("0", &taken, ":memory:", format!("--dynamodb-port {taken}: ")),
+        ("0", "0", no_database, format!("--data {no_database}: not a database\n")),
+        ("0", "0", foreign, format!("--data {foreign}: a database of another program\n")),
+        ("0", "0", "/nonexistent/keys.db", "--data /nonexistent/keys.db: its directory doesn't exist\n".to_owned()),
+        ("0", "0", "/", "--data /: ".to_owned()),
     ] {
-        let output =
-            tokio::time::timeout(PATIENCE, command(&arguments).output()).await.expect("an end").expect("an output");
+        let mut command = command(&["--port", port, "--dynamodb-port", dynamodb_port, "--data", data]);
+        let output = tokio::time::timeout(PATIENCE, command.output()).await.expect("an end").expect("an output");
         let printed = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
-        assert!(printed.lines().count() == 1 && printed.contains(named), "{arguments:?}: {printed}");
+        assert_eq!(output.status.code(), Some(1), "{expected}");
+        assert!(printed.starts_with(&format!("cargo local: {expected}")), "{printed}");
+        assert!(printed.lines().count() == 1 && !printed.contains("Internal error"), "{printed}");
     }
+    assert_eq!(std::fs::read(foreign).expect("a file"), before, "a file that isn't ours stays as it is");
+    assert_eq!(std::fs::read_to_string(no_database).expect("a file"), "no database");
 }
 
 #[tokio::test(flavor = "multi_thread")]

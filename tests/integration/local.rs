@@ -1,9 +1,11 @@
 //! `cargo local`: one process, two ports, data that stay.
 
+use std::collections::HashMap;
 use std::process::Stdio;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
+use aws_sdk_dynamodb::types::AttributeValue;
 use gaia_api_keys::clients::Clients;
 use gaia_api_keys::settings::AwsSettings;
 use serde_json::{Value, json};
@@ -138,6 +140,24 @@ async fn a_database_of_an_earlier_version_opens() {
     let scan = local.dynamodb().scan().table_name("gaia-api-keys").send().await;
     assert_eq!(scan.expect("a scan").count, 2);
     local.stop().await;
+}
+
+/// The database warns of each condition that fails, and some of them are an ordinary 404.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_is_the_services_own() {
+    let local = Local::start(":memory:").await;
+    let unknown = "gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV";
+    let update = format!("{API_KEYS}{unknown}");
+    assert_eq!(local.send(reqwest::Method::PUT, &update, Some(json!({ "config": {} }))).await.0, 404);
+    assert_eq!(local.send(reqwest::Method::DELETE, &format!("{API_KEYS}delete/{unknown}"), None).await.0, 404);
+    let key = HashMap::from(["service", "id"].map(|name| (name.to_owned(), AttributeValue::S("x".to_owned()))));
+    let delete = local.dynamodb().delete_item().table_name("gaia-api-keys").set_key(Some(key));
+    delete.condition_expression("attribute_exists(id)").send().await.expect_err("a failed condition");
+    assert_eq!(local.send(reqwest::Method::POST, API_KEYS, Some(json!({ "config": {} }))).await.0, 200);
+    let printed = local.stop().await;
+    let log: Vec<Value> = printed.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let levels: Vec<_> = log.iter().map(|entry| (entry["level"].as_str(), entry["message"].as_str())).collect();
+    assert_eq!(levels, [(Some("INFO"), Some("audit"))], "{printed}");
 }
 
 /// `cargo local | head`

@@ -43,6 +43,12 @@ class Readme(unittest.TestCase):
                 self.assertEqual(printed, answer, command)
             self.assertEqual(local.list(), {})
 
+    def test_cargo_local_shows_the_build(self):
+        """The first one takes minutes."""
+        done = subprocess.run(["cargo", "local", "--version"], cwd=ROOT, capture_output=True, text=True, timeout=600)
+        self.assertRegex(done.stdout, r"^cargo local \d")
+        self.assertIn("Finished", done.stderr)
+
     def test_every_setting_stands_in_the_table(self):
         code = (ROOT / "src/settings.rs").read_text().split("#[cfg(test)]")[0]
         read = set(re.findall(r'"([A-Z]+_[A-Z_]+|FUNCTION)"', code))

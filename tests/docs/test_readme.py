@@ -12,7 +12,7 @@ import tempfile
 import time
 import unittest
 
-from local import ROOT, Local
+from local import KEYS, ROOT, Local
 
 README = (ROOT / "README.md").read_text()
 # Language and text of every block, in order.
@@ -42,6 +42,20 @@ class Readme(unittest.TestCase):
                     answer = answer.replace(written, made)
                 self.assertEqual(printed, answer, command)
             self.assertEqual(local.list(), {})
+
+    def test_why_the_content_type(self):
+        """curl -d names another type unless it is told, and what the service then says stands in the documents."""
+        session, = [text for language, text in BLOCKS if language == "console"]
+        commands = [line[2:] for line in session.splitlines() if " -d " in line]
+        header = "-H 'content-type: application/json' "
+        self.assertEqual([header in command for command in commands], [True] * 3)
+        with Local(sample=False) as local:
+            command = commands[0].replace(header, "").replace("$KEYS", f"http://{local.address}{KEYS}")
+            printed = subprocess.run(["bash", "-c", f"{command} -sS"], capture_output=True, text=True, timeout=60, check=True)
+        mistake, = json.loads(printed.stdout)["detail"]
+        for document in ("README.md", "docs/clients.md"):
+            said = f"422 `{mistake['msg']}`"
+            self.assertTrue(said in " ".join((ROOT / document).read_text().split()), f"{document}: {said}")
 
     def test_cargo_local_shows_the_build(self):
         """The first one takes minutes."""

@@ -3,7 +3,7 @@
 import json
 
 from check import ACTIONS, ADOPTED, KEY_ARN, KEY_IDS, check, same
-from stack import MAIN, Stack
+from stack import LOG_GROUP_ARN, MAIN, Stack
 
 
 @check(
@@ -73,7 +73,11 @@ def alarms(text):
 @check(
     MAIN,
     ("eventName: [DisableKey, ", "eventName: ["),
-    ('"${KmsEventLogs.Arn}"', "${KmsEventLogs.Arn}"),
+    ("log-group:${KmsEventLogs}", "log-group:${KmsEventLogs}:*"),
+    ("Arn: !Sub arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:${KmsEventLogs}", "Arn: !GetAtt KmsEventLogs.Arn"),
+    ('"${KmsEventLogs.Arn}"', '"${KmsEventLogs}"'),
+    ('"ArnEquals": {"aws:SourceArn": "${KmsEventRule.Arn}"}', '"ArnLike": {"aws:SourceArn": "*"}'),
+    ('"StringEquals": {"aws:SourceAccount": "${AWS::AccountId}"},\n', ""),
 )
 def kms_key_is_watched(text):
     for parameters, keys in (({}, [KEY_ARN + "<MasterKey>"]), (ADOPTED, [KEY_ARN + KEY_IDS[0], KEY_ARN + KEY_IDS[1]])):
@@ -81,10 +85,21 @@ def kms_key_is_watched(text):
         rule = stack["KmsEventRule"]
         same(rule["EventPattern"]["detail"]["resources"], {"ARN": keys})
         assert {"DisableKey", "ScheduleKeyDeletion"} <= set(rule["EventPattern"]["detail"]["eventName"])
-        same([t["Arn"] for t in rule["Targets"]], ["<KmsEventLogs.Arn>"])
-        statement, = json.loads(stack["KmsEventLogsPolicy"]["PolicyDocument"])["Statement"]
-        assert "events.amazonaws.com" in statement["Principal"]["Service"] and "logs:PutLogEvents" in statement["Action"]
-        same(statement["Resource"], "<KmsEventLogs.Arn>")
+        # EventBridge delivers nothing to an ARN that ends in `:*`; policies need it.
+        same([t["Arn"] for t in rule["Targets"]], [LOG_GROUP_ARN + "<KmsEventLogs>"])
+        document = json.loads(stack["KmsEventLogsPolicy"]["PolicyDocument"])
+        common = {
+            "Effect": "Allow",
+            "Principal": {"Service": ["events.amazonaws.com", "delivery.logs.amazonaws.com"]},
+            "Resource": LOG_GROUP_ARN + "<KmsEventLogs>:*",
+        }
+        same(document["Statement"], [
+            common | {"Action": "logs:CreateLogStream"},
+            common | {"Action": "logs:PutLogEvents", "Condition": {
+                "StringEquals": {"aws:SourceAccount": "111122223333"},
+                "ArnEquals": {"aws:SourceArn": "<KmsEventRule.Arn>"},
+            }},
+        ])
 
 
 @check(

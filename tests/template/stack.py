@@ -26,6 +26,7 @@ PSEUDO = {
     "AWS::StackName": "keys",
     "AWS::URLSuffix": "amazonaws.com",
 }
+LOG_GROUP_ARN = "arn:aws:logs:us-east-1:111122223333:log-group:"
 NO_VALUE = object()
 
 
@@ -73,6 +74,9 @@ class Stack:
             return value.split(",") if is_list else value
         resource = self.template["Resources"][name]
         assert self.holds(resource.get("Condition")), f"{name} is referred to, but does not exist"
+        if (resource["Type"], attribute) == ("AWS::Logs::LogGroup", "Arn"):
+            # CloudFormation's value ends in `:*`, which IAM policies want and EventBridge targets must not have.
+            return f"{LOG_GROUP_ARN}<{name}>:*"
         return f"<{name}.{attribute}>" if attribute else f"<{name}>"
 
     def substitute(self, text, variables):

@@ -36,13 +36,20 @@ def table(text):
 
 @check(
     MAIN,
-    ("Condition: CreateKmsKey\n    DeletionPolicy: Retain", "Condition: CreateKmsKey\n    DeletionPolicy: Delete"),
+    ("DeletionPolicy: RetainExceptOnCreate", "DeletionPolicy: Retain"),
+    ("DeletionPolicy: RetainExceptOnCreate", "DeletionPolicy: Delete"),
+    ("Condition: CreateTable\n    DeletionPolicy: Retain", "Condition: CreateTable\n    DeletionPolicy: RetainExceptOnCreate"),
     ("Value: !If [CreateTable, !Ref Table, !Ref ExistingTableName]", "Value: !Ref Table"),
 )
 def data_outlives_the_stack(text):
     stack = Stack(text)
-    for name in ("Table", "MasterKey", "ApiLogs"):
-        same(stack.resources[name].get("DeletionPolicy"), "Retain", name)
+    # A rollback can't delete a table with deletion protection: it would end in ROLLBACK_FAILED.
+    for name, policy in (
+        ("Table", "Retain"),
+        ("MasterKey", "RetainExceptOnCreate"),
+        ("ApiLogs", "RetainExceptOnCreate"),
+    ):
+        same(stack.resources[name].get("DeletionPolicy"), policy, name)
         same(stack.resources[name].get("UpdateReplacePolicy"), "Retain", name)
     adopted = Stack(text, **ADOPTED)  # resolving fails if anything refers to what isn't made
     assert "Table" not in adopted.resources and "MasterKey" not in adopted.resources

@@ -59,6 +59,18 @@ def data_outlives_the_stack(text):
 
 @check(
     MAIN,
+    ("      - Assert: !Not [!Equals [!Ref SecondKmsKeyId, !Ref KmsKeyId]]", "      - Assert: !Equals [!Ref KmsKeyId, !Ref KmsKeyId]"),
+    ("    RuleCondition: !Not [!Equals [!Ref SecondKmsKeyId, \"\"]]\n", ""),
+)
+def one_key_is_not_both(text):
+    """The same KMS key twice is no second root key, and whoever meant to replace one has replaced nothing."""
+    for parameters in ({}, {"KmsKeyId": KEY_IDS[0]}, {"SecondKmsKeyId": KEY_IDS[0]}, ADOPTED):
+        same(Stack(text, **parameters).refused(), [], parameters)
+    same(len(Stack(text, KmsKeyId=KEY_IDS[0], SecondKmsKeyId=KEY_IDS[0]).refused()), 1)
+
+
+@check(
+    MAIN,
     ("              - kms:TagResource\n", "              - kms:TagResource\n              - kms:GenerateMac\n"),
     ("              - kms:TagResource\n", "              - kms:TagResource\n              - kms:CreateGrant\n"),
     ("RolePath: !Sub /gaia-api-keys/${ServiceName}/", "RolePath: /"),

@@ -63,6 +63,16 @@ class Stack:
     def holds(self, condition):
         return condition is None or self.resolve(self.template["Conditions"][condition])
 
+    def refused(self):
+        """What CloudFormation says of parameters that the template's Rules refuse."""
+        return [
+            assertion["AssertDescription"]
+            for rule in self.template.get("Rules", {}).values()
+            if self.resolve(rule.get("RuleCondition", True))
+            for assertion in rule["Assertions"]
+            if not self.resolve(assertion["Assert"])
+        ]
+
     def reference(self, name, attribute=None):
         if name == "AWS::NoValue":
             return NO_VALUE

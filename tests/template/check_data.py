@@ -73,7 +73,7 @@ def one_key_is_not_both(text):
     MAIN,
     ("              - kms:TagResource\n", "              - kms:TagResource\n              - kms:GenerateMac\n"),
     ("              - kms:TagResource\n", "              - kms:TagResource\n              - kms:CreateGrant\n"),
-    ("RolePath: !Sub /gaia-api-keys/${ServiceName}/", "RolePath: /"),
+    ("      Path: !Sub /gaia-api-keys/${ServiceName}/\n", ""),
     ("role/gaia-api-keys/${ServiceName}/*", "role/*"),
 )
 def kms_key(text):

@@ -5,7 +5,7 @@ import re
 import unittest
 
 import cost
-from cfnlint.api import lint_all
+from cfnlint.api import lint
 from check import HARMLESS_VARIABLES
 from check_api import ROUTES
 from check_watching import metrics
@@ -31,8 +31,8 @@ class Docs(unittest.TestCase):
     def test_jwt_diff(self):
         diff, = re.findall(r"^```diff\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
         text = apply(diff, MAIN)
-        found = [str(match) for match in lint_all(text) if match.rule.severity != "informational"]
-        self.assertEqual(found, [])
+        # One Region, as `cfn-lint` and `sam validate` have it: for all of them it takes minutes over the roles' ARNs.
+        self.assertEqual([str(match) for match in lint(text, regions=["us-east-1"])], [])
         stack = Stack(text, JwtIssuer="https://issuer.example", JwtAudience="gaia-api-keys")
         body = stack["Api"]["Body"]
         self.assertEqual(set(routes(body)), ROUTES)

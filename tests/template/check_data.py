@@ -36,13 +36,20 @@ def table(text):
 
 @check(
     MAIN,
-    ("Condition: CreateKmsKey\n    DeletionPolicy: Retain", "Condition: CreateKmsKey\n    DeletionPolicy: Delete"),
+    ("DeletionPolicy: RetainExceptOnCreate", "DeletionPolicy: Retain"),
+    ("DeletionPolicy: RetainExceptOnCreate", "DeletionPolicy: Delete"),
+    ("Condition: CreateTable\n    DeletionPolicy: Retain", "Condition: CreateTable\n    DeletionPolicy: RetainExceptOnCreate"),
     ("Value: !If [CreateTable, !Ref Table, !Ref ExistingTableName]", "Value: !Ref Table"),
 )
 def data_outlives_the_stack(text):
     stack = Stack(text)
-    for name in ("Table", "MasterKey", "ApiLogs"):
-        same(stack.resources[name].get("DeletionPolicy"), "Retain", name)
+    # A rollback can't delete a table with deletion protection: it would end in ROLLBACK_FAILED.
+    for name, policy in (
+        ("Table", "Retain"),
+        ("MasterKey", "RetainExceptOnCreate"),
+        ("ApiLogs", "RetainExceptOnCreate"),
+    ):
+        same(stack.resources[name].get("DeletionPolicy"), policy, name)
         same(stack.resources[name].get("UpdateReplacePolicy"), "Retain", name)
     adopted = Stack(text, **ADOPTED)  # resolving fails if anything refers to what isn't made
     assert "Table" not in adopted.resources and "MasterKey" not in adopted.resources
@@ -52,9 +59,21 @@ def data_outlives_the_stack(text):
 
 @check(
     MAIN,
+    ("      - Assert: !Not [!Equals [!Ref SecondKmsKeyId, !Ref KmsKeyId]]", "      - Assert: !Equals [!Ref KmsKeyId, !Ref KmsKeyId]"),
+    ("    RuleCondition: !Not [!Equals [!Ref SecondKmsKeyId, \"\"]]\n", ""),
+)
+def one_key_is_not_both(text):
+    """The same KMS key twice is no second root key, and whoever meant to replace one has replaced nothing."""
+    for parameters in ({}, {"KmsKeyId": KEY_IDS[0]}, {"SecondKmsKeyId": KEY_IDS[0]}, ADOPTED):
+        same(Stack(text, **parameters).refused(), [], parameters)
+    same(len(Stack(text, KmsKeyId=KEY_IDS[0], SecondKmsKeyId=KEY_IDS[0]).refused()), 1)
+
+
+@check(
+    MAIN,
     ("              - kms:TagResource\n", "              - kms:TagResource\n              - kms:GenerateMac\n"),
     ("              - kms:TagResource\n", "              - kms:TagResource\n              - kms:CreateGrant\n"),
-    ("RolePath: !Sub /gaia-api-keys/${ServiceName}/", "RolePath: /"),
+    ("      Path: !Sub /gaia-api-keys/${ServiceName}/\n", ""),
     ("role/gaia-api-keys/${ServiceName}/*", "role/*"),
 )
 def kms_key(text):

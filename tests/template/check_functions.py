@@ -3,14 +3,23 @@
 import re
 
 from check import ACTIONS, ADOPTED, KEY_ARN, KEY_IDS, TABLE_ARN, as_list, check, same, statements
-from stack import MAIN, Stack, yaml_parse
+from stack import LOG_GROUP_ARN, MAIN, Stack, yaml_parse
 
 FUNCTIONS = {"api": "ApiFunction", "authorizer": "AuthorizerFunction"}
-# What SAM adds to a function's role: write its logs and its traces.
-LOGS_AND_XRAY = {
-    "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole",
-    "arn:aws:iam::aws:policy/AWSXrayWriteOnlyAccess",
-}
+LOG_GROUPS = {"api": "ApiLogs", "authorizer": "AuthorizerLogs"}
+
+
+def on_table(table, actions, partitions):
+    return {
+        "Effect": "Allow",
+        "Action": actions,
+        "Resource": TABLE_ARN + table,
+        "Condition": {
+            # ForAllValues alone is true where a request has no leading key at all.
+            "Null": {"dynamodb:LeadingKeys": "false"},
+            "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": partitions},
+        },
+    }
 
 
 @check(
@@ -51,14 +60,23 @@ def sam_local_can_set(text):
 
 @check(
     MAIN,
-    ("                - dynamodb:Query\n", "                - dynamodb:Query\n                - dynamodb:Scan\n"),
-    ("                - dynamodb:DeleteItem\n", ""),
+    ("dynamodb:Query", "dynamodb:Scan"),
+    (", dynamodb:DeleteItem]", "]"),
+    ("Action: [dynamodb:GetItem, dynamodb:PutItem]", "Action: [dynamodb:GetItem, dynamodb:PutItem, dynamodb:UpdateItem]"),
     ("              Action: dynamodb:GetItem\n", "              Action: dynamodb:*\n"),
     ("dynamodb:LeadingKeys: [!Ref ServiceName]", "dynamodb:LeadingKeys: [\"*\"]"),
-    ("      DeploymentPreference:\n", "        - AmazonDynamoDBReadOnlyAccess\n      DeploymentPreference:\n"),
+    ("dynamodb:LeadingKeys: [!Ref ServiceName]", "dynamodb:LeadingKeys: [!Ref ServiceName, !Sub \"${ServiceName}#idem\"]"),
+    ("                  dynamodb:LeadingKeys: \"false\"\n", "                  dynamodb:LeadingKeys: \"true\"\n"),
+    ("Resource: !GetAtt AuthorizerLogs.Arn", "Resource: !GetAtt ApiLogs.Arn"),
+    ("Action: [logs:CreateLogStream, logs:PutLogEvents]", "Action: logs:*"),
+    ("Role: !GetAtt AuthorizerFunctionRole.Arn", "Role: !GetAtt ApiFunctionRole.Arn"),
+    (
+        "      Path: !Sub /gaia-api-keys/${ServiceName}/\n",
+        "      Path: !Sub /gaia-api-keys/${ServiceName}/\n      ManagedPolicyArns: [arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole]\n",
+    ),
 )
 def roles(text):
-    """One role a function; its actions are those of actions.json, on the one table's own partitions and the keys."""
+    """One role a function. Exactly these statements; the actions are those of actions.json, which the code is held to."""
     for parameters, service, table, keys in (
         ({}, "gaia", "<Table>", [KEY_ARN + "<MasterKey>"]),
         (ADOPTED, "billing", "old-table", [KEY_ARN + KEY_IDS[0], KEY_ARN + KEY_IDS[1]]),
@@ -67,22 +85,37 @@ def roles(text):
         same(set(stack.of_type("AWS::IAM::Role")), {"ApiFunctionRole", "AuthorizerFunctionRole", "CodeDeployServiceRole"})
         for kind in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy"):
             same(stack.of_type(kind), {})
+        own = {
+            "api": [
+                on_table(table, ["dynamodb:Query", "dynamodb:UpdateItem", "dynamodb:DeleteItem"], [service]),
+                # One statement, as a transaction writes to both partitions.
+                on_table(table, ["dynamodb:GetItem", "dynamodb:PutItem"], [service, f"{service}#idem"]),
+            ],
+            "authorizer": [on_table(table, "dynamodb:GetItem", [service])],
+        }
         for function, name in FUNCTIONS.items():
             same(stack[name]["Role"], f"<{name}Role.Arn>")
             role = stack[name + "Role"]
-            assert set(role["ManagedPolicyArns"]) <= LOGS_AND_XRAY, role["ManagedPolicyArns"]
+            same(role.get("ManagedPolicyArns", []), [], "a managed policy may grow")
             trust, = role["AssumeRolePolicyDocument"]["Statement"]
-            same(trust["Principal"], {"Service": ["lambda.amazonaws.com"]})
-            same(sorted(a for s in statements(role) for a in as_list(s["Action"])), ACTIONS[function], name)
-            partitions = [service, f"{service}#idem"] if function == "api" else [service]
-            for statement in statements(role):
-                same(statement["Effect"], "Allow")
-                if as_list(statement["Action"])[0].startswith("dynamodb:"):
-                    same(statement["Resource"], TABLE_ARN + table)
-                    same(statement["Condition"], {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": partitions}})
-                else:
-                    same(statement["Resource"], keys)
-                    same(statement["Condition"], {"StringEquals": {"kms:MacAlgorithm": "HMAC_SHA_256"}})
+            same((trust["Principal"], trust["Action"]), ({"Service": "lambda.amazonaws.com"}, "sts:AssumeRole"))
+            found = statements(role)
+            same([{k: v for k, v in s.items() if k != "Sid"} for s in found], own[function] + [
+                {
+                    "Effect": "Allow",
+                    "Action": "kms:GenerateMac",
+                    "Resource": keys,
+                    "Condition": {"StringEquals": {"kms:MacAlgorithm": "HMAC_SHA_256"}},
+                },
+                {
+                    "Effect": "Allow",
+                    "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
+                    "Resource": f"{LOG_GROUP_ARN}<{LOG_GROUPS[function]}>:*",
+                },
+                {"Effect": "Allow", "Action": ["xray:PutTraceSegments", "xray:PutTelemetryRecords"], "Resource": "*"},
+            ], name)
+            called = sorted(a for s in found for a in as_list(s["Action"]) if a.startswith(("dynamodb:", "kms:")))
+            same(called, ACTIONS[function], name)
 
 
 @check(

@@ -26,6 +26,7 @@ PSEUDO = {
     "AWS::StackName": "keys",
     "AWS::URLSuffix": "amazonaws.com",
 }
+LOG_GROUP_ARN = "arn:aws:logs:us-east-1:111122223333:log-group:"
 NO_VALUE = object()
 
 
@@ -62,6 +63,16 @@ class Stack:
     def holds(self, condition):
         return condition is None or self.resolve(self.template["Conditions"][condition])
 
+    def refused(self):
+        """What CloudFormation says of parameters that the template's Rules refuse."""
+        return [
+            assertion["AssertDescription"]
+            for rule in self.template.get("Rules", {}).values()
+            if self.resolve(rule.get("RuleCondition", True))
+            for assertion in rule["Assertions"]
+            if not self.resolve(assertion["Assert"])
+        ]
+
     def reference(self, name, attribute=None):
         if name == "AWS::NoValue":
             return NO_VALUE
@@ -73,6 +84,9 @@ class Stack:
             return value.split(",") if is_list else value
         resource = self.template["Resources"][name]
         assert self.holds(resource.get("Condition")), f"{name} is referred to, but does not exist"
+        if (resource["Type"], attribute) == ("AWS::Logs::LogGroup", "Arn"):
+            # CloudFormation's value ends in `:*`, which IAM policies want and EventBridge targets must not have.
+            return f"{LOG_GROUP_ARN}<{name}>:*"
         return f"<{name}.{attribute}>" if attribute else f"<{name}>"
 
     def substitute(self, text, variables):

@@ -8,8 +8,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// Starts logging at `AWS_LAMBDA_LOG_LEVEL` (Lambda's own variable; INFO if it isn't set).
 ///
 /// The level counts for this crate alone: at DEBUG and TRACE the runtime and the SDK print whole events and answers,
-/// and with them keys and the master. Of the runtime's come warnings, errors and the span that carries the request id; of the
-/// SDK's crates nothing, since they print `Debug` of responses at any level.
+/// and with them keys and the master. Of the runtime come warnings, errors and the span that carries the request id; of all
+/// other crates nothing, since the SDK's print `Debug` of responses at any level.
 pub fn init() {
     let level = match std::env::var("AWS_LAMBDA_LOG_LEVEL").unwrap_or_default().as_str() {
         "" => LevelFilter::INFO,
@@ -17,8 +17,8 @@ pub fn init() {
         level => level.parse().unwrap_or(LevelFilter::INFO),
     };
     let targets = Targets::new()
-        .with_default(LevelFilter::WARN)
-        .with_target("aws", LevelFilter::OFF)
+        .with_default(LevelFilter::OFF)
+        .with_target("lambda_runtime", LevelFilter::WARN)
         .with_target("lambda_runtime::layers::trace", LevelFilter::INFO)
         .with_target("gaia_api_keys", level);
     let json = tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false);

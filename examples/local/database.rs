@@ -8,8 +8,6 @@ use dynoxide::Database;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
-use tracing::subscriber::NoSubscriber;
 
 /// The table's name on a laptop.
 pub const TABLE_NAME: &str = "gaia-api-keys";
@@ -54,25 +52,11 @@ pub fn put_sample(database: &Database) -> Result<(), String> {
     database.put_item(put).map(drop).map_err(|error| error.to_string())
 }
 
-/// Serves DynamoDB's protocol until `stop` resolves. The database warns of each condition that fails, and some of them are an
-/// ordinary 404. So it runs on a thread of its own, where nothing is logged; the service itself logs what it can't handle.
-pub fn serve(
-    listener: TcpListener,
-    database: Database,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> JoinHandle<()> {
-    tokio::task::spawn_blocking(|| {
-        let _silent = tracing::subscriber::set_default(NoSubscriber::default());
-        let served = tokio::runtime::Builder::new_current_thread().enable_all().build().and_then(|runtime| {
-            runtime.block_on(async {
-                let listener = TcpListener::from_std(listener.into_std()?)?;
-                dynoxide::server::serve_with_shutdown(listener, database, stop).await.map_err(std::io::Error::other)
-            })
-        });
-        if let Err(error) = served {
-            eprintln!("DynamoDB: {error}");
-        }
-    })
+/// Serves DynamoDB's protocol until `stop` resolves.
+pub async fn serve(listener: TcpListener, database: Database, stop: impl Future<Output = ()> + Send + 'static) {
+    if let Err(error) = dynoxide::server::serve_with_shutdown(listener, database, stop).await {
+        eprintln!("DynamoDB: {error}");
+    }
 }
 
 /// Makes the file if there is none. Any other must be the database's own, as that would add its tables to any SQLite file.

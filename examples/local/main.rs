@@ -5,13 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
 use clap::Parser;
-use dynoxide::Database;
 use gaia_api_keys::settings::Settings;
 use gaia_api_keys::{log, start};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tracing::subscriber::NoSubscriber;
 
 mod database;
 mod gateway;
@@ -65,7 +62,7 @@ async fn run(arguments: Arguments) -> Result<(), String> {
     }
 
     let (stop, stopped) = watch::channel(false);
-    let database_server = serve_silently(dynamodb, database, stop_signal(stopped.clone()))?;
+    let database_server = tokio::spawn(database::serve(dynamodb, database, stop_signal(stopped.clone())));
     let settings = settings(dynamodb_address).map_err(|error| error.to_string())?;
     let api = start::api(&settings).await.map_err(|error| error.to_string())?;
     let authorizer = start::authorizer(&settings).await.map_err(|error| error.to_string())?;
@@ -86,26 +83,6 @@ async fn listen(host: IpAddr, port: u16, option: &str) -> Result<(TcpListener, S
     let listener = TcpListener::bind((host, port)).await.map_err(|error| format!("{option} {port}: {error}"))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     Ok((listener, address))
-}
-
-/// Serves the database on a thread of its own, where nothing is logged. The database warns of each condition that fails, and some of
-/// them are an ordinary 404. The service itself logs what it can't handle.
-fn serve_silently(
-    listener: TcpListener,
-    database: Database,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> Result<JoinHandle<()>, String> {
-    let failed = |error: std::io::Error| error.to_string();
-    let listener = listener.into_std().map_err(failed)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    let listener = {
-        let _inside = runtime.enter();
-        TcpListener::from_std(listener).map_err(failed)?
-    };
-    Ok(tokio::task::spawn_blocking(move || {
-        let _silent = tracing::subscriber::set_default(NoSubscriber::default());
-        runtime.block_on(database::serve(listener, database, stop));
-    }))
 }
 
 /// The environment of the Lambda function, with a laptop's defaults.

@@ -67,7 +67,7 @@ async fn members_with_a_meaning() {
     let key = app.create(json!({})).await.api_key();
     let accepted = [
         json!({ "permissions": null, "enabled": null, "expires_at": null, "allowed_ips": null }),
-        json!({ "permissions": "write", "enabled": false, "expires_at": "1985-04-12T23:20:50.52Z", "allowed_ips": [] }),
+        json!({ "permissions": "write", "enabled": false, "expires_at": "1985-04-12T23:20:50.52Z" }),
         json!({ "expires_at": "2030-01-01t00:00:00z" }),
         json!({ "expires_at": "1996-12-19T16:39:57-08:00" }),
         json!({ "expires_at": "9999-12-31T23:59:59.999999999999Z" }),
@@ -103,6 +103,7 @@ async fn values_without_a_meaning() {
         ("enabled", "value_error.strictbool", json!(["true", 0, 1, "", [], {}])),
         ("permissions", "type_error.enum", json!(["", "admin", "Read", 7, true, [], {}, ["read"]])),
         ("allowed_ips", "type_error.list", json!(["10.0.0.1", 7, true, { "0": "10.0.0.1" }])),
+        ("allowed_ips", "value_error.list.min_items", json!([[]])),
     ] {
         for value in values.as_array().expect("a list") {
             let detail = refused(&app, &key, json!({ name: value })).await;
@@ -127,6 +128,15 @@ async fn addresses_that_are_none() {
         "10.0.0.0/255.0.0.0",
         "fe80::1%eth0",
         "::/129",
+        "010.0.0.0/8",
+        "10.0.0.0/08",
+        "10.0.0.0/+8",
+        "10.0.0.0/-0",
+        "10.0.0.0/",
+        "/8",
+        "10.0.0.0/8/8",
+        "2001:db8::/032",
+        "::ffff:010.0.0.0/104",
     ];
     let texts = texts.map(|text| (json!(text), "value_error.ipvanynetwork"));
     let others = [json!(7), json!(null), json!(["10.0.0.1"])].map(|other| (other, "type_error.str"));
@@ -149,35 +159,196 @@ async fn refused(app: &App, key: &str, config: Value) -> Value {
     details[0].clone()
 }
 
+/// Names that are probably meant to be a field, and the field.
+const NEAR_MISSES: [(&str, &[&str]); 5] = [
+    (
+        "permissions",
+        &[
+            "permission",
+            "Permissions",
+            "PERMISSIONS",
+            "permisions",
+            "permissons",
+            "premissions",
+            "permissiosn",
+            "permissions_",
+            " permissions",
+            "perms",
+        ],
+    ),
+    ("routes", &["route", "Routes", "ruotes", "rout-es", "routes ", "allowed_routes"]),
+    (
+        "enabled",
+        &[
+            "Enabled",
+            "enable",
+            "enabeld",
+            "enbled",
+            "enabled.",
+            "\u{a0}enabled",
+            "enabled\u{200b}",
+            "disabled",
+            "Disable",
+            "is_enabled",
+        ],
+    ),
+    (
+        "expires_at",
+        &[
+            "expiresAt",
+            "ExpiresAt",
+            "expires-at",
+            "expires.at",
+            "EXPIRES_AT",
+            "expires_at ",
+            "_expires_at",
+            "expires_ats",
+            "expire_at",
+            "expired_at",
+            "expirse_at",
+            "exipres_ta",
+            "expires",
+            "expires_on",
+            "expires_in",
+            "expire",
+            "expiry",
+            "expiration",
+            "Expiration-Date",
+            "expiry_date",
+            "valid_until",
+            "not_after",
+        ],
+    ),
+    (
+        "allowed_ips",
+        &[
+            "allowed_ip",
+            "allowedIps",
+            "AllowedIP",
+            "allowed__ips",
+            "alowed_ips",
+            "allow_ips",
+            "allow_ip",
+            "allowed_isp",
+            "allwoed_ips",
+            "allowed_ipss",
+            "allowed ips",
+            "ip_allowlist",
+            "ipWhitelist",
+            "allowed_cidrs",
+            "allowed_ip_ranges",
+            "source_ips",
+        ],
+    ),
+];
+
+/// What a service may well write into a config of its own.
+const ORDINARY_NAMES: [&str; 62] = [
+    "name",
+    "names",
+    "note",
+    "notes",
+    "role",
+    "roles",
+    "rule",
+    "rules",
+    "table",
+    "tables",
+    "team",
+    "tenant",
+    "owner",
+    "email",
+    "tags",
+    "labels",
+    "labeled",
+    "description",
+    "comment",
+    "environment",
+    "region",
+    "version",
+    "created_at",
+    "created_by",
+    "updated_at",
+    "issued_at",
+    "rotated_from",
+    "rotated_to",
+    "scope",
+    "scopes",
+    "quota",
+    "rate",
+    "rates",
+    "rate_limit",
+    "ttl",
+    "active",
+    "ip",
+    "ips",
+    "hosts",
+    "allowed",
+    "allowed_origins",
+    "allowed_methods",
+    "allowed_ids",
+    "allowedIds",
+    "allowed_ops",
+    "allowed_apis",
+    "allowed_apps",
+    "allowed_vpcs",
+    "router",
+    "routers",
+    "Router",
+    "routed",
+    "routing",
+    "emissions",
+    "missions",
+    "submissions",
+    "commissions",
+    "permission_set",
+    "permission_id",
+    "permission_ids",
+    "expires_at_note",
+    "",
+];
+
 #[tokio::test]
-async fn misspelt_restrictions() {
+async fn near_misses_are_refused_and_ordinary_names_are_kept() {
     let app = App::new().await;
     let key = app.create(json!({})).await.api_key();
-    let misspelt = [
-        "expiresAt",
-        "ExpiresAt",
-        "expires-at",
-        "EXPIRES_AT",
-        "_expires_at",
-        "expires_ats",
-        "expire_at",
-        "Enabled",
-        "enableds",
-        "allowed_ip",
-        "allowedIps",
-        "AllowedIP",
-        "allowed__ips",
-    ];
-    for name in misspelt {
-        let detail = refused(&app, &key, json!({ name: null })).await;
-        assert_eq!(
-            (&detail["loc"], &detail["type"]),
-            (&json!(["body", "config", name]), &json!("value_error.misspelled"))
-        );
-        assert!(detail["msg"].as_str().expect("a text").contains("did you mean"), "{detail}");
+    assert!(NEAR_MISSES.iter().map(|(_, names)| names.len()).sum::<usize>() >= 40);
+    for (meant, names) in NEAR_MISSES {
+        for name in names {
+            let detail = refused(&app, &key, json!({ *name: null })).await;
+            let expected = json!({
+                "loc": ["body", "config", name],
+                "msg": format!("unknown field; did you mean '{meant}'?"),
+                "type": "value_error.misspelled",
+            });
+            assert_eq!(detail, expected, "{name}");
+        }
     }
-    for name in ["permission", "Permissions", "expires", "enable", "ips", "expires_at_note", "allowed"] {
+    let ordinary: Value = ORDINARY_NAMES.into_iter().map(|name| (name.to_owned(), json!(1))).collect();
+    assert_eq!(app.create(ordinary.clone()).await.status, 200);
+    for name in ORDINARY_NAMES {
         assert_eq!(app.update(&key, json!({ name: 1 })).await.status, 200, "{name}");
+    }
+    // Exactly spelled, and below the top.
+    for config in [json!({ "routes": [] }), json!({ "x": { "Enabled": 1, "expires": 2, "allowed_ip": 3 } })] {
+        assert_eq!(app.update(&key, config.clone()).await.status, 200, "{config}");
+    }
+}
+
+/// What is refused when it is written, and may be extended, must not turn a key that is stored into a 500.
+#[tokio::test]
+async fn what_is_stored_is_read_without_looking_for_near_misses() {
+    let app = App::new().await;
+    let key = app.create(json!({})).await.api_key();
+    let mut item = app.table.items().remove(0);
+    for (meant, names) in NEAR_MISSES {
+        let config: Value = names.iter().map(|name| ((*name).to_owned(), json!(1))).collect();
+        item["config"]["S"] = config.to_string().into();
+        app.table.put(item.clone());
+        let call = Call::new("POST", &format!("{API_KEYS}verify")).json(&json!({ "api_key": key }));
+        let answer = app.send(call).await;
+        assert_eq!((answer.status, &answer.json()["config"]), (200, &config), "{meant}");
+        assert_eq!(app.list().await[0]["config"], config);
     }
 }
 

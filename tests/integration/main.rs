@@ -4,6 +4,7 @@
 
 mod abuse;
 mod actions;
+mod attacks;
 mod authorizer;
 mod config;
 mod contract;

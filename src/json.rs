@@ -54,9 +54,12 @@ pub fn parse(text: &str) -> Result<&RawValue, Fault> {
     Ok(value)
 }
 
+/// An object's members: names and values.
+pub type Members<'a> = Vec<(String, &'a RawValue)>;
+
 /// An object's members in order, or none if the value is not an object.
-pub fn members(value: &RawValue) -> Option<Vec<(String, &RawValue)>> {
-    serde_json::from_str::<Members>(value.get()).ok().map(|members| members.0)
+pub fn members(value: &RawValue) -> Option<Members<'_>> {
+    serde_json::from_str::<InOrder>(value.get()).ok().map(|members| members.0)
 }
 
 /// A list's elements in order, or none if the value is not a list.
@@ -135,13 +138,13 @@ fn string_literal(text: &str) -> &str {
 }
 
 /// All members of an object in order, a repeated one as often as it stands there.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
+struct InOrder<'a>(Members<'a>);
 
-impl<'de> Deserialize<'de> for Members<'de> {
+impl<'de> Deserialize<'de> for InOrder<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Members<'de>;
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = InOrder<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
@@ -152,10 +155,10 @@ impl<'de> Deserialize<'de> for Members<'de> {
                 while let Some(member) = map.next_entry()? {
                     members.push(member);
                 }
-                Ok(Members(members))
+                Ok(InOrder(members))
             }
         }
-        deserializer.deserialize_map(InOrder)
+        deserializer.deserialize_map(Object)
     }
 }
 

@@ -9,7 +9,7 @@ use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
 use crate::error::{Detail, Error, Loc};
-use crate::json;
+use crate::json::{self, Members};
 use crate::rfc3339;
 
 /// The longest config, in bytes of its text.
@@ -90,7 +90,7 @@ impl KeyConfig {
     }
 
     /// The config, its members, and what is wrong with those that have a meaning.
-    fn read(text: &str) -> Result<(Self, Vec<(String, &RawValue)>, Vec<Detail>), Error> {
+    fn read(text: &str) -> Result<(Self, Members<'_>, Vec<Detail>), Error> {
         if text.trim_matches([' ', '\t', '\n', '\r']).len() > MAX_CONFIG {
             return Err(Error::TooLarge("config exceeds 4096 bytes"));
         }

@@ -3,12 +3,10 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use serde_json::value::RawValue;
-
 use crate::access::Source;
 use crate::error::{Detail, Error};
 use crate::event::ProxyEvent;
-use crate::json;
+use crate::json::{self, Members};
 use crate::key::{KeyId, Keyring};
 use crate::key_config::{KeyConfig, MAX_CONFIG, Permission};
 use crate::store::IdempotencyToken;
@@ -146,7 +144,7 @@ fn has_long_config(body: &str) -> bool {
 }
 
 /// The members of the object in a body.
-fn members(body: &str) -> Result<Vec<(String, &RawValue)>, Error> {
+fn members(body: &str) -> Result<Members<'_>, Error> {
     let body = without_mark(body);
     let value = json::parse(body).map_err(|fault| fault.detail(body, vec!["body".into()]))?;
     match value.get() {

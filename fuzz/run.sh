@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 seconds=${1:-20}
 shift || true
 targets=("$@")
-[ $# -gt 0 ] || targets=(proxy_event both_formats authorizer_event key_parser config_checker path_decoder)
+[ $# -gt 0 ] || targets=(proxy_event both_formats authorizer_event key_parser config_checker)
 sanitizer=${FUZZ_SANITIZER:-none}
 # The coverage that libFuzzer needs is stable; a sanitizer is not, but the pinned compiler has it.
 [ "$sanitizer" = none ] || export RUSTC_BOOTSTRAP=1

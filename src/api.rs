@@ -32,8 +32,7 @@ impl Api {
     /// Answers one invocation within the time that is left for it. Every failure is a response; the causes of a 500 or
     /// 503 are logged here, and only here.
     pub async fn handle(&self, event: ProxyEvent, time_left: Duration) -> ProxyResponse {
-        let path = event.path();
-        let route = router::route(event.method(), &path, event.stage());
+        let route = router::route(event.method(), event.path(), event.stage());
         let name = route.as_ref().map_or("none", Route::name);
         let answer = tokio::time::timeout(time_left, self.answer(&event, route)).await;
         answer.unwrap_or_else(|_| Err(Error::Unavailable("no time left".into()))).unwrap_or_else(|error| {

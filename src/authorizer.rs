@@ -141,7 +141,14 @@ impl Authorizer {
         let decision = access::decide(&found, Some(required), event.source(), OffsetDateTime::now_utc());
         if let Err(reason) = decision {
             let key_id = found.key_id().map(|id| id.to_string());
-            tracing::info!(reason = reason.as_str(), key_id, api = arn.stage, "denied");
+            tracing::info!(
+                reason = reason.as_str(),
+                key_id,
+                api = arn.stage,
+                source_ip = event.request_context.source_ip(),
+                api_request_id = event.request_context.request_id(),
+                "denied"
+            );
         }
         let simple = self.settings.simple_responses && event.route_arn.is_some();
         Ok(if simple { self.simple(&found, decision.err()) } else { self.policy(&found, decision.err(), arn.stage) })
@@ -179,8 +186,9 @@ impl Authorizer {
         self.with_config_if_it_fits(found, denial, answer)
     }
 
-    /// A key's policy doesn't depend on what this request needs, so that it is right for the next one too. Where it comes
-    /// from an address that the key isn't for, nothing is allowed, to whoever asks while a gateway keeps the answer.
+    /// A key's policy doesn't depend on what this request needs, so that it is right for the next one too: for a method
+    /// that the key isn't for, it is the policy of the others. A request from an address that the key isn't for gets a
+    /// Deny, whatever its method, and so do all others while a gateway keeps the answer.
     fn policy(&self, found: &Found, denial: Option<Denial>, stage: &str) -> Answer {
         let permitted = match (found, denial) {
             (Found::Key(id, config), None | Some(Denial::Permission)) => {

@@ -7,7 +7,6 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -96,6 +95,11 @@ impl RequestContext {
     pub fn source_ip(&self) -> Option<&str> {
         self.http.source_ip.as_deref().or(self.identity.source_ip.as_deref())
     }
+
+    /// API Gateway's id of the request.
+    pub fn request_id(&self) -> Option<&str> {
+        self.request_id.as_deref()
+    }
 }
 
 impl ProxyEvent {
@@ -104,10 +108,10 @@ impl ProxyEvent {
         self.request_context.method().or(self.http_method.as_deref()).unwrap_or_default()
     }
 
-    /// The path, percent-decoded (the gateway decodes it itself in some formats; a key's characters need no encoding).
-    pub fn path(&self) -> Cow<'_, str> {
-        let path = self.raw_path.as_deref().or(self.path.as_deref()).unwrap_or_default();
-        percent_decode_str(path).decode_utf8_lossy()
+    /// The path as the gateway handed it over. It isn't decoded: a second spelling would be one that an IAM policy for
+    /// the first doesn't see.
+    pub fn path(&self) -> &str {
+        self.raw_path.as_deref().or(self.path.as_deref()).unwrap_or_default()
     }
 
     /// The stage, unless it is the one that stands in no path.
@@ -160,7 +164,7 @@ impl ProxyEvent {
 
     /// API Gateway's id of the request.
     pub fn request_id(&self) -> Option<&str> {
-        self.request_context.request_id.as_deref()
+        self.request_context.request_id()
     }
 }
 

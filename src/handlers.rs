@@ -32,8 +32,9 @@ pub(crate) async fn list(api: &Api, request: Request<'_>) -> Result<ProxyRespons
         let page = api.store.page(after.as_deref(), wanted).await?;
         for item in &page.items {
             if limit == Some(list.count()) || !list.push(&api.keyring, api.key_disclosure, item)? {
-                let limit = limit.map(|limit| format!("limit={limit}&")).unwrap_or_default();
-                let link = format!("<?{limit}after={}>; rel=\"next\"", list.last());
+                // Sorted by name, as SigV4 signs it and curl doesn't.
+                let limit = limit.map(|limit| format!("&limit={limit}")).unwrap_or_default();
+                let link = format!("<?after={}{limit}>; rel=\"next\"", list.last());
                 return Ok(list.into_response().with_header("Link", link));
             }
         }
@@ -97,7 +98,15 @@ pub(crate) async fn verify(api: &Api, request: Request<'_>) -> Result<ProxyRespo
         Ok((id, config)) => format!(r#"{{"valid":true,"key_id":"{id}","config":{}}}"#, config.as_str()),
         Err(reason) => {
             let key_id = found.key_id().map(|id| id.to_string());
-            tracing::info!(reason = reason.as_str(), key_id, actor = request.caller, "denied");
+            tracing::info!(
+                reason = reason.as_str(),
+                key_id,
+                client_ip = question.source.address().map(|address| address.to_string()),
+                actor = request.caller,
+                source_ip = request.event.source_ip(),
+                api_request_id = request.event.request_id(),
+                "denied"
+            );
             format!(r#"{{"valid":false,"reason":"{}"}}"#, reason.as_str())
         }
     };

@@ -2,6 +2,7 @@
 //!
 //! Values are never turned into numbers or maps, so that what is kept is what was sent, 30-digit integers included.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
@@ -9,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::error::{Detail, Loc};
 
-/// Levels of objects and lists; deeper text is refused, since every check of a level is a call.
+/// Levels of objects and lists; deeper text is refused, since many of those who read a config later recurse.
 const MAX_DEPTH: usize = 128;
 
 /// Why a text is not JSON with one meaning.
@@ -48,23 +49,17 @@ impl Fault {
 
 /// Checks a whole text; gives back the value in it without the white space around. Errors: the first fault in it.
 pub fn parse(text: &str) -> Result<&RawValue, Fault> {
-    let syntax = |error: serde_json::Error| Fault::Syntax(message(&error), offset(text, &error));
-    let value: &RawValue = serde_json::from_str(text).map_err(syntax)?;
-    check(value, 0).map_err(|fault| match fault {
-        // Below the top, positions count from the value that was looked at.
-        Fault::Syntax(message, at) => Fault::Syntax(message, at.saturating_sub(text.as_ptr() as usize)),
-        Fault::Duplicate(mut place) => {
-            place.reverse();
-            Fault::Duplicate(place)
-        }
-        Fault::TooDeep => Fault::TooDeep,
-    })?;
+    let value = serde_json::from_str(text).map_err(|error| Fault::Syntax(message(&error), offset(text, &error)))?;
+    check(text)?;
     Ok(value)
 }
 
+/// An object's members: names and values.
+pub type Members<'a> = Vec<(String, &'a RawValue)>;
+
 /// An object's members in order, or none if the value is not an object.
-pub fn members(value: &RawValue) -> Option<Vec<(String, &RawValue)>> {
-    serde_json::from_str::<Members>(value.get()).ok().map(|members| members.0)
+pub fn members(value: &RawValue) -> Option<Members<'_>> {
+    serde_json::from_str::<InOrder>(value.get()).ok().map(|members| members.0)
 }
 
 /// A list's elements in order, or none if the value is not a list.
@@ -77,51 +72,79 @@ pub fn string(value: &RawValue) -> Option<String> {
     serde_json::from_str(value.get()).ok()
 }
 
-/// Places come innermost first, positions as addresses: `parse` turns both round.
-fn check(value: &RawValue, depth: usize) -> Result<(), Fault> {
-    let text = value.get();
-    let syntax =
-        |error: serde_json::Error| Fault::Syntax(message(&error), text.as_ptr() as usize + offset(text, &error));
-    let within = |step: Loc, fault| match fault {
-        Fault::Duplicate(mut place) => {
-            place.push(step);
-            Fault::Duplicate(place)
+/// An object or a list that isn't closed yet.
+enum Open {
+    /// The names so far, and the name whose value comes next.
+    Object { names: HashSet<String>, name: Option<String> },
+    /// The position of the element that comes next.
+    List { index: usize },
+}
+
+impl Open {
+    fn step(&self) -> Option<Loc> {
+        match self {
+            Self::Object { name, .. } => name.clone().map(Loc::Name),
+            Self::List { index } => Some(Loc::Index(*index)),
         }
-        other => other,
-    };
-    match text.as_bytes().first() {
-        Some(b'{' | b'[') if depth == MAX_DEPTH => Err(Fault::TooDeep),
-        Some(b'{') => {
-            let Members(members) = serde_json::from_str(text).map_err(syntax)?;
-            let mut names: Vec<_> = members.iter().map(|(name, _)| name).collect();
-            names.sort_unstable();
-            if let Some([name, _]) = names.array_windows().find(|[a, b]| a == b) {
-                return Err(Fault::Duplicate(vec![Loc::Name((*name).clone())]));
-            }
-            members
-                .into_iter()
-                .try_for_each(|(name, value)| check(value, depth + 1).map_err(|fault| within(Loc::Name(name), fault)))
-        }
-        Some(b'[') => {
-            let elements: Vec<&RawValue> = serde_json::from_str(text).map_err(syntax)?;
-            elements.into_iter().enumerate().try_for_each(|(index, value)| {
-                check(value, depth + 1).map_err(|fault| within(Loc::Index(index), fault))
-            })
-        }
-        // A lone surrogate is well-formed to the scanner, but no text.
-        Some(b'"') => serde_json::from_str::<String>(text).map(drop).map_err(syntax),
-        _ => Ok(()),
     }
 }
 
-/// All members of an object in order, a repeated one as often as it stands there.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
+/// Checks a text that is well-formed. One pass: a parser that calls itself for each level reads the innermost one as
+/// often as it is deep.
+fn check(text: &str) -> Result<(), Fault> {
+    let mut open: Vec<Open> = Vec::new();
+    let mut at = 0;
+    while let Some(byte) = text.as_bytes().get(at) {
+        let mut len = 1;
+        match byte {
+            b'{' | b'[' if open.len() == MAX_DEPTH => return Err(Fault::TooDeep),
+            b'{' => open.push(Open::Object { names: HashSet::new(), name: None }),
+            b'[' => open.push(Open::List { index: 0 }),
+            b'}' | b']' => drop(open.pop()),
+            b',' => match open.last_mut() {
+                Some(Open::Object { name, .. }) => *name = None,
+                Some(Open::List { index }) => *index += 1,
+                None => {}
+            },
+            b'"' => {
+                let literal = string_literal(text.get(at..).unwrap_or_default());
+                len = literal.len();
+                // A lone surrogate is well-formed to the scanner, but no text.
+                let string: String = serde_json::from_str(literal)
+                    .map_err(|error| Fault::Syntax(message(&error), at + offset(literal, &error)))?;
+                if let Some(Open::Object { names, name: name @ None }) = open.last_mut() {
+                    *name = Some(string.clone());
+                    if !names.insert(string) {
+                        return Err(Fault::Duplicate(open.iter().filter_map(Open::step).collect()));
+                    }
+                }
+            }
+            _ => {}
+        }
+        at += len;
+    }
+    Ok(())
+}
 
-impl<'de> Deserialize<'de> for Members<'de> {
+/// The string at the beginning of a text, with its quotes.
+fn string_literal(text: &str) -> &str {
+    let mut escaped = false;
+    let end = text.bytes().skip(1).position(|byte| {
+        let end = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        end
+    });
+    end.and_then(|end| text.get(..end + 2)).unwrap_or(text)
+}
+
+/// All members of an object in order, a repeated one as often as it stands there.
+struct InOrder<'a>(Members<'a>);
+
+impl<'de> Deserialize<'de> for InOrder<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Members<'de>;
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = InOrder<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
@@ -132,10 +155,10 @@ impl<'de> Deserialize<'de> for Members<'de> {
                 while let Some(member) = map.next_entry()? {
                     members.push(member);
                 }
-                Ok(Members(members))
+                Ok(InOrder(members))
             }
         }
-        deserializer.deserialize_map(InOrder)
+        deserializer.deserialize_map(Object)
     }
 }
 
@@ -161,11 +184,13 @@ mod tests {
             (r#"{"a":1,"a":1}"#, r#"["a"]"#),
             (r#"{"a":1,"\u0061":2}"#, r#"["a"]"#),
             (r#"{"x":[0,{"b":{"c":1,"d":2,"c":3}}]}"#, r#"["x",1,"b","c"]"#),
+            (r#"[{"a":"a","b":["a",{}, "}"]},[],{"\\":1,"\"":{"a":1},"\\":3}]"#, r#"[2,"\\"]"#),
         ] {
             let Err(Fault::Duplicate(found)) = parse(text) else { panic!("{text}") };
             assert_eq!(serde_json::to_string(&found).unwrap(), place);
         }
         assert!(parse(r#"{"a":{"a":[{"a":1},{"a":1}]},"A":1}"#).is_ok());
+        assert!(parse(r#"{"a":"b","b":"a","c":["a","a"],"\"":",\"a\":","\\\"":"\\"}"#).is_ok());
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! The config object of a key: checked, and kept as it was sent.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 use serde_json::value::RawValue;
+use strsim::osa_distance;
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
 use crate::error::{Detail, Error, Loc};
-use crate::json;
+use crate::json::{self, Members};
 use crate::rfc3339;
 
 /// The longest config, in bytes of its text.
@@ -58,23 +59,44 @@ pub struct KeyConfig {
     pub enabled: bool,
     /// From then on the key is refused. In UTC.
     pub expires_at: Option<OffsetDateTime>,
-    /// From anywhere else the key is refused; empty: it isn't. IPv4-mapped ranges stand here as IPv4.
-    pub allowed_ips: Vec<IpNet>,
+    /// From anywhere else the key is denied; if absent, from nowhere. IPv4-mapped ranges stand here as IPv4.
+    pub allowed_ips: Option<Vec<IpNet>>,
 }
 
-/// The members whose misspelling would silently open a key.
-const RESTRICTIONS: [&str; 3] = ["enabled", "expires_at", "allowed_ips"];
+/// The IPv4-mapped addresses, and as many neighbours that nobody has: the exact range is `::ffff:0:0/96`, which some
+/// libraries take for one of IPv4.
+pub const IPV4_MAPPED: IpNet = IpNet::new_assert(IpAddr::V6(Ipv6Addr::new(0, 0, 0, 0, 0, 0xfffe, 0, 0)), 95);
 
 impl KeyConfig {
-    /// Checks the text of a config: one parser for what is written and what is read back.
+    /// Reads the text of a stored config.
     /// Errors: 413 if it is too long, 422 with every wrong member, its place counted from the request's body.
     pub fn parse(text: &str) -> Result<Self, Error> {
+        let (config, _, details) = Self::read(text)?;
+        if details.is_empty() { Ok(config) } else { Err(Error::Invalid(details)) }
+    }
+
+    /// Checks the text of a config before it is written. What is refused here and not by [`KeyConfig::parse`] may be
+    /// extended: it can't turn keys that are stored into 500s.
+    /// Errors: as of [`KeyConfig::parse`].
+    pub fn parse_new(text: &str) -> Result<Self, Error> {
+        let (config, members, mut details) = Self::read(text)?;
+        if config.allowed_ips.as_ref().is_some_and(Vec::is_empty) {
+            let msg = "ensure this value has at least 1 items";
+            let detail = Detail::new(place(&["allowed_ips".into()]), msg, "value_error.list.min_items");
+            details.push(Detail { ctx: Some(serde_json::json!({ "limit_value": 1 })), ..detail });
+        }
+        details.extend(members.iter().filter_map(|(name, _)| near_miss(name)));
+        if details.is_empty() { Ok(config) } else { Err(Error::Invalid(details)) }
+    }
+
+    /// The config, its members, and what is wrong with those that have a meaning.
+    fn read(text: &str) -> Result<(Self, Members<'_>, Vec<Detail>), Error> {
+        if text.trim_matches([' ', '\t', '\n', '\r']).len() > MAX_CONFIG {
+            return Err(Error::TooLarge("config exceeds 4096 bytes"));
+        }
         let value = json::parse(text).map_err(|fault| fault.detail(text, place(&[])))?;
         let members = json::members(value)
             .ok_or_else(|| Detail::new(place(&[]), "value is not a valid dict", "type_error.dict"))?;
-        if value.get().len() > MAX_CONFIG {
-            return Err(Error::TooLarge("config exceeds 4096 bytes"));
-        }
         let mut details = Vec::new();
         let member = |name: &str| {
             let value = members.iter().find(|(key, _)| key == name).map(|(_, value)| *value);
@@ -85,10 +107,9 @@ impl KeyConfig {
             permissions: member("permissions").and_then(|value| permission(value, &mut details)),
             enabled: member("enabled").is_none_or(|value| enabled(value, &mut details)),
             expires_at: member("expires_at").and_then(|value| expires_at(value, &mut details)),
-            allowed_ips: member("allowed_ips").map_or_else(Vec::new, |value| allowed_ips(value, &mut details)),
+            allowed_ips: member("allowed_ips").and_then(|value| allowed_ips(value, &mut details)),
         };
-        details.extend(members.iter().filter_map(|(name, _)| misspelling(name)));
-        if details.is_empty() { Ok(config) } else { Err(Error::Invalid(details)) }
+        Ok((config, members, details))
     }
 
     /// The text as it was sent, without the white space around.
@@ -101,13 +122,26 @@ impl KeyConfig {
         self.expires_at.map(rfc3339::seconds)
     }
 
+    /// Whether `allowed_ips`, if there is one, includes an address.
+    pub fn allows_address(&self, address: IpAddr) -> bool {
+        let mapped = self.excludes_ipv4_mapped() && IPV4_MAPPED.contains(&address);
+        let includes = |ranges: &Vec<IpNet>| ranges.iter().any(|range| range.contains(&address));
+        self.allowed_ips.as_ref().is_none_or(|ranges| !mapped && includes(ranges))
+    }
+
+    /// Whether a range, such as `::/0`, would include all IPv4 addresses in their IPv4-mapped spelling. It doesn't mean
+    /// them, so they are denied.
+    pub fn excludes_ipv4_mapped(&self) -> bool {
+        self.allowed_ips.iter().flatten().any(|range| range.contains(&IPV4_MAPPED))
+    }
+
     /// `allowed_ips` as IAM takes them, none longer than it was sent: addresses without a prefix.
     pub fn allowed_ips_texts(&self) -> Vec<String> {
         let text = |range: &IpNet| match range.prefix_len() == range.max_prefix_len() {
             true => range.addr().to_string(),
             false => range.to_string(),
         };
-        self.allowed_ips.iter().map(text).collect()
+        self.allowed_ips.iter().flatten().map(text).collect()
     }
 }
 
@@ -148,10 +182,11 @@ fn rfc3339(text: &str) -> Option<OffsetDateTime> {
     (separator.eq_ignore_ascii_case(&b'T') && (0..=9999).contains(&time.year())).then_some(time)
 }
 
-fn allowed_ips(value: &RawValue, details: &mut Vec<Detail>) -> Vec<IpNet> {
+/// None if anything is wrong.
+fn allowed_ips(value: &RawValue, details: &mut Vec<Detail>) -> Option<Vec<IpNet>> {
     let Some(elements) = json::elements(value) else {
         details.push(Detail::new(place(&["allowed_ips".into()]), "value is not a valid list", "type_error.list"));
-        return Vec::new();
+        return None;
     };
     let mut range = |(index, element): (usize, &RawValue)| {
         let detail = |msg, kind| Detail::new(place(&["allowed_ips".into(), Loc::Index(index)]), msg, kind);
@@ -166,16 +201,23 @@ fn allowed_ips(value: &RawValue, details: &mut Vec<Detail>) -> Vec<IpNet> {
         }
         range
     };
-    elements.into_iter().enumerate().filter_map(&mut range).collect()
+    let ranges: Vec<_> = elements.into_iter().enumerate().map(&mut range).collect();
+    ranges.into_iter().collect()
 }
 
 /// An address, or a range without bits below its prefix: `10.0.0.1/8` is more likely a slip than a wish for all of 10/8.
+/// Leading zeros are refused, since they are octal to some and decimal to others.
 fn ip_range(text: &str) -> Option<IpNet> {
-    let range = match text.parse::<IpAddr>() {
-        Ok(address) => IpNet::from(address),
-        Err(_) => text.parse::<IpNet>().ok().filter(|range| range.addr() == range.network())?,
+    let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
+    let address: IpAddr = address.parse().ok()?;
+    let range = match prefix {
+        None => address.into(),
+        Some(prefix) => {
+            let len: u8 = prefix.parse().ok()?;
+            IpNet::new(address, len).ok().filter(|range| range.network() == address && len.to_string() == prefix)?
+        }
     };
-    match (range, range.addr().to_canonical()) {
+    match (range, address.to_canonical()) {
         (IpNet::V6(mapped), IpAddr::V4(address)) if mapped.prefix_len() >= 96 => {
             IpNet::new(address.into(), mapped.prefix_len() - 96).ok()
         }
@@ -183,15 +225,87 @@ fn ip_range(text: &str) -> Option<IpNet> {
     }
 }
 
-/// The same name but for case, underscores (or hyphens) or a plural, of whichever word.
-fn misspelling(name: &str) -> Option<Detail> {
-    let folded = |name: &str| name.to_lowercase().replace(['_', '-', 's'], "");
-    let meant = RESTRICTIONS.into_iter().find(|known| name != *known && folded(name) == folded(known))?;
-    Some(Detail::new(
-        place(&[name.into()]),
-        format!("unknown member; did you mean '{meant}'?"),
-        "value_error.misspelled",
-    ))
+/// A field with a meaning, and which other names are probably meant to be it. Names are compared folded.
+struct Field {
+    name: &'static str,
+    /// The greatest distance (OSA: a letter more, less, another, or two exchanged) at which a name is a slip.
+    distance: usize,
+    /// What it is called elsewhere. Words that may as well describe the key's owner (`active`, `ip`, `role`, `ttl`) are
+    /// not among them.
+    synonyms: &'static [&'static str],
+}
+
+const FIELDS: [Field; 5] = [
+    Field { name: "permissions", distance: 2, synonyms: &["perms"] },
+    Field { name: "routes", distance: 1, synonyms: &["allowedroutes", "allowroutes"] },
+    Field { name: "enabled", distance: 1, synonyms: &["disable", "disabled", "isdisabled", "isenabled"] },
+    Field {
+        name: "expires_at",
+        distance: 2,
+        synonyms: &[
+            "expire",
+            "expired",
+            "expiretime",
+            "expiration",
+            "expirationdate",
+            "expirationtime",
+            "expiry",
+            "expirydate",
+            "expirytime",
+            "notafter",
+            "validuntil",
+        ],
+    },
+    Field {
+        name: "allowed_ips",
+        distance: 2,
+        synonyms: &[
+            "allowip",
+            "allowedaddresses",
+            "allowedcidr",
+            "allowedcidrs",
+            "allowedipaddress",
+            "allowedipaddresses",
+            "allowediprange",
+            "allowedipranges",
+            "allowedsourceips",
+            "ipallowlist",
+            "ipwhitelist",
+            "sourceip",
+            "sourceips",
+            "whitelistedips",
+        ],
+    },
+];
+
+/// Other words at such a distance.
+const NO_NEAR_MISSES: [&str; 12] = [
+    "allowedapis",
+    "allowedapps",
+    "allowedids",
+    "allowedops",
+    "allowedvpcs",
+    "emissions",
+    "permissionid",
+    "permissionids",
+    "permissionset",
+    "routed",
+    "router",
+    "routers",
+];
+
+/// The detail for a name that is probably meant to be a field with a meaning: as it stands, it would restrict nothing.
+fn near_miss(name: &str) -> Option<Detail> {
+    let fold = |name: &str| name.trim().to_lowercase().replace(['_', '-', '.'], "");
+    let folded = fold(name);
+    if FIELDS.iter().any(|field| field.name == name) || NO_NEAR_MISSES.contains(&folded.as_str()) {
+        return None;
+    }
+    let meant = FIELDS.iter().find(|field| {
+        field.synonyms.contains(&folded.as_str()) || osa_distance(&folded, &fold(field.name)) <= field.distance
+    })?;
+    let msg = format!("unknown field; did you mean '{}'?", meant.name);
+    Some(Detail::new(place(&[name.into()]), msg, "value_error.misspelled"))
 }
 
 /// A place in the request's `config`.

@@ -4,7 +4,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::key_config::{KeyConfig, Permission};
+use crate::key_config::{IPV4_MAPPED, KeyConfig, Permission};
 
 /// Methods that only read, unless a deployment says more with `READ_ROUTES`.
 const READ_METHODS: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
@@ -147,9 +147,13 @@ fn conditions(config: &KeyConfig) -> Value {
     if let Some(time) = config.expires_at_seconds() {
         conditions.insert("DateLessThan".to_owned(), json!({ "aws:CurrentTime": time }));
     }
-    if !config.allowed_ips.is_empty() {
+    if config.allowed_ips.is_some() {
         let ranges = config.allowed_ips_texts();
         conditions.insert("IpAddress".to_owned(), json!({ "aws:SourceIp": ranges }));
+    }
+    if config.excludes_ipv4_mapped() {
+        let mapped = [IPV4_MAPPED.to_string()];
+        conditions.insert("NotIpAddress".to_owned(), json!({ "aws:SourceIp": mapped }));
     }
     if conditions.is_empty() { Value::Null } else { conditions.into() }
 }

@@ -1,15 +1,14 @@
 //! What a request asks for: its body, header and query parameters, read and checked in FastAPI's order.
 
 use std::borrow::Cow;
-
-use serde_json::value::RawValue;
+use std::net::IpAddr;
 
 use crate::access::Source;
 use crate::error::{Detail, Error};
 use crate::event::ProxyEvent;
-use crate::json;
+use crate::json::{self, Members};
 use crate::key::KeyId;
-use crate::key_config::{KeyConfig, Permission};
+use crate::key_config::{KeyConfig, MAX_CONFIG, Permission};
 use crate::store::IdempotencyToken;
 
 /// A request past the door.
@@ -28,14 +27,20 @@ pub(crate) struct Question {
     pub source: Source,
 }
 
+/// The fields of a verify's body.
+const QUESTION: [&str; 3] = ["api_key", "permission", "source_ip"];
+
 impl Request<'_> {
     /// The body's `config`, checked.
     pub fn config(&self) -> Result<KeyConfig, Error> {
         let body = self.body()?;
+        if has_long_config(&body) {
+            return Err(Error::TooLarge("config exceeds 4096 bytes"));
+        }
         match members(&body)?.into_iter().find(|(name, _)| name == "config").map(|(_, config)| config.get()) {
             None => Err(missing(&["body", "config"]).into()),
             Some("null") => Err(null(&["body", "config"]).into()),
-            Some(config) => KeyConfig::parse(config),
+            Some(config) => KeyConfig::parse_new(config),
         }
     }
 
@@ -66,12 +71,19 @@ impl Request<'_> {
         });
         let permission = permission.and_then(|permission| permission.map_err(&mut valid).ok());
         let address = optional("source_ip").map(|value| {
-            let address = json::string(value).and_then(|text| text.parse().ok());
+            let address = json::string(value).and_then(|text| text.parse::<IpAddr>().ok());
             let msg = "value is not a valid IPv4 or IPv6 address";
             address.ok_or_else(|| Detail::new(["body", "source_ip"], msg, "value_error.ipvanyaddress"))
         });
-        let source =
-            address.and_then(|address| address.map_err(&mut valid).ok()).map_or(Source::Unsaid, Source::Address);
+        let address = address.and_then(|address| address.map_err(&mut valid).ok());
+        // A server that takes both families on one socket writes an IPv4 client's address as IPv4-mapped.
+        let source = address.map_or(Source::Unsaid, |address| Source::Address(address.to_canonical()));
+        // A field that is passed over is a question that isn't asked, so that the answer to it would be yes.
+        let mut unknown: Vec<_> =
+            members.iter().map(|(name, _)| name.as_str()).filter(|name| !QUESTION.contains(name)).collect();
+        unknown.sort_unstable();
+        let extra = |name| Detail::new(["body", name], "extra fields not permitted", "value_error.extra");
+        details.extend(unknown.into_iter().map(extra));
         if details.is_empty() { Ok(Question { api_key, permission, source }) } else { Err(details.into()) }
     }
 
@@ -122,9 +134,15 @@ impl Request<'_> {
     }
 }
 
+/// Whether a config in the body is too long: asked before [`members`] checks the whole body in depth.
+fn has_long_config(body: &str) -> bool {
+    let members = serde_json::from_str(without_mark(body)).ok().and_then(json::members).unwrap_or_default();
+    members.iter().any(|(name, value)| name == "config" && value.get().len() > MAX_CONFIG)
+}
+
 /// The members of the object in a body.
-fn members(body: &str) -> Result<Vec<(String, &RawValue)>, Error> {
-    let body = body.strip_prefix('\u{feff}').unwrap_or(body);
+fn members(body: &str) -> Result<Members<'_>, Error> {
+    let body = without_mark(body);
     let value = json::parse(body).map_err(|fault| fault.detail(body, vec!["body".into()]))?;
     match value.get() {
         "null" => Err(missing(&["body"]).into()),
@@ -132,6 +150,11 @@ fn members(body: &str) -> Result<Vec<(String, &RawValue)>, Error> {
         "[]" | "\"\"" => Ok(Vec::new()),
         _ => Ok(json::members(value).ok_or_else(not_an_object)?),
     }
+}
+
+/// The text without a byte order mark in front.
+fn without_mark(body: &str) -> &str {
+    body.strip_prefix('\u{feff}').unwrap_or(body)
 }
 
 /// Whether a Content-Type is JSON's: `application/json` or `application/…+json`; an empty one says nothing.

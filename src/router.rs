@@ -33,7 +33,7 @@ impl Route<'_> {
     }
 }
 
-/// Finds the endpoint of a method and a decoded path. A stage in front of the path is passed over where the path is
+/// Finds the endpoint of a method and a path. A stage in front of the path is passed over where the path is
 /// unknown with it (formats and gateways differ in whether it stands there); so is one slash at the end.
 pub fn route<'a>(method: &str, path: &'a str, stage: Option<&str>) -> Result<Route<'a>, Error> {
     let without_stage = || path.strip_prefix('/')?.strip_prefix(stage?);

@@ -35,7 +35,6 @@ impl Request {
             _ => ("DELETE", format!("/delete/{}", *KEY)),
         };
         let tail = self.tail.as_deref().unwrap_or_default();
-        let tail = percent_encoding::utf8_percent_encode(tail, percent_encoding::NON_ALPHANUMERIC);
         (method, format!("/es/api/v1/credentials/api_keys{below}{tail}"))
     }
 

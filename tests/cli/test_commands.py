@@ -129,7 +129,7 @@ class Create(Case):
 
     def test_refused(self):
         for config, expected in [
-            ('{"expiresAt": 1}', "gaia-keys: 422: config.expiresAt: unknown member; did you mean 'expires_at'?\n"),
+            ('{"expiresAt": 1}', "gaia-keys: 422: config.expiresAt: unknown field; did you mean 'expires_at'?\n"),
             ('{"allowed_ips": ["192.0.2.1", "x"]}', "gaia-keys: 422: config.allowed_ips.1: value is not a valid IPv4"),
             (json.dumps({"x": "y" * 4096}), "gaia-keys: 413: config exceeds 4096 bytes\n"),
             ('{"x": "\\ud800"}', "gaia-keys: half of a character (a lone surrogate)\n"),

@@ -27,7 +27,7 @@ class Logs(unittest.TestCase):
         with Local() as local:
             key = local.create(config)
             local.send("PUT", f"{KEYS}/{key}", {"config": config})
-            local.send("POST", f"{KEYS}/verify", {"api_key": key})
+            local.send("POST", f"{KEYS}/verify", {"api_key": key, "source_ip": "203.0.113.9"})
             local.send("POST", "/demo", headers={"authorization": "Search x"})
             local.send("DELETE", f"{KEYS}/delete/{key}")
             local.table().put_item(Item={"service": "demo", "id": "01ARZ3NDEKTSV4RRFFQ69G5FAV", "config": "?", "keyring": "77a2b332"})

@@ -67,7 +67,7 @@ async fn members_with_a_meaning() {
     let key = app.create(json!({})).await.api_key();
     let accepted = [
         json!({ "permissions": null, "enabled": null, "expires_at": null, "allowed_ips": null }),
-        json!({ "permissions": "write", "enabled": false, "expires_at": "1985-04-12T23:20:50.52Z", "allowed_ips": [] }),
+        json!({ "permissions": "write", "enabled": false, "expires_at": "1985-04-12T23:20:50.52Z" }),
         json!({ "expires_at": "2030-01-01t00:00:00z" }),
         json!({ "expires_at": "1996-12-19T16:39:57-08:00" }),
         json!({ "expires_at": "9999-12-31T23:59:59.999999999999Z" }),
@@ -103,6 +103,7 @@ async fn values_without_a_meaning() {
         ("enabled", "value_error.strictbool", json!(["true", 0, 1, "", [], {}])),
         ("permissions", "type_error.enum", json!(["", "admin", "Read", 7, true, [], {}, ["read"]])),
         ("allowed_ips", "type_error.list", json!(["10.0.0.1", 7, true, { "0": "10.0.0.1" }])),
+        ("allowed_ips", "value_error.list.min_items", json!([[]])),
     ] {
         for value in values.as_array().expect("a list") {
             let detail = refused(&app, &key, json!({ name: value })).await;
@@ -127,6 +128,15 @@ async fn addresses_that_are_none() {
         "10.0.0.0/255.0.0.0",
         "fe80::1%eth0",
         "::/129",
+        "010.0.0.0/8",
+        "10.0.0.0/08",
+        "10.0.0.0/+8",
+        "10.0.0.0/-0",
+        "10.0.0.0/",
+        "/8",
+        "10.0.0.0/8/8",
+        "2001:db8::/032",
+        "::ffff:010.0.0.0/104",
     ];
     let texts = texts.map(|text| (json!(text), "value_error.ipvanynetwork"));
     let others = [json!(7), json!(null), json!(["10.0.0.1"])].map(|other| (other, "type_error.str"));
@@ -138,7 +148,7 @@ async fn addresses_that_are_none() {
 }
 
 /// The one entry of the 422 that the config gets; nothing may be stored of it.
-async fn refused(app: &App, key: &str, config: Value) -> Value {
+pub async fn refused(app: &App, key: &str, config: Value) -> Value {
     let before = app.table.items();
     let (created, updated) = (app.create(config.clone()).await, app.update(key, config.clone()).await);
     assert_eq!((created.status, updated.status), (422, 422), "{config}");
@@ -147,38 +157,6 @@ async fn refused(app: &App, key: &str, config: Value) -> Value {
     let details = created.json()["detail"].clone();
     assert_eq!(details.as_array().map(Vec::len), Some(1), "{config}: {details}");
     details[0].clone()
-}
-
-#[tokio::test]
-async fn misspelt_restrictions() {
-    let app = App::new().await;
-    let key = app.create(json!({})).await.api_key();
-    let misspelt = [
-        "expiresAt",
-        "ExpiresAt",
-        "expires-at",
-        "EXPIRES_AT",
-        "_expires_at",
-        "expires_ats",
-        "expire_at",
-        "Enabled",
-        "enableds",
-        "allowed_ip",
-        "allowedIps",
-        "AllowedIP",
-        "allowed__ips",
-    ];
-    for name in misspelt {
-        let detail = refused(&app, &key, json!({ name: null })).await;
-        assert_eq!(
-            (&detail["loc"], &detail["type"]),
-            (&json!(["body", "config", name]), &json!("value_error.misspelled"))
-        );
-        assert!(detail["msg"].as_str().expect("a text").contains("did you mean"), "{detail}");
-    }
-    for name in ["permission", "Permissions", "expires", "enable", "ips", "expires_at_note", "allowed"] {
-        assert_eq!(app.update(&key, json!({ name: 1 })).await.status, 200, "{name}");
-    }
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ mod kms;
 mod lambda;
 mod local;
 mod model;
+mod near_misses;
 mod protected;
 mod proxy;
 mod rotation;

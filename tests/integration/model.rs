@@ -195,7 +195,7 @@ impl Client {
             let answer = self.send(call.clone()).await;
             listed.extend(answer.json().as_array().expect("a list").iter().cloned());
             let Some(link) = answer.headers["Link"].as_str() else { break };
-            let after = link.split("after=").nth(1).and_then(|rest| rest.split('>').next()).expect("an id");
+            let after = link.split("after=").nth(1).and_then(|rest| rest.split(['&', '>']).next()).expect("an id");
             call = call.query("after", after);
         }
         assert!(listed.is_sorted_by(|a, b| a["api_key"].as_str() < b["api_key"].as_str()));

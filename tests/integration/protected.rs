@@ -2,7 +2,6 @@
 
 use gaia_api_keys::authorizer::Authorizer;
 use gaia_api_keys::start;
-use ipnet::IpNet;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -148,15 +147,26 @@ fn holds(operator: &str, keys: &Value, visit: &Visit) -> bool {
             let time = keys["aws:CurrentTime"].as_str().expect("a time");
             OffsetDateTime::now_utc() < OffsetDateTime::parse(time, &Rfc3339).expect("RFC 3339")
         }
-        "IpAddress" => {
-            let address: std::net::IpAddr = visit.source_ip.parse().expect("an address");
-            let ranges = keys["aws:SourceIp"].as_array().expect("a list");
-            assert!(!ranges.is_empty());
-            ranges.iter().map(|range| range.as_str().expect("text")).any(|range| {
-                let range = range.parse::<IpNet>().or_else(|_| range.parse::<std::net::IpAddr>().map(IpNet::from));
-                range.expect("a range").contains(&address.to_canonical())
-            })
-        }
+        "IpAddress" => ranges(keys).any(|range| within(range, &visit.source_ip)),
+        "NotIpAddress" => !ranges(keys).any(|range| within(range, &visit.source_ip)),
         other => panic!("an operator that nobody emits: {other}"),
     }
+}
+
+fn ranges(keys: &Value) -> impl Iterator<Item = &str> {
+    let ranges = keys["aws:SourceIp"].as_array().expect("a list");
+    assert!(!ranges.is_empty());
+    ranges.iter().map(|range| range.as_str().expect("text"))
+}
+
+/// IAM's reading of an address, as far as it is known: the text as it is, an IPv4-mapped address being one of IPv6.
+fn within(range: &str, address: &str) -> bool {
+    let bits = |text: &str| match text.parse::<std::net::IpAddr>().expect("an address") {
+        std::net::IpAddr::V4(address) => (u128::from(address.to_bits()) << 96, 32),
+        std::net::IpAddr::V6(address) => (address.to_bits(), 128),
+    };
+    let (network, prefix) = range.split_once('/').unwrap_or((range, "128"));
+    let ((network, family), (address, other)) = (bits(network), bits(address));
+    let prefix = prefix.parse::<u32>().expect("a prefix").min(family);
+    family == other && (prefix == 0 || (network ^ address) >> (128 - prefix) == 0)
 }

@@ -122,7 +122,10 @@ async fn one_line_a_change_and_one_a_denial() {
         [
             audit("create", id, json!({ "permissions": "read", "enabled": true })),
             audit("update", id, updated),
-            json!({ "level": "INFO", "message": "denied", "reason": "disabled", "key_id": id, "actor": CALLER }),
+            json!({
+                "level": "INFO", "message": "denied", "reason": "disabled", "key_id": id, "actor": CALLER,
+                "source_ip": "192.0.2.1", "api_request_id": "request-id",
+            }),
             audit("delete", id, json!({ "permissions_before": "write" })),
         ]
     );

@@ -19,6 +19,12 @@ async fn questions_that_are_none() {
             json!([["body", "api_key"], ["body", "permission"], ["body", "source_ip"]]),
         ),
         (json!({ "api_key": "x", "source_ip": "10.0.0.0/8" }), json!([["body", "source_ip"]])),
+        (json!({ "api_key": "x", "sourceIp": "10.0.0.1", "a": null }), json!([["body", "a"], ["body", "sourceIp"]])),
+        (
+            json!({ "permission": "x", "key": "x" }),
+            json!([["body", "api_key"], ["body", "permission"], ["body", "key"]]),
+        ),
+        (json!(""), json!([["body", "api_key"]])),
         (json!([]), json!([["body", "api_key"]])),
         (json!([1]), json!([["body"]])),
     ] {
@@ -45,7 +51,7 @@ async fn what_a_question_is_answered() {
     app.table.proxy.requests();
     assert_eq!(ask(&app, json!({ "api_key": key })).await.json(), known);
     assert_eq!(app.table.proxy.requests(), ["GetItem"]);
-    let more = json!({ "api_key": key, "permission": null, "source_ip": null, "other": 1 });
+    let more = json!({ "api_key": key, "permission": null, "source_ip": null });
     assert_eq!(ask(&app, more).await.json(), known);
     assert_eq!(ask(&app, json!({ "api_key": key, "permission": "write" })).await.json(), no("permission"));
     app.table.proxy.requests();
@@ -55,7 +61,12 @@ async fn what_a_question_is_answered() {
     assert!(app.table.proxy.requests().is_empty());
     app.update(&key, json!({ "allowed_ips": ["192.0.2.1"] })).await;
     assert_eq!(ask(&app, json!({ "api_key": key })).await.json(), no("source_ip"));
-    assert_eq!(ask(&app, json!({ "api_key": key, "source_ip": "::ffff:c000:201" })).await.json()["valid"], true);
+    for source_ip in ["192.0.2.1", "::ffff:c000:201", "::ffff:192.0.2.1"] {
+        let answer = ask(&app, json!({ "api_key": key, "source_ip": source_ip })).await;
+        assert_eq!(answer.json()["valid"], true, "{source_ip}: as a server writes it that takes both families");
+    }
+    app.update(&key, json!({ "allowed_ips": ["::/0"] })).await;
+    assert_eq!(ask(&app, json!({ "api_key": key, "source_ip": "::ffff:192.0.2.1" })).await.json(), no("source_ip"));
     app.delete(&key).await;
     assert_eq!(ask(&app, json!({ "api_key": key })).await.json(), no("unknown"));
 }

@@ -1,13 +1,18 @@
 //! The management API: a request in, a response out.
 
+pub mod event;
+pub mod handlers;
+pub mod key_list;
+pub mod request;
+pub mod router;
+
 use std::time::Duration;
 
+use crate::api::event::{ProxyEvent, ProxyResponse};
+use crate::api::request::Request;
+use crate::api::router::Route;
 use crate::error::Error;
-use crate::event::{ProxyEvent, ProxyResponse};
-use crate::handlers;
-use crate::key::Keyring;
-use crate::request::Request;
-use crate::router::{self, Route};
+use crate::keys::api_key::Keyring;
 use crate::settings::{KeyDisclosure, Settings};
 use crate::store::Store;
 

@@ -3,18 +3,20 @@
 //! A refusal is an answer, so that garbage trips no alarm; only where the key could not be checked is it an error,
 //! which the gateway turns into a 500 and does not cache.
 
+pub mod policy;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::access::{self, Denial, Found, Source};
+use crate::api::event::RequestContext;
+use crate::authorizer::policy::{MethodArn, PolicyDocument};
 use crate::error::{Cause, Error};
-use crate::event::RequestContext;
-use crate::key::Keyring;
-use crate::key_config::KeyConfig;
-use crate::policy::{self, MethodArn, PolicyDocument};
+use crate::keys::access::{self, Denial, Found, Source};
+use crate::keys::api_key::Keyring;
+use crate::keys::config::KeyConfig;
 use crate::settings::{AuthorizerSettings, Settings};
 use crate::store::Store;
 

@@ -22,9 +22,9 @@
 //! and [`access`] decides. [`store`] alone knows the table.
 //!
 //! ```
-//! use gaia_api_keys::access::{Denial, Found, Source, decide};
-//! use gaia_api_keys::key::{Keyring, Master};
-//! use gaia_api_keys::key_config::{KeyConfig, Permission};
+//! use gaia_api_keys::keys::access::{Denial, Found, Source, decide};
+//! use gaia_api_keys::keys::api_key::{Keyring, Master};
+//! use gaia_api_keys::keys::config::{KeyConfig, Permission};
 //!
 //! let master = Master::from_hex(&"0f".repeat(32)).ok_or("no master")?;
 //! let keyring = Keyring::new("demo", &master, &[]);
@@ -54,24 +54,12 @@
     allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::string_slice, clippy::unwrap_used)
 )]
 
-pub mod access;
 pub mod api;
 pub mod authorizer;
-pub mod clients;
+pub mod aws;
 pub mod error;
-pub mod event;
-mod handlers;
-mod http;
-pub mod json;
-pub mod key;
-pub mod key_config;
-pub mod kms;
-mod list;
-pub mod log;
-pub mod policy;
-mod request;
-mod rfc3339;
-pub mod router;
+pub mod keys;
+pub mod logging;
 pub mod settings;
-pub mod start;
+pub mod startup;
 pub mod store;

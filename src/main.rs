@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use gaia_api_keys::settings::{Function, Settings};
-use gaia_api_keys::{error::Cause, log, start};
+use gaia_api_keys::{error::Cause, logging, startup};
 use lambda_runtime::{LambdaEvent as Event, run, service_fn};
 
 fn main() -> ExitCode {
@@ -13,7 +13,7 @@ fn main() -> ExitCode {
         );
         return ExitCode::FAILURE;
     }
-    log::init();
+    logging::init();
     let Err(error) = serve() else { return ExitCode::SUCCESS };
     tracing::error!(error, "start failed");
     ExitCode::FAILURE
@@ -24,13 +24,14 @@ async fn serve() -> Result<(), Cause> {
     let settings = Settings::from_env()?;
     let ended = match settings.function {
         Function::Api => {
-            let api = start::api(&settings).await?;
-            let answer = async |e: Event<_>| Ok::<_, Cause>(api.handle(e.payload, start::time_left(&e.context)).await);
+            let api = startup::api(&settings).await?;
+            let answer =
+                async |e: Event<_>| Ok::<_, Cause>(api.handle(e.payload, startup::time_left(&e.context)).await);
             run(service_fn(answer)).await
         }
         Function::Authorizer => {
-            let authorizer = start::authorizer(&settings).await?;
-            let answer = async |e: Event<_>| authorizer.handle(e.payload, start::time_left(&e.context)).await;
+            let authorizer = startup::authorizer(&settings).await?;
+            let answer = async |e: Event<_>| authorizer.handle(e.payload, startup::time_left(&e.context)).await;
             run(service_fn(answer)).await
         }
     };

@@ -5,8 +5,8 @@ use std::fmt;
 
 use aws_credential_types::Credentials;
 
-use crate::key::Master;
-use crate::policy::{self, ReadRoute};
+use crate::authorizer::policy::{self, ReadRoute};
+use crate::keys::api_key::Master;
 
 /// What the function is told by its environment.
 #[derive(Debug)]

@@ -9,11 +9,11 @@ use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckF
 use time::Duration;
 use ulid::Ulid;
 
-use crate::access::Found;
-use crate::clients::describe;
+use crate::aws::describe;
 use crate::error::Error;
-use crate::key::{KeyId, Keyring, MasterId, NamedKey};
-use crate::key_config::KeyConfig;
+use crate::keys::access::Found;
+use crate::keys::api_key::{KeyId, Keyring, MasterId, NamedKey};
+use crate::keys::config::KeyConfig;
 
 mod failure;
 mod idempotency;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use gaia_api_keys::clients::Clients;
+use gaia_api_keys::aws::Clients;
 use gaia_api_keys::settings::Settings;
 
 use crate::aws::Aws;

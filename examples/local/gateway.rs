@@ -11,8 +11,8 @@ use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header};
 use axum::{Router, routing::any};
 use gaia_api_keys::api::Api;
+use gaia_api_keys::api::event::ProxyResponse;
 use gaia_api_keys::authorizer::{Answer, Authorizer};
-use gaia_api_keys::event::ProxyResponse;
 use serde_json::{Value, json};
 use tracing::Instrument;
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use gaia_api_keys::settings::Settings;
-use gaia_api_keys::{log, start};
+use gaia_api_keys::{logging, startup};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -52,7 +52,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<(), String> {
-    log::init();
+    logging::init();
     let (http, http_address) = listen(arguments.host, arguments.port, "--port").await?;
     let (dynamodb, dynamodb_address) = listen(arguments.host, arguments.dynamodb_port, "--dynamodb-port").await?;
     let (database, created) =
@@ -64,8 +64,8 @@ async fn run(arguments: Arguments) -> Result<(), String> {
     let (stop, stopped) = watch::channel(false);
     let database_server = tokio::spawn(database::serve(dynamodb, database, stop_signal(stopped.clone())));
     let settings = settings(dynamodb_address).map_err(|error| error.to_string())?;
-    let api = start::api(&settings).await.map_err(|error| error.to_string())?;
-    let authorizer = start::authorizer(&settings).await.map_err(|error| error.to_string())?;
+    let api = startup::api(&settings).await.map_err(|error| error.to_string())?;
+    let authorizer = startup::authorizer(&settings).await.map_err(|error| error.to_string())?;
     let service = gateway::router(Functions { api, authorizer }).into_make_service_with_connect_info::<SocketAddr>();
     // println! would panic once nobody reads it, as in `cargo local | head -1`.
     let _ = writeln!(std::io::stdout(), "{}", what_to_try(http_address, dynamodb_address, &arguments.data, created));

@@ -4,8 +4,8 @@
 use std::sync::LazyLock;
 
 use gaia_api_keys::authorizer::{Authorizer, AuthorizerEvent};
-use gaia_api_keys::key_config::{KeyConfig, Permission};
-use gaia_api_keys::policy::{MethodArn, ReadRoute, required};
+use gaia_api_keys::keys::config::{KeyConfig, Permission};
+use gaia_api_keys::authorizer::policy::{MethodArn, ReadRoute, required};
 use gaia_api_keys_fuzz::TIME_LEFT;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;

@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 
 use gaia_api_keys::error::Error;
-use gaia_api_keys::json;
-use gaia_api_keys::key_config::{KeyConfig, MAX_CONFIG, Permission};
-use gaia_api_keys::policy::PolicyDocument;
+use gaia_api_keys::keys::json;
+use gaia_api_keys::keys::config::{KeyConfig, MAX_CONFIG, Permission};
+use gaia_api_keys::authorizer::policy::PolicyDocument;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use serde_json::value::RawValue;

@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use gaia_api_keys::key::{KeyId, Keyring};
+use gaia_api_keys::keys::api_key::{KeyId, Keyring};
 use libfuzzer_sys::fuzz_target;
 use ulid::Ulid;
 

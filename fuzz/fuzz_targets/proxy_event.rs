@@ -5,8 +5,8 @@
 use std::sync::LazyLock;
 
 use gaia_api_keys::api::Api;
-use gaia_api_keys::event::ProxyEvent;
-use gaia_api_keys::key_config::KeyConfig;
+use gaia_api_keys::api::event::ProxyEvent;
+use gaia_api_keys::keys::config::KeyConfig;
 use gaia_api_keys_fuzz::TIME_LEFT;
 use libfuzzer_sys::fuzz_target;
 

@@ -9,7 +9,7 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_types::body::SdkBody;
 use gaia_api_keys::api::Api;
 use gaia_api_keys::authorizer::Authorizer;
-use gaia_api_keys::key::{KeyId, Keyring, Master};
+use gaia_api_keys::keys::api_key::{KeyId, Keyring, Master};
 use gaia_api_keys::settings::Settings;
 use gaia_api_keys::store::Store;
 use serde_json::{Value, json};
@@ -144,7 +144,7 @@ impl HttpConnector for Table {
 }
 
 /// What holds for every response of the management API.
-pub fn check(response: &gaia_api_keys::event::ProxyResponse) {
+pub fn check(response: &gaia_api_keys::api::event::ProxyResponse) {
     let status = response.status_code;
     assert!([200, 400, 401, 404, 405, 409, 413, 422].contains(&status), "{status}: {}", response.body);
     assert_eq!(response.headers.get("Cache-Control").map(AsRef::as_ref), Some("no-store"));

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
 use super::{Attributes, Store};
-use crate::key::{KeyId, MasterId};
+use crate::keys::api_key::{KeyId, MasterId};
 
 /// Seconds for which an `Idempotency-Key` answers with the key it made: a day. TTL only cleans up behind it.
 const KEPT_FOR: i64 = 24 * 60 * 60;

@@ -1,7 +1,7 @@
 //! Attacks that once succeeded, by the points of the report that lists them.
 
 use axum::http::StatusCode;
-use gaia_api_keys::start;
+use gaia_api_keys::startup;
 use serde_json::{Value, json};
 
 use crate::kms::{self, KEY_ID, MAC};
@@ -36,7 +36,7 @@ async fn point_1_no_cut_answer_of_kms_is_repeated() {
     for length in 0..KMS_ANSWER.len() {
         let (endpoint, _) = kms::kms(StatusCode::OK, &KMS_ANSWER[..length]).await;
         let settings = [("MASTER_KEY", ""), ("KMS_KEY_ID", KEY_ID), ("AWS_ENDPOINT_URL_KMS", &endpoint)];
-        let error = start::api(&table.settings(&settings)).await.expect_err("no start").to_string();
+        let error = startup::api(&table.settings(&settings)).await.expect_err("no start").to_string();
         assert!(error.starts_with("KMS_KEY_ID") && !shows(&error, MAC), "{length}: {error}");
     }
 }

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Router, routing::post};
-use gaia_api_keys::key::{Keyring, Master};
-use gaia_api_keys::start;
+use gaia_api_keys::keys::api_key::{Keyring, Master};
+use gaia_api_keys::startup;
 use serde_json::{Value, json};
 
 use crate::proxy::{Fault, Proxy};
@@ -41,7 +41,7 @@ async fn the_master_is_kms_s_mac_of_a_fixed_message() {
         kms(StatusCode::OK, json!({ "Mac": MAC, "MacAlgorithm": "HMAC_SHA_256", "KeyId": KEY_ID })).await;
     let table = Table::new().await;
     let settings = [("MASTER_KEY", ""), ("KMS_KEY_ID", KEY_ID), ("AWS_ENDPOINT_URL_KMS", &endpoint)];
-    let api = start::api(&table.settings(&settings)).await.expect("a start");
+    let api = startup::api(&table.settings(&settings)).await.expect("a start");
     let message = base64_simd::STANDARD.encode_to_string(b"gaia-api-key/v1/master");
     let asked = json!({ "KeyId": KEY_ID, "MacAlgorithm": "HMAC_SHA_256", "Message": message });
     assert_eq!(*requests.lock().expect("a lock"), [asked], "once, at start");
@@ -58,7 +58,7 @@ async fn two_kms_keys_are_two_masters() {
     let (endpoint, requests) = kms(StatusCode::OK, json!({ "Mac": MAC, "KeyId": KEY_ID })).await;
     let table = Table::new().await;
     let settings = [("MASTER_KEY", ""), ("KMS_KEY_ID", "alias/new, alias/old"), ("AWS_ENDPOINT_URL_KMS", &endpoint)];
-    start::api(&table.settings(&settings)).await.expect("a start");
+    startup::api(&table.settings(&settings)).await.expect("a start");
     let asked: Vec<_> = requests.lock().expect("a lock").iter().map(|request| request["KeyId"].clone()).collect();
     assert_eq!(asked, ["alias/new", "alias/old"]);
 }
@@ -79,7 +79,7 @@ async fn a_kms_that_refuses_stops_the_start_and_is_named() {
     for (status, body, reason) in refusals {
         let (endpoint, _) = kms(status, body).await;
         let settings = [("MASTER_KEY", ""), ("KMS_KEY_ID", KEY_ID), ("AWS_ENDPOINT_URL_KMS", &endpoint)];
-        let error = start::api(&table.settings(&settings)).await.expect_err("no start").to_string();
+        let error = startup::api(&table.settings(&settings)).await.expect_err("no start").to_string();
         assert!(error.starts_with("KMS_KEY_ID") && error.contains(reason) && !error.contains("AAAA"), "{error}");
     }
 }
@@ -106,10 +106,10 @@ async fn every_fault_at_start() {
         let settings =
             table.settings(&[("MASTER_KEY", ""), ("KMS_KEY_ID", KEY_ID), ("AWS_ENDPOINT_URL_KMS", &endpoint)]);
         proxy.plan(&[fault]);
-        start::api(&settings).await.unwrap_or_else(|error| panic!("{fault:?}: {error}"));
+        startup::api(&settings).await.unwrap_or_else(|error| panic!("{fault:?}: {error}"));
         proxy.always(fault);
         let began = std::time::Instant::now();
-        let outcome = start::api(&settings).await;
+        let outcome = startup::api(&settings).await;
         assert!(began.elapsed().as_secs() < 10, "{fault:?}: {:?}", began.elapsed());
         match outcome {
             Ok(_) => assert_eq!(fault, Fault::Slow),
@@ -127,8 +127,8 @@ async fn against_a_running_kms() {
     let (endpoint, key_id) = (variable("TEST_KMS_ENDPOINT"), variable("TEST_KMS_KEY_ID"));
     let table = Table::new().await;
     let settings = [("MASTER_KEY", ""), ("KMS_KEY_ID", key_id.as_str()), ("AWS_ENDPOINT_URL_KMS", &endpoint)];
-    let first = start::api(&table.settings(&settings)).await.expect("a start");
-    let second = start::api(&table.settings(&settings)).await.expect("a start");
+    let first = startup::api(&table.settings(&settings)).await.expect("a start");
+    let second = startup::api(&table.settings(&settings)).await.expect("a start");
     let app = crate::support::App { api: first, table };
     let key = app.create(json!({})).await.api_key();
     let app = crate::support::App { api: second, table: app.table };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::types::AttributeValue;
-use gaia_api_keys::clients::Clients;
+use gaia_api_keys::aws::Clients;
 use gaia_api_keys::settings::AwsSettings;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use gaia_api_keys::api::Api;
 use gaia_api_keys::authorizer::Authorizer;
 use gaia_api_keys::settings::Settings;
-use gaia_api_keys::start;
+use gaia_api_keys::startup;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
@@ -98,7 +98,7 @@ struct Client {
 impl Client {
     async fn new(settings: &Settings, proxy: Proxy, name: &str, alone: bool) -> Self {
         let (api, authorizer) =
-            (start::api(settings).await.expect("a start"), start::authorizer(settings).await.expect("a start"));
+            (startup::api(settings).await.expect("a start"), startup::authorizer(settings).await.expect("a start"));
         Self { api, authorizer, proxy, name: name.to_owned(), model: Model::default(), alone, steps: 0 }
     }
 

@@ -1,7 +1,7 @@
 //! Replacing the master, step by step, as docs/security.md has it.
 
-use gaia_api_keys::key::{KeyId, Keyring, Master};
-use gaia_api_keys::start;
+use gaia_api_keys::keys::api_key::{KeyId, Keyring, Master};
+use gaia_api_keys::startup;
 use serde_json::json;
 
 use crate::support::{API_KEYS, App, Call, MASTER_KEY, Table};
@@ -10,7 +10,7 @@ const NEW: &str = "ffeeddccbbaa99887766554433221100ffeeddccbbaa99887766554433221
 
 async fn with(table: Table, masters: &str) -> App {
     let settings = table.settings(&[("MASTER_KEY", masters)]);
-    App { api: start::api(&settings).await.expect("a start"), table }
+    App { api: startup::api(&settings).await.expect("a start"), table }
 }
 
 async fn valid(app: &App, key: &str) -> bool {

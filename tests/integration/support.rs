@@ -6,7 +6,7 @@ use std::time::Duration;
 use dynoxide::Database;
 use gaia_api_keys::api::Api;
 use gaia_api_keys::settings::Settings;
-use gaia_api_keys::start;
+use gaia_api_keys::startup;
 use serde_json::{Value, json};
 
 use crate::database::{self, TABLE_NAME};
@@ -212,7 +212,7 @@ impl App {
 
     pub async fn with(changes: &[(&str, &str)]) -> Self {
         let table = Table::new().await;
-        let api = start::api(&table.settings(changes)).await.expect("a start");
+        let api = startup::api(&table.settings(changes)).await.expect("a start");
         table.proxy.requests();
         Self { api, table }
     }

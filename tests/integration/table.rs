@@ -300,7 +300,7 @@ async fn services_in_one_table_know_nothing_of_each_other() {
     let app = App::new().await;
     let key = app.create(json!({})).await.api_key();
     let settings = app.table.settings(&[("SERVICE_NAME", "other")]);
-    let other = App { api: gaia_api_keys::start::api(&settings).await.expect("a start"), table: app.table };
+    let other = App { api: gaia_api_keys::startup::api(&settings).await.expect("a start"), table: app.table };
     assert!(other.list().await.is_empty());
     assert_eq!(other.delete(&key).await.status, 404);
     assert_eq!(other.delete(&key[..31]).await.status, 404);
@@ -313,9 +313,9 @@ async fn a_stolen_old_master_makes_no_keys_of_the_new_one() {
     let app = App::with(&[("MASTER_KEY", &masters)]).await;
     let key = app.create(json!({})).await.api_key();
     // The old master, still accepted, makes another secret for the same id.
-    let old = gaia_api_keys::key::Master::from_hex(crate::support::MASTER_KEY).expect("a master");
-    let old = gaia_api_keys::key::Keyring::new("demo", &old, &[]);
-    let id = gaia_api_keys::key::KeyId::from_ulid(&key[5..31]).expect("an id");
+    let old = gaia_api_keys::keys::api_key::Master::from_hex(crate::support::MASTER_KEY).expect("a master");
+    let old = gaia_api_keys::keys::api_key::Keyring::new("demo", &old, &[]);
+    let id = gaia_api_keys::keys::api_key::KeyId::from_ulid(&key[5..31]).expect("an id");
     let forged = old.key(id, "77a2b332").expect("a key");
     assert_eq!(app.update(forged.expose(), json!({ "permissions": "write" })).await.status, 404);
     assert_eq!(app.delete(forged.expose()).await.status, 404);

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use time::OffsetDateTime;
 
-use crate::key::KeyId;
-use crate::key_config::{KeyConfig, Permission};
+use crate::keys::api_key::KeyId;
+use crate::keys::config::{KeyConfig, Permission};
 
 /// What became of the text that a caller gave as a key.
 #[derive(Debug)]

@@ -3,15 +3,15 @@
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::access;
 use crate::api::Api;
+use crate::api::event::ProxyResponse;
+use crate::api::key_list::List;
+use crate::api::request::Request;
 use crate::error::{Detail, Error};
-use crate::event::ProxyResponse;
-use crate::key::KeyId;
-use crate::key_config::KeyConfig;
-use crate::list::List;
-use crate::request::Request;
-use crate::rfc3339;
+use crate::keys::access;
+use crate::keys::api_key::KeyId;
+use crate::keys::config::KeyConfig;
+use crate::keys::rfc3339;
 use crate::store::Change;
 
 /// `{"api_key": …, "result": …}`

@@ -6,10 +6,10 @@ use lambda_runtime::Context;
 
 use crate::api::Api;
 use crate::authorizer::Authorizer;
-use crate::clients::Clients;
+use crate::aws::Clients;
+use crate::aws::kms;
 use crate::error::Cause;
-use crate::key::{Keyring, Master};
-use crate::kms;
+use crate::keys::api_key::{Keyring, Master};
 use crate::settings::{MasterSource, Settings};
 use crate::store::Store;
 

@@ -2,9 +2,9 @@
 
 use serde_json::value::RawValue;
 
+use crate::api::event::ProxyResponse;
 use crate::error::Error;
-use crate::event::ProxyResponse;
-use crate::key::{KeyId, Keyring};
+use crate::keys::api_key::{KeyId, Keyring};
 use crate::settings::KeyDisclosure;
 use crate::store::Item;
 
@@ -89,7 +89,7 @@ fn is_object(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::Master;
+    use crate::keys::api_key::Master;
 
     /// The numbers that README.md gives for one page.
     #[test]
@@ -107,7 +107,7 @@ mod tests {
             while list.push(&keyring, KeyDisclosure::Full, &item).unwrap() {}
             list.count()
         };
-        let readme = include_str!("../README.md");
+        let readme = include_str!("../../README.md");
         assert!(
             readme.contains("about 47,000 keys with\n  `{\"permissions\": \"read\"}`, 1,300 with configs of 4 KiB")
         );

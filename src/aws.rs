@@ -1,5 +1,8 @@
 //! The AWS SDK's clients, made once at start and shared: one connection pool, one set of trusted authorities.
 
+mod http;
+pub mod kms;
+
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -13,12 +16,11 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
 use aws_types::SdkConfig;
 
-use crate::http;
 use crate::settings::{AwsSettings, SettingsError};
 
 /// Amazon's root certificates, which AWS's public endpoints chain to: reading the system's 140 takes longer than all
 /// else at start. From <https://www.amazontrust.com/repository/>; the first expires at the end of 2037.
-const AMAZON_ROOTS: &[u8] = include_bytes!("amazon-roots.pem");
+const AMAZON_ROOTS: &[u8] = include_bytes!("aws/amazon-roots.pem");
 
 /// What both clients share: who calls, from which Region, over which connections, and with how much patience.
 pub struct Clients {

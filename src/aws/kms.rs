@@ -5,9 +5,9 @@ use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::MacAlgorithmSpec;
 use zeroize::Zeroize;
 
-use crate::clients::describe;
+use crate::aws::describe;
 use crate::error::Cause;
-use crate::key::Master;
+use crate::keys::api_key::Master;
 
 /// NEVER CHANGE: a master is KMS's MAC of it. No region and no ARN in it, so that a multi-Region key's replicas agree.
 const MESSAGE: &[u8] = b"gaia-api-key/v1/master";

@@ -9,8 +9,8 @@ use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
 use crate::error::{Detail, Error, Loc};
-use crate::json::{self, Members};
-use crate::rfc3339;
+use crate::keys::json::{self, Members};
+use crate::keys::rfc3339;
 
 /// The longest config, in bytes of its text.
 pub const MAX_CONFIG: usize = 4096;

@@ -4,7 +4,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::key_config::{IPV4_MAPPED, KeyConfig, Permission};
+use crate::keys::config::{IPV4_MAPPED, KeyConfig, Permission};
 
 /// Methods that only read, unless a deployment says more with `READ_ROUTES`.
 const READ_METHODS: [&str; 3] = ["GET", "HEAD", "OPTIONS"];

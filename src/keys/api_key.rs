@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn test_vectors_of_docs_keys_md() {
-        let document = include_str!("../docs/keys.md");
+        let document = include_str!("../../docs/keys.md");
         let mut rows = 0;
         for row in document.lines().filter(|line| line.starts_with("| `0")) {
             let cells: Vec<_> = row.split('|').map(|cell| cell.trim().trim_matches('`')).collect();

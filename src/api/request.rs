@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use crate::access::Source;
+use crate::api::event::ProxyEvent;
 use crate::error::{Detail, Error};
-use crate::event::ProxyEvent;
-use crate::json::{self, Members};
-use crate::key::KeyId;
-use crate::key_config::{KeyConfig, MAX_CONFIG, Permission};
+use crate::keys::access::Source;
+use crate::keys::api_key::KeyId;
+use crate::keys::config::{KeyConfig, MAX_CONFIG, Permission};
+use crate::keys::json::{self, Members};
 use crate::store::IdempotencyToken;
 
 /// A request past the door.

@@ -1,0 +1,7 @@
+//! The domain: keys, configs and the decision what a key may do. No AWS, no clock, no I/O.
+
+pub mod access;
+pub mod api_key;
+pub mod config;
+pub mod json;
+pub(crate) mod rfc3339;

@@ -11,21 +11,21 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_types::body::SdkBody;
 use criterion::{Criterion, criterion_group, criterion_main};
 use gaia_api_keys::api::Api;
-use gaia_api_keys::keys::api_key::{Keyring, Master};
-use gaia_api_keys::keys::config::KeyConfig;
 use gaia_api_keys::api::router;
+use gaia_api_keys::keys::api_key::{Keyring, RootKey};
+use gaia_api_keys::keys::config::KeyConfig;
 use gaia_api_keys::settings::Settings;
 use gaia_api_keys::store::Store;
 use serde_json::json;
 
-const MASTER_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+const ROOT_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 const CONFIG: &str = r#"{"permissions":"write","enabled":true,"expires_at":"2030-01-31T12:00:00Z",
     "allowed_ips":["192.0.2.0/24","2001:db8::/32"],"note":"orders to billing"}"#;
 /// Keys of the list.
 const KEYS: u32 = 1000;
 
 fn keyring() -> Keyring {
-    Keyring::new("demo", &Master::from_hex(MASTER_KEY).unwrap(), &[])
+    Keyring::new("demo", &RootKey::from_hex(ROOT_KEY).unwrap(), &[])
 }
 
 fn keys(criterion: &mut Criterion) {
@@ -46,7 +46,7 @@ fn list(criterion: &mut Criterion) {
     let client = client(page());
     let store = Store::new(client.clone(), "keys".into(), "demo".into());
     let environment = |name: &str| match name {
-        "MASTER_KEY" => Some(MASTER_KEY.to_owned()),
+        "ROOT_KEY" => Some(ROOT_KEY.to_owned()),
         "SERVICE_NAME" => Some("demo".to_owned()),
         "ALLOW_ANONYMOUS" => Some("true".to_owned()),
         "TABLE_NAME" | "AWS_REGION" | "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("any".to_owned()),
@@ -72,7 +72,7 @@ fn page() -> String {
         json!({
             "id": {"S": format!("01ARZ3NDEKTSV4RRFF{number:08}")},
             "config": {"S": r#"{"permissions":"read"}"#},
-            "keyring": {"S": "77a2b332"},
+            "root_key_id": {"S": "053bcb62"},
         })
     };
     json!({ "Count": KEYS, "Items": (0..KEYS).map(item).collect::<Vec<_>>() }).to_string()

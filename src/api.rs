@@ -1,71 +1,122 @@
-//! The management API: a request in, a response out.
+//! The management API: an event of API Gateway in, its response out, with lambda_http between.
 
-pub mod event;
-pub mod handlers;
-pub mod key_list;
-pub mod request;
+mod event;
+mod handlers;
+mod key_list;
+mod request;
 pub mod router;
 
+use std::convert::Infallible;
 use std::time::Duration;
 
-use crate::api::event::{ProxyEvent, ProxyResponse};
-use crate::api::request::Request;
+use lambda_http::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use lambda_http::http::{HeaderName, HeaderValue, StatusCode};
+use lambda_http::{Adapter, LambdaEvent, Request, RequestExt, Service, service_fn};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::api::handlers::Keys;
+use crate::api::request::ApiRequest;
 use crate::api::router::Route;
 use crate::error::Error;
-use crate::keys::api_key::Keyring;
-use crate::settings::{KeyDisclosure, Settings};
+use crate::keys::keyring::Keyring;
+use crate::settings::Settings;
 use crate::store::Store;
+
+/// A response with a JSON body.
+type Response = lambda_http::Response<String>;
 
 /// The longest body, in bytes.
 const MAX_BODY: usize = 64 * 1024;
 
-/// What every request needs.
+/// The management API over a table and a keyring.
 #[derive(Debug)]
 pub struct Api {
-    pub(crate) store: Store,
-    pub(crate) keyring: Keyring,
-    pub(crate) key_disclosure: KeyDisclosure,
+    keys: Keys,
     allow_anonymous: bool,
 }
 
 impl Api {
-    /// The API over a table and a keyring.
+    /// The API that the settings describe.
     pub fn new(settings: &Settings, store: Store, keyring: Keyring) -> Self {
-        Self { store, keyring, key_disclosure: settings.key_disclosure, allow_anonymous: settings.allow_anonymous }
+        Self { keys: Keys::new(store, keyring, settings.key_disclosure), allow_anonymous: settings.allow_anonymous }
     }
 
-    /// Answers one invocation within the time that is left for it. Every failure is a response; the causes of a 500 or
-    /// 503 are logged here, and only here.
-    pub async fn handle(&self, event: ProxyEvent, time_left: Duration) -> ProxyResponse {
-        let route = router::route(event.method(), event.path(), event.stage());
+    /// Answers one invocation within the time that is left for it, in the format of the event. Every failure is a response,
+    /// and so is an event that can't be read: 400.
+    pub async fn handle(&self, event: LambdaEvent<Box<RawValue>>, time_left: Duration) -> impl Serialize + use<> {
+        let request = event::read(&event.payload);
+        let readable = request.is_some();
+        let request = request.unwrap_or_else(|| event::empty(&event.payload));
+        let respond = async |request: Request| {
+            let response = if readable { self.respond(&request, time_left).await } else { Error::BadRequest.into() };
+            Ok::<_, Infallible>(response)
+        };
+        let response = Adapter::from(service_fn(respond)).call(LambdaEvent::new(request, event.context)).await;
+        response.unwrap_or_else(|never| match never {})
+    }
+
+    /// The causes of a 500 or 503 are logged here, and only here.
+    async fn respond(&self, request: &Request, time_left: Duration) -> Response {
+        let route = router::route(request.method().as_str(), request.raw_http_path(), request::stage(request));
         let name = route.as_ref().map_or("none", Route::name);
-        let answer = tokio::time::timeout(time_left, self.answer(&event, route)).await;
-        answer.unwrap_or_else(|_| Err(Error::Unavailable("no time left".into()))).unwrap_or_else(|error| {
+        let answer = tokio::time::timeout(time_left, self.dispatch(request, route)).await;
+        let late = |_| Err(Error::Unavailable("invocation deadline reached before DynamoDB responded".into()));
+        answer.unwrap_or_else(late).unwrap_or_else(|error| {
             if let Error::Unavailable(cause) | Error::Internal(cause) = &error {
-                let (status, request_id) = (error.status(), event.request_id().unwrap_or_default());
+                let (status, request_id) = (error.status(), request::request_id(request).unwrap_or_default());
                 tracing::error!(status, route = name, api_request_id = request_id, cause, "request failed");
             }
             error.into()
         })
     }
 
-    async fn answer(&self, event: &ProxyEvent, route: Result<Route<'_>, Error>) -> Result<ProxyResponse, Error> {
-        let caller = match event.caller() {
+    async fn dispatch(&self, request: &Request, route: Result<Route<'_>, Error>) -> Result<Response, Error> {
+        let caller = match request::caller(request) {
             Some(caller) => caller,
             None if self.allow_anonymous => "anonymous",
             None => return Err(Error::NotAuthenticated),
         };
         let route = route?;
-        if event.body_len() > MAX_BODY {
+        if request.body().len() > MAX_BODY {
             return Err(Error::TooLarge("body exceeds 65536 bytes"));
         }
-        let request = Request { event, caller };
+        let (keys, request) = (&self.keys, ApiRequest { http: request, caller });
         match route {
-            Route::List => handlers::list(self, request).await,
-            Route::Create => handlers::create(self, request).await,
-            Route::Verify => handlers::verify(self, request).await,
-            Route::Update(api_key) => handlers::update(self, request, api_key).await,
-            Route::Delete(api_key) => handlers::delete(self, request, api_key).await,
+            Route::List => handlers::list(keys, request).await,
+            Route::Create => handlers::create(keys, request).await,
+            Route::Verify => handlers::verify(keys, request).await,
+            Route::Update(api_key) => handlers::update(keys, request, api_key).await,
+            Route::Delete(api_key) => handlers::delete(keys, request, api_key).await,
         }
+    }
+}
+
+/// A JSON response that nobody may keep: lists hold credentials.
+fn json(status: u16, body: String) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// GAIA's `{"detail": …}`, which says nothing of a [`crate::error::Cause`].
+impl From<Error> for Response {
+    fn from(error: Error) -> Self {
+        let body = match &error {
+            Error::Invalid(details) => serde_json::json!({ "detail": details }),
+            other => serde_json::json!({ "detail": other.to_string() }),
+        };
+        let mut response = json(error.status(), body.to_string());
+        let mut add = |name: HeaderName, value| response.headers_mut().insert(name, HeaderValue::from_static(value));
+        match error {
+            // RFC 9110 asks for it; these are the two ways that the template and the README set up.
+            Error::NotAuthenticated => add(WWW_AUTHENTICATE, "AWS4-HMAC-SHA256, Bearer"),
+            Error::MethodNotAllowed(methods) => add(ALLOW, methods),
+            Error::Unavailable(_) => add(RETRY_AFTER, "1"),
+            _ => None,
+        };
+        response
     }
 }

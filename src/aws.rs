@@ -1,4 +1,4 @@
-//! The AWS SDK's clients, made once at start and shared: one connection pool, one set of trusted authorities.
+//! The AWS SDK's configuration and clients, made once at start: one connection pool, one set of trusted authorities.
 
 mod http;
 pub mod kms;
@@ -6,78 +6,72 @@ pub mod kms;
 use std::borrow::Cow;
 use std::time::Duration;
 
-use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_sdk_dynamodb::config::{
-    BehaviorVersion, Region,
-    retry::{ReconnectMode, RetryConfig},
-    timeout::TimeoutConfig,
-};
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::ProfileFileRegionProvider;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
 use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
-use aws_types::SdkConfig;
+use aws_smithy_types::retry::ReconnectMode;
+use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
-use crate::settings::{AwsSettings, SettingsError};
+use crate::error::Cause;
 
 /// Amazon's root certificates, which AWS's public endpoints chain to: reading the system's 140 takes longer than all
 /// else at start. From <https://www.amazontrust.com/repository/>; the first expires at the end of 2037.
 const AMAZON_ROOTS: &[u8] = include_bytes!("aws/amazon-roots.pem");
 
-/// What both clients share: who calls, from which Region, over which connections, and with how much patience.
-pub struct Clients {
-    shared: SdkConfig,
-    dynamodb_endpoint: Option<String>,
-    kms_endpoint: Option<String>,
+/// What [`load`] loads, before it does: an opportunity to replace what the environment says. `ca_bundle` is a PEM file of
+/// the authorities to trust in place of Amazon's. Errors: it is no file of certificates.
+pub fn loader(ca_bundle: Option<&str>) -> Result<ConfigLoader, Cause> {
+    let roots = match ca_bundle {
+        None => Cow::Borrowed(AMAZON_ROOTS),
+        Some(path) => std::fs::read(path).map(Cow::Owned).map_err(|error| format!("AWS_CA_BUNDLE: {path}: {error}"))?,
+    };
+    let http = http::client(&roots).map_err(|error| format!("AWS_CA_BUNDLE: {error}"))?;
+    // The default chain would go on to ask the metadata of an EC2 instance, and wait for what is never there.
+    let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
+        .or_else(ProfileFileRegionProvider::new());
+    let loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).region(region).http_client(http);
+    Ok(loader.retry_config(retries()).timeout_config(timeouts()))
 }
 
-impl Clients {
-    /// Prepares the connection pool; opens nothing yet. Errors: `AWS_CA_BUNDLE` names no file of certificates.
-    pub fn new(settings: &AwsSettings) -> Result<Self, SettingsError> {
-        let roots = match &settings.ca_bundle {
-            None => Cow::Borrowed(AMAZON_ROOTS),
-            Some(path) => std::fs::read(path)
-                .map(Cow::Owned)
-                .map_err(|error| SettingsError::new("AWS_CA_BUNDLE", format!("{path}: {error}")))?,
-        };
-        let http = http::client(&roots).map_err(|error| SettingsError::new("AWS_CA_BUNDLE", error.to_string()))?;
-        let shared = SdkConfig::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .region(Region::new(settings.region.clone()))
-            .credentials_provider(SharedCredentialsProvider::new(settings.credentials.clone()))
-            .http_client(http)
-            .retry_config(retries())
-            .timeout_config(timeouts())
-            .build();
-        let (dynamodb_endpoint, kms_endpoint) = (settings.dynamodb_endpoint.clone(), settings.kms_endpoint.clone());
-        Ok(Self { shared, dynamodb_endpoint, kms_endpoint })
+/// Loads credentials, Region and endpoints as all AWS SDKs do: from the environment, profiles, a container. An empty
+/// endpoint counts as one that isn't set. Errors: there is no Region.
+pub async fn load(loader: ConfigLoader) -> Result<SdkConfig, Cause> {
+    let loaded = loader.load().await;
+    if loaded.region().is_none_or(|region| region.as_ref().is_empty()) {
+        return Err("AWS_REGION: not set".into());
     }
-
-    /// DynamoDB.
-    pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
-        let mut config = aws_sdk_dynamodb::config::Builder::from(&self.shared).retry_partition(own_retries());
-        config.set_endpoint_url(self.dynamodb_endpoint.clone());
-        aws_sdk_dynamodb::Client::from_conf(config.build())
+    let mut config = loaded.to_builder().service_config(NonEmpty(loaded.clone()));
+    if loaded.endpoint_url() == Some("") {
+        config.set_endpoint_url(None);
     }
-
-    /// KMS.
-    pub fn kms(&self) -> aws_sdk_kms::Client {
-        let mut config = aws_sdk_kms::config::Builder::from(&self.shared).retry_partition(own_retries());
-        config.set_endpoint_url(self.kms_endpoint.clone());
-        aws_sdk_kms::Client::from_conf(config.build())
-    }
+    Ok(config.build())
 }
 
-/// What the log says of a request that failed: its code and message if the service gave them, then every source's
-/// `Display`. Never a `Debug`, which prints the response, and with it KMS's MAC or a config.
-pub(crate) fn describe<E, R>(error: &SdkError<E, R>) -> String
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-    R: std::fmt::Debug,
-{
-    let service = error.as_service_error();
-    let told = [service.and_then(E::code), service.and_then(E::message)].into_iter().flatten().map(str::to_owned);
-    let chain = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-    let sources = chain.map(|error| error.to_string());
-    told.chain(sources).collect::<Vec<_>>().join(": ")
+/// DynamoDB.
+pub fn dynamodb(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
+    let config = aws_sdk_dynamodb::config::Builder::from(config).retry_partition(own_retries());
+    aws_sdk_dynamodb::Client::from_conf(config.build())
+}
+
+/// KMS.
+pub fn kms(config: &SdkConfig) -> aws_sdk_kms::Client {
+    let config = aws_sdk_kms::config::Builder::from(config).retry_partition(own_retries());
+    aws_sdk_kms::Client::from_conf(config.build())
+}
+
+/// The loaded settings of single services, without those that are empty: a template can't leave a variable out, and the SDK
+/// would take it for an endpoint.
+#[derive(Debug)]
+struct NonEmpty(SdkConfig);
+
+impl LoadServiceConfig for NonEmpty {
+    fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+        self.0.service_config()?.load_config(key).filter(|value| !value.is_empty())
+    }
 }
 
 /// An allowance of retries that is the client's own; without, all clients of a process would draw on one.

@@ -3,11 +3,15 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use serde::Serialize;
 
 /// What can go wrong with a request. The texts are the ones that FastAPI, which GAIA runs on, answers with.
 #[derive(Debug)]
 pub enum Error {
+    /// 400: the event is not one of API Gateway's, or holds what no request may.
+    BadRequest,
     /// 400: the body is no text that could be parsed.
     UndecodableBody,
     /// 401: the event names no caller.
@@ -90,12 +94,13 @@ impl From<Vec<Detail>> for Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::BadRequest => f.write_str("Bad Request"),
             Self::UndecodableBody => f.write_str("There was an error parsing the body"),
             Self::NotAuthenticated => f.write_str("Not authenticated"),
             Self::NotFound => f.write_str("Not Found"),
             Self::KeyNotFound => f.write_str("API key not found"),
             Self::MethodNotAllowed(_) => f.write_str("Method Not Allowed"),
-            Self::KeyGone => f.write_str("the key that this Idempotency-Key made was deleted"),
+            Self::KeyGone => f.write_str("The key created with this Idempotency-Key has been deleted"),
             Self::TooLarge(what) => f.write_str(what),
             Self::Invalid(_) => f.write_str("Unprocessable Entity"),
             Self::Unavailable(_) => f.write_str("Service Unavailable"),
@@ -110,7 +115,7 @@ impl Error {
     /// The HTTP status code.
     pub fn status(&self) -> u16 {
         match self {
-            Self::UndecodableBody => 400,
+            Self::BadRequest | Self::UndecodableBody => 400,
             Self::NotAuthenticated => 401,
             Self::NotFound | Self::KeyNotFound => 404,
             Self::MethodNotAllowed(_) => 405,
@@ -121,4 +126,18 @@ impl Error {
             Self::Unavailable(_) => 503,
         }
     }
+}
+
+/// What the log says of a request that failed: its code and message if the service gave them, then every source's
+/// `Display`. Never a `Debug`, which prints the response, and with it KMS's MAC or a config.
+pub(crate) fn describe<E, R>(error: &SdkError<E, R>) -> String
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    R: std::fmt::Debug,
+{
+    let service = error.as_service_error();
+    let told = [service.and_then(E::code), service.and_then(E::message)].into_iter().flatten().map(str::to_owned);
+    let chain = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    let sources = chain.map(|error| error.to_string());
+    told.chain(sources).collect::<Vec<_>>().join(": ")
 }

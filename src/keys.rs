@@ -4,4 +4,6 @@ pub mod access;
 pub mod api_key;
 pub mod config;
 pub mod json;
-pub(crate) mod rfc3339;
+pub mod keyring;
+pub mod route;
+pub(crate) mod time;

@@ -3,7 +3,7 @@
 //! # Two functions
 //!
 //! The environment variable `FUNCTION` says which of the two a process is. Both begin in [`start`]: [`settings`] reads
-//! the environment, [`clients`] makes the AWS SDK's clients (over `http`), [`kms`] asks for the masters, [`log`] writes.
+//! the environment, [`clients`] makes the AWS SDK's clients (over `http`), [`kms`] asks for the root keys, [`log`] writes.
 //!
 //! - [`api::Api`] manages keys: GAIA's four endpoints and verify. An [`event::ProxyEvent`] in, an
 //!   [`event::ProxyResponse`] out, whatever happens.
@@ -23,11 +23,11 @@
 //!
 //! ```
 //! use gaia_api_keys::keys::access::{Denial, Found, Source, decide};
-//! use gaia_api_keys::keys::api_key::{Keyring, Master};
+//! use gaia_api_keys::keys::api_key::{Keyring, RootKey};
 //! use gaia_api_keys::keys::config::{KeyConfig, Permission};
 //!
-//! let master = Master::from_hex(&"0f".repeat(32)).ok_or("no master")?;
-//! let keyring = Keyring::new("demo", &master, &[]);
+//! let root_key = RootKey::from_hex(&"0f".repeat(32)).ok_or("no root key")?;
+//! let keyring = Keyring::new("demo", &root_key, &[]);
 //! let (key, _) = keyring.mint();
 //!
 //! // Nothing of the secret is stored: it is computed again from the id, and compared in constant time.

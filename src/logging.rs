@@ -8,7 +8,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// Starts logging at `AWS_LAMBDA_LOG_LEVEL` (Lambda's own variable; INFO if it isn't set).
 ///
 /// The level counts for this crate alone: at DEBUG and TRACE the runtime and the SDK print whole events and answers,
-/// and with them keys and the master. Of the runtime come warnings, errors and the span that carries the request id; of all
+/// and with them keys and the root key. Of the runtime come warnings, errors and the span that carries the request id; of all
 /// other crates nothing, since the SDK's print `Debug` of responses at any level.
 pub fn init() {
     let level = match std::env::var("AWS_LAMBDA_LOG_LEVEL").unwrap_or_default().as_str() {

@@ -1,16 +1,16 @@
-//! The Lambda function's start: settings, clients, keyring, then the function asked for.
+//! The Lambda function's entry point: settings, clients, keyring, then the function asked for.
 
+use std::convert::Infallible;
 use std::process::ExitCode;
 
+use gaia_api_keys::error::Cause;
 use gaia_api_keys::settings::{Function, Settings};
-use gaia_api_keys::{error::Cause, logging, startup};
+use gaia_api_keys::{aws, logging, startup};
 use lambda_runtime::{LambdaEvent as Event, run, service_fn};
 
 fn main() -> ExitCode {
     if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
-        eprintln!(
-            "This is an AWS Lambda function and runs only there. To try the service on this machine: cargo local"
-        );
+        eprintln!("This binary runs only in AWS Lambda. To run the service locally, use `cargo local`.");
         return ExitCode::FAILURE;
     }
     logging::init();
@@ -22,18 +22,22 @@ fn main() -> ExitCode {
 #[tokio::main(flavor = "current_thread")]
 async fn serve() -> Result<(), Cause> {
     let settings = Settings::from_env()?;
+    let sdk = aws::load(aws::loader(settings.ca_bundle.as_deref())?).await?;
     let ended = match settings.function {
         Function::Api => {
-            let api = startup::api(&settings).await?;
-            let answer =
-                async |e: Event<_>| Ok::<_, Cause>(api.handle(e.payload, startup::time_left(&e.context)).await);
-            run(service_fn(answer)).await
+            let api = startup::api(&settings, &sdk).await?;
+            let respond = async |event: Event<_>| {
+                let time_left = startup::time_left(&event.context);
+                Ok::<_, Infallible>(api.handle(event, time_left).await)
+            };
+            run(service_fn(respond)).await
         }
         Function::Authorizer => {
-            let authorizer = startup::authorizer(&settings).await?;
-            let answer = async |e: Event<_>| authorizer.handle(e.payload, startup::time_left(&e.context)).await;
-            run(service_fn(answer)).await
+            let authorizer = startup::authorizer(&settings, &sdk).await?;
+            let respond =
+                async |event: Event<_>| authorizer.handle(event.payload, startup::time_left(&event.context)).await;
+            run(service_fn(respond)).await
         }
     };
-    ended.inspect_err(|error| tracing::warn!(error, "the Runtime API is gone")).or(Ok(()))
+    ended.inspect_err(|error| tracing::warn!(error, "lost connection to the Lambda Runtime API")).or(Ok(()))
 }

@@ -3,10 +3,8 @@
 
 use std::fmt;
 
-use aws_credential_types::Credentials;
-
-use crate::authorizer::policy::{self, ReadRoute};
-use crate::keys::api_key::Master;
+use crate::keys::keyring::RootKey;
+use crate::keys::route::{self, RoutePattern};
 
 /// What the function is told by its environment.
 #[derive(Debug)]
@@ -17,16 +15,16 @@ pub struct Settings {
     pub table_name: String,
     /// `SERVICE_NAME`: the service whose keys these are; inside the MAC of every key, so never to be changed.
     pub service_name: String,
-    /// `KMS_KEY_ID` or `MASTER_KEY`: where the masters come from, the issuing one first.
-    pub masters: MasterSource,
+    /// `KMS_KEY_ID` or `ROOT_KEY`: where the root keys come from, the issuing one first.
+    pub root_keys: RootKeySource,
     /// `KEY_DISCLOSURE`: what a list shows of a key.
     pub key_disclosure: KeyDisclosure,
     /// `ALLOW_ANONYMOUS`: whether a request without a caller's identity is served, as on a laptop.
     pub allow_anonymous: bool,
     /// What the authorizer alone needs.
     pub authorizer: AuthorizerSettings,
-    /// The AWS SDK's own variables.
-    pub aws: AwsSettings,
+    /// `AWS_CA_BUNDLE`: a PEM file of the authorities to trust in place of Amazon's. aws-config doesn't read it.
+    pub ca_bundle: Option<String>,
 }
 
 /// The two functions of the binary.
@@ -38,13 +36,13 @@ pub enum Function {
     Authorizer,
 }
 
-/// Where masters come from: one, or two separated by a comma, of which the first issues.
+/// Where root keys come from: one, or two separated by a comma, of which the first issues.
 #[derive(Debug)]
-pub enum MasterSource {
+pub enum RootKeySource {
     /// `KMS_KEY_ID`: ids or ARNs of HMAC_256 keys in KMS.
     Kms(Vec<String>),
-    /// `MASTER_KEY`: the masters themselves, as 64 hexadecimal digits each. For a laptop.
-    Fixed(Vec<Master>),
+    /// `ROOT_KEY`: the root keys themselves, as 64 hexadecimal digits each. For a laptop.
+    Fixed(Vec<RootKey>),
 }
 
 /// What a list shows of a key.
@@ -62,25 +60,9 @@ pub struct AuthorizerSettings {
     /// `KEY_HEADER`, in lower case: `authorization` holds a scheme and the key, any other the key alone.
     pub key_header: String,
     /// `READ_ROUTES`: `METHOD /path`, separated by commas.
-    pub read_routes: Vec<ReadRoute>,
+    pub read_routes: Vec<RoutePattern>,
     /// `SIMPLE_RESPONSES`: whether HTTP APIs with payload format 2.0 expect them.
     pub simple_responses: bool,
-}
-
-/// The AWS SDK's standard variables, which Lambda sets.
-#[derive(Clone, Debug)]
-pub struct AwsSettings {
-    /// `AWS_REGION`
-    pub region: String,
-    /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`: Lambda hands a function its role's this way,
-    /// and ends the environment before they expire.
-    pub credentials: Credentials,
-    /// `AWS_ENDPOINT_URL_DYNAMODB`, else `AWS_ENDPOINT_URL`
-    pub dynamodb_endpoint: Option<String>,
-    /// `AWS_ENDPOINT_URL_KMS`, else `AWS_ENDPOINT_URL`
-    pub kms_endpoint: Option<String>,
-    /// `AWS_CA_BUNDLE`: a PEM file of the authorities to trust in place of Amazon's.
-    pub ca_bundle: Option<String>,
 }
 
 /// A variable that is missing or can't be understood. The message names it, and never repeats a secret's value.
@@ -118,7 +100,7 @@ impl Settings {
             function: variables.one_of("FUNCTION", &[("api", Function::Api), ("authorizer", Function::Authorizer)])?,
             table_name: variables.required("TABLE_NAME")?,
             service_name: service_name(variables.required("SERVICE_NAME")?)?,
-            masters: master_source(&variables)?,
+            root_keys: root_key_source(&variables)?,
             key_disclosure: variables
                 .one_of("KEY_DISCLOSURE", &[("full", KeyDisclosure::Full), ("id", KeyDisclosure::Id)])?,
             allow_anonymous: variables.one_of("ALLOW_ANONYMOUS", &[("false", false), ("true", true)])?,
@@ -127,21 +109,7 @@ impl Settings {
                 read_routes: read_routes(variables.optional("READ_ROUTES"))?,
                 simple_responses: variables.one_of("SIMPLE_RESPONSES", &[("false", false), ("true", true)])?,
             },
-            aws: AwsSettings {
-                region: variables.required("AWS_REGION")?,
-                credentials: Credentials::from_keys(
-                    variables.required("AWS_ACCESS_KEY_ID")?,
-                    variables.required("AWS_SECRET_ACCESS_KEY")?,
-                    variables.optional("AWS_SESSION_TOKEN"),
-                ),
-                dynamodb_endpoint: variables
-                    .optional("AWS_ENDPOINT_URL_DYNAMODB")
-                    .or_else(|| variables.optional("AWS_ENDPOINT_URL")),
-                kms_endpoint: variables
-                    .optional("AWS_ENDPOINT_URL_KMS")
-                    .or_else(|| variables.optional("AWS_ENDPOINT_URL")),
-                ca_bundle: variables.optional("AWS_CA_BUNDLE"),
-            },
+            ca_bundle: variables.optional("AWS_CA_BUNDLE"),
         })
     }
 }
@@ -185,41 +153,43 @@ fn key_header(name: Option<String>) -> Result<String, SettingsError> {
     Err(SettingsError::new("KEY_HEADER", "must be letters, digits and '-'"))
 }
 
-fn read_routes(list: Option<String>) -> Result<Vec<ReadRoute>, SettingsError> {
+fn read_routes(list: Option<String>) -> Result<Vec<RoutePattern>, SettingsError> {
     let list = list.unwrap_or_default();
     let routes: Result<Vec<_>, _> =
-        list.split(',').map(str::trim).filter(|_| !list.is_empty()).map(ReadRoute::parse).collect();
+        list.split(',').map(str::trim).filter(|_| !list.is_empty()).map(RoutePattern::parse).collect();
     let routes = routes.map_err(|problem| SettingsError::new("READ_ROUTES", problem))?;
-    if policy::read_routes_fit(&routes) {
+    if route::read_routes_fit(&routes) {
         return Ok(routes);
     }
     Err(SettingsError::new("READ_ROUTES", "more than fits the 8 KB of an authorizer's answer"))
 }
 
-fn master_source(variables: &Variables) -> Result<MasterSource, SettingsError> {
+fn root_key_source(variables: &Variables) -> Result<RootKeySource, SettingsError> {
     let one_or_two = |name, list: String| {
         let parts: Vec<_> = list.split(',').map(|part| part.trim().to_owned()).collect();
         let distinct = |parts: &[String]| !matches!(parts, [a, b] if a == b);
         if parts.len() > 2 || parts.iter().any(String::is_empty) || !distinct(&parts) {
             return Err(SettingsError::new(
                 name,
-                "must be one, or two different ones separated by a comma (the first issues)",
+                "must be one value, or two different values separated by a comma (the first signs new keys)",
             ));
         }
         Ok(parts)
     };
-    match (variables.optional("KMS_KEY_ID"), variables.optional("MASTER_KEY")) {
-        (Some(ids), None) => Ok(MasterSource::Kms(one_or_two("KMS_KEY_ID", ids)?)),
-        (None, Some(masters)) => {
-            let masters = one_or_two("MASTER_KEY", masters)?;
-            let masters: Option<_> = masters.iter().map(|digits| Master::from_hex(digits)).collect();
-            masters
-                .map(MasterSource::Fixed)
-                .ok_or_else(|| SettingsError::new("MASTER_KEY", "must be 64 hexadecimal digits"))
+    match (variables.optional("KMS_KEY_ID"), variables.optional("ROOT_KEY")) {
+        (Some(ids), None) => Ok(RootKeySource::Kms(one_or_two("KMS_KEY_ID", ids)?)),
+        (None, Some(root_keys)) => {
+            let root_keys = one_or_two("ROOT_KEY", root_keys)?;
+            let root_keys: Option<_> = root_keys.iter().map(|digits| RootKey::from_hex(digits)).collect();
+            root_keys
+                .map(RootKeySource::Fixed)
+                .ok_or_else(|| SettingsError::new("ROOT_KEY", "must be 64 hexadecimal digits"))
         }
-        (None, None) => Err(SettingsError::new("KMS_KEY_ID", "not set (on a laptop, MASTER_KEY takes its place)")),
+        (None, None) => {
+            Err(SettingsError::new("KMS_KEY_ID", "not set; set KMS_KEY_ID, or ROOT_KEY for local development"))
+        }
         (Some(_), Some(_)) => {
-            Err(SettingsError::new("MASTER_KEY", "set together with KMS_KEY_ID; only one of the two may be"))
+            Err(SettingsError::new("ROOT_KEY", "set together with KMS_KEY_ID; only one of the two may be"))
         }
     }
 }
@@ -228,17 +198,10 @@ fn master_source(variables: &Variables) -> Result<MasterSource, SettingsError> {
 mod tests {
     use super::*;
 
-    const MASTER: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+    const ROOT_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
     fn read(changes: &[(&str, &str)]) -> Result<Settings, SettingsError> {
-        let base = [
-            ("TABLE_NAME", "keys"),
-            ("SERVICE_NAME", "demo"),
-            ("MASTER_KEY", MASTER),
-            ("AWS_REGION", "eu-central-1"),
-            ("AWS_ACCESS_KEY_ID", "AKID"),
-            ("AWS_SECRET_ACCESS_KEY", "secret"),
-        ];
+        let base = [("TABLE_NAME", "keys"), ("SERVICE_NAME", "demo"), ("ROOT_KEY", ROOT_KEY)];
         let all: Vec<_> = changes.iter().chain(&base).collect();
         Settings::from_lookup(|name| all.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
     }
@@ -250,13 +213,12 @@ mod tests {
             (settings.function, settings.key_disclosure, settings.allow_anonymous),
             (Function::Api, KeyDisclosure::Full, false)
         );
-        assert!(settings.aws.dynamodb_endpoint.is_none());
     }
 
     #[test]
     fn every_mistake_names_its_variable_and_repeats_no_secret() {
-        let two = format!("{MASTER},{MASTER}");
-        let three = format!("{MASTER},{},{}", "1".repeat(64), "2".repeat(64));
+        let two = format!("{ROOT_KEY},{ROOT_KEY}");
+        let three = format!("{ROOT_KEY},{},{}", "1".repeat(64), "2".repeat(64));
         for (name, value) in [
             ("TABLE_NAME", ""),
             ("SERVICE_NAME", ""),
@@ -265,38 +227,35 @@ mod tests {
             ("FUNCTION", "API"),
             ("KEY_DISCLOSURE", "none"),
             ("ALLOW_ANONYMOUS", "1"),
-            ("MASTER_KEY", &MASTER[1..]),
-            ("MASTER_KEY", &two),
-            ("MASTER_KEY", &three),
-            ("MASTER_KEY", &format!("{MASTER},")),
+            ("ROOT_KEY", &ROOT_KEY[1..]),
+            ("ROOT_KEY", &two),
+            ("ROOT_KEY", &three),
+            ("ROOT_KEY", &format!("{ROOT_KEY},")),
             ("KEY_HEADER", "x key"),
             ("SIMPLE_RESPONSES", "yes"),
             ("READ_ROUTES", "POST /a,"),
             ("READ_ROUTES", "GET /a"),
             ("READ_ROUTES", &["POST /a"; 20].join(",")),
             ("READ_ROUTES", &format!("POST /{}", "a".repeat(310))),
-            ("AWS_REGION", ""),
-            ("AWS_ACCESS_KEY_ID", ""),
-            ("AWS_SECRET_ACCESS_KEY", ""),
         ] {
             let error = read(&[(name, value)]).unwrap_err().to_string();
             assert!(error.starts_with(name), "{name}={value}: {error}");
             assert!(!error.contains("0304"), "{error}");
         }
         let both = read(&[("KMS_KEY_ID", "alias/x")]).unwrap_err().to_string();
-        let neither = read(&[("MASTER_KEY", "")]).unwrap_err().to_string();
+        let neither = read(&[("ROOT_KEY", "")]).unwrap_err().to_string();
         for error in [both, neither] {
-            assert!(error.contains("KMS_KEY_ID") && error.contains("MASTER_KEY"), "{error}");
+            assert!(error.contains("KMS_KEY_ID") && error.contains("ROOT_KEY"), "{error}");
         }
     }
 
     #[test]
-    fn two_masters() {
-        let two = format!("{MASTER}, {}", "f".repeat(64));
+    fn two_root_keys() {
+        let two = format!("{ROOT_KEY}, {}", "f".repeat(64));
         assert!(
-            matches!(read(&[("MASTER_KEY", &two)]).unwrap().masters, MasterSource::Fixed(masters) if masters.len() == 2)
+            matches!(read(&[("ROOT_KEY", &two)]).unwrap().root_keys, RootKeySource::Fixed(root_keys) if root_keys.len() == 2)
         );
-        let kms = read(&[("MASTER_KEY", ""), ("KMS_KEY_ID", "arn:a,arn:b")]).unwrap().masters;
-        assert!(matches!(kms, MasterSource::Kms(ids) if ids == ["arn:a", "arn:b"]));
+        let kms = read(&[("ROOT_KEY", ""), ("KMS_KEY_ID", "arn:a,arn:b")]).unwrap().root_keys;
+        assert!(matches!(kms, RootKeySource::Kms(ids) if ids == ["arn:a", "arn:b"]));
     }
 }

@@ -1,61 +1,60 @@
-//! From settings to something that answers.
+//! From settings and the SDK's configuration to a function that answers.
 
 use std::time::{Duration, SystemTime};
 
+use aws_config::SdkConfig;
 use lambda_runtime::Context;
 
 use crate::api::Api;
 use crate::authorizer::Authorizer;
-use crate::aws::Clients;
-use crate::aws::kms;
+use crate::aws::{self, kms};
 use crate::error::Cause;
-use crate::keys::api_key::{Keyring, Master};
-use crate::settings::{MasterSource, Settings};
+use crate::keys::keyring::{Keyring, RootKey};
+use crate::settings::{RootKeySource, Settings};
 use crate::store::Store;
 
-/// The management API. Errors: no master from KMS, or trusted authorities that can't be read.
-pub async fn api(settings: &Settings) -> Result<Api, Cause> {
-    let (store, keyring) = parts(settings).await?;
+/// The management API. Errors: no root key from KMS.
+pub async fn api(settings: &Settings, sdk: &SdkConfig) -> Result<Api, Cause> {
+    let (store, keyring) = parts(settings, sdk).await?;
     Ok(Api::new(settings, store, keyring))
 }
 
-/// The Lambda authorizer. Errors: as of [`api`].
-pub async fn authorizer(settings: &Settings) -> Result<Authorizer, Cause> {
-    let (store, keyring) = parts(settings).await?;
+/// The Lambda authorizer. Errors: no root key from KMS.
+pub async fn authorizer(settings: &Settings, sdk: &SdkConfig) -> Result<Authorizer, Cause> {
+    let (store, keyring) = parts(settings, sdk).await?;
     Ok(Authorizer::new(settings, store, keyring))
 }
 
-/// The time until an invocation ends, less what it takes to hand the answer over: a defined answer comes in time.
-/// A deadline that is past on arrival is none (the emulator of cargo-lambda sends one in 1970).
+/// The time until an invocation ends, less what it takes to hand the response over. Ignores deadlines in the past:
+/// cargo-lambda's emulator sends 1970.
 pub fn time_left(context: &Context) -> Duration {
     let left = context.deadline().duration_since(SystemTime::now());
     left.map_or(Duration::MAX, |left| left.saturating_sub(Duration::from_millis(300)))
 }
 
 /// Opens the connections to KMS and DynamoDB at the same time.
-async fn parts(settings: &Settings) -> Result<(Store, Keyring), Cause> {
-    let clients = Clients::new(&settings.aws)?;
-    let store = Store::new(clients.dynamodb(), settings.table_name.clone(), settings.service_name.clone());
-    let (keyring, ()) = tokio::join!(keyring(settings, &clients), store.warm_up());
+async fn parts(settings: &Settings, sdk: &SdkConfig) -> Result<(Store, Keyring), Cause> {
+    let store = Store::new(aws::dynamodb(sdk), settings.table_name.clone(), settings.service_name.clone());
+    let (keyring, ()) = tokio::join!(keyring(settings, sdk), store.warm_up());
     Ok((store, keyring?))
 }
 
-async fn keyring(settings: &Settings, clients: &Clients) -> Result<Keyring, Cause> {
-    let from_kms: Vec<Master>;
-    let masters = match &settings.masters {
-        MasterSource::Fixed(masters) => masters.as_slice(),
-        MasterSource::Kms(key_ids) => {
-            let client = clients.kms();
-            let mut masters = Vec::new();
+async fn keyring(settings: &Settings, sdk: &SdkConfig) -> Result<Keyring, Cause> {
+    let from_kms: Vec<RootKey>;
+    let root_keys = match &settings.root_keys {
+        RootKeySource::Fixed(root_keys) => root_keys.as_slice(),
+        RootKeySource::Kms(key_ids) => {
+            let client = aws::kms(sdk);
+            let mut root_keys = Vec::new();
             for key_id in key_ids {
-                masters.push(kms::master(&client, key_id).await?);
+                root_keys.push(kms::root_key(&client, key_id).await?);
             }
-            from_kms = masters;
+            from_kms = root_keys;
             &from_kms
         }
     };
-    let (issuing, accepted) = masters.split_first().ok_or("no master")?;
-    Ok(Keyring::new(&settings.service_name, issuing, accepted))
+    let (primary, others) = root_keys.split_first().ok_or("no root key")?;
+    Ok(Keyring::new(&settings.service_name, primary, others.first()))
 }
 
 #[cfg(test)]

@@ -9,11 +9,11 @@ use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckF
 use time::Duration;
 use ulid::Ulid;
 
-use crate::aws::describe;
-use crate::error::Error;
+use crate::error::{Error, describe};
 use crate::keys::access::Found;
-use crate::keys::api_key::{KeyId, Keyring, MasterId, NamedKey};
+use crate::keys::api_key::KeyId;
 use crate::keys::config::KeyConfig;
+use crate::keys::keyring::{Keyring, NamedKey, RootKeyId};
 
 mod failure;
 mod idempotency;
@@ -45,8 +45,8 @@ pub struct Item {
     pub id: String,
     /// The config's text; none in an item that someone else wrote.
     pub config: Option<String>,
-    /// The id of the master that made the key (the attribute `keyring`); none in an item that someone else wrote.
-    pub master: Option<String>,
+    /// The id of the root key that made the key (the attribute `keyring`); none in an item that someone else wrote.
+    pub root_key: Option<String>,
     /// Random, and another one after each change; none in an item that someone else wrote.
     pub change_id: Option<String>,
 }
@@ -82,12 +82,12 @@ impl Store {
     pub async fn create(
         &self,
         id: KeyId,
-        master: &MasterId,
+        root_key: &RootKeyId,
         change: &Change<'_>,
         token: Option<&IdempotencyToken>,
     ) -> Result<Option<IdempotencyRecord>, Error> {
-        let key = Put::builder().table_name(&self.table).set_item(Some(self.item(id, master, change)));
-        let record = token.map(|token| self.record(token, id, master));
+        let key = Put::builder().table_name(&self.table).set_item(Some(self.item(id, root_key, change)));
+        let record = token.map(|token| self.record(token, id, root_key));
         let puts = std::iter::once(key.condition_expression("attribute_not_exists(id)")).chain(record);
         let failed = self.transact(puts, &id.ulid()).await?;
         if failed.is_empty() {
@@ -194,29 +194,29 @@ impl Store {
         }
     }
 
-    /// The item of a key that a caller named. With the secret given, it must name the master which made that.
+    /// The item of a key that a caller named. With the secret given, it must name the root key which made that.
     async fn named(&self, key: &NamedKey) -> Result<Item, Error> {
         let item = self.get(key.id).await?.ok_or(Error::KeyNotFound)?;
-        let made = key.master.as_ref().is_none_or(|master| item.master.as_deref() == Some(master.as_str()));
+        let made = key.root_key.as_ref().is_none_or(|root_key| item.root_key.as_deref() == Some(root_key.as_str()));
         if made { Ok(item) } else { Err(Error::KeyNotFound) }
     }
 
     /// A key's item, or none if there is no such key. One strongly consistent GetItem.
     pub async fn get(&self, id: KeyId) -> Result<Option<Item>, Error> {
         let request = self.client.get_item().table_name(&self.table).set_key(Some(self.key(&id.ulid())));
-        let request = request.consistent_read(true).projection_expression("id, config, keyring, change_id");
+        let request = request.consistent_read(true).projection_expression("id, config, root_key_id, change_id");
         Ok(request.send().await.map_err(|error| failure(&error))?.item.map(Item::from))
     }
 
     /// What the table says of a text that should be a key; it isn't asked about one that can't be. A config that nobody
     /// can read is an [`Error::Internal`] too.
     pub async fn find(&self, keyring: &Keyring, text: &str) -> Result<Found, Error> {
-        let Some((id, master)) = keyring.parse_key(text).and_then(|key| Some((key.id, key.master?))) else {
-            return Ok(Found::Malformed);
+        let Some((id, root_key)) = keyring.parse_key(text).and_then(|key| Some((key.id, key.root_key?))) else {
+            return Ok(Found::Invalid);
         };
-        let Some(item) = self.get(id).await? else { return Ok(Found::Unknown(id)) };
-        if item.master.as_deref() != Some(master.as_str()) {
-            return Ok(Found::Unknown(id));
+        let Some(item) = self.get(id).await? else { return Ok(Found::NotFound(id)) };
+        if item.root_key.as_deref() != Some(root_key.as_str()) {
+            return Ok(Found::NotFound(id));
         }
         match item.config.as_deref().map(KeyConfig::parse) {
             Some(Ok(config)) => Ok(Found::Key(id, Box::new(config))),
@@ -228,7 +228,7 @@ impl Store {
     pub async fn page(&self, after: Option<&str>, limit: Option<i32>) -> Result<Page, Error> {
         let condition = if after.is_some() { "service = :service AND id > :after" } else { "service = :service" };
         let mut request = self.client.query().table_name(&self.table).consistent_read(true).set_limit(limit);
-        request = request.key_condition_expression(condition).projection_expression("id, config, keyring");
+        request = request.key_condition_expression(condition).projection_expression("id, config, root_key_id");
         request = request.expression_attribute_values(":service", AttributeValue::S(self.service.clone()));
         if let Some(after) = after {
             request = request.expression_attribute_values(":after", AttributeValue::S(after.to_owned()));
@@ -238,11 +238,11 @@ impl Store {
         Ok(Page { items: output.items.unwrap_or_default().into_iter().map(Item::from).collect(), next })
     }
 
-    fn item(&self, id: KeyId, master: &MasterId, change: &Change<'_>) -> Attributes {
+    fn item(&self, id: KeyId, root_key: &RootKeyId, change: &Change<'_>) -> Attributes {
         let (mut item, change_id) = (self.key(&id.ulid()), Ulid::generate().to_string());
         let texts = [
             ("config", change.config.as_str()),
-            ("keyring", master.as_str()),
+            ("root_key_id", root_key.as_str()),
             ("created_at", change.at),
             ("created_by", change.caller),
             ("change_id", &change_id),
@@ -302,7 +302,7 @@ impl From<Attributes> for Item {
         Self {
             id: string("id").unwrap_or_default(),
             config: string("config"),
-            master: string("keyring"),
+            root_key: string("root_key_id"),
             change_id: string("change_id"),
         }
     }

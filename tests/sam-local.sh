@@ -130,7 +130,7 @@ check 200 '"result": ?"updated"' PUT "$keys/$key" '{"config": {"permissions": "w
 check 200 '"valid": ?true' POST "$keys/verify" "{\"api_key\": \"$key\", \"permission\": \"write\"}"
 check 200 '"result": ?"deleted"' DELETE "$keys/delete/$key"
 check 404 'API key not found' PUT "$keys/$key" '{"config": {}}'
-check 200 '"valid": ?false,.*"unknown"' POST "$keys/verify/" "{\"api_key\": \"$key\"}"
+check 200 '"valid": ?false,.*"not_found"' POST "$keys/verify/" "{\"api_key\": \"$key\"}"
 check 405 'Method Not Allowed' PATCH "$keys/"
 check 404 'Not Found' GET "http://127.0.0.1:$port/es/api/v1/credentials/other"
 check 422 'field required' POST "$keys/" '{}'

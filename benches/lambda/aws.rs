@@ -18,7 +18,7 @@ use tokio_rustls::server::TlsStream;
 use crate::database::{self, TABLE_NAME};
 use crate::http::{Message, response};
 
-/// The master that KMS gives out, as base64 and as `MASTER_KEY` would have it.
+/// The root key that KMS gives out, as base64 and as `ROOT_KEY` would have it.
 const MAC: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 /// Both services, in a thread of their own.
@@ -69,7 +69,7 @@ impl Aws {
         aws
     }
 
-    /// The environment of a function on these services, master from KMS.
+    /// The environment of a function on these services, root key from KMS.
     pub fn environment(&self) -> [(&str, &str); 10] {
         [
             ("TABLE_NAME", TABLE_NAME),
@@ -106,7 +106,7 @@ impl Aws {
                 "service": {"S": service},
                 "id": {"S": format!("01ARZ3NDEKTSV4RRFF{number:08}")},
                 "config": {"S": r#"{"permissions":"read"}"#},
-                "keyring": {"S": "77a2b332"},
+                "root_key_id": {"S": "053bcb62"},
                 "created_at": {"S": "2016-07-30T23:54:10.259Z"},
                 "created_by": {"S": "arn:aws:iam::123456789012:user/alice"},
             });

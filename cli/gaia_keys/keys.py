@@ -34,7 +34,7 @@ class Key:
     """What a list says of a key.
 
     `config` and `created` are None where the table holds an item that the service did not write; `api_key` is None where
-    the deployment shows ids only, or the key's master is in force no more.
+    the deployment shows ids only, or the key's root key is in force no more.
     """
 
     def __init__(self, shown, config):

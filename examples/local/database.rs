@@ -38,13 +38,13 @@ pub fn open(path: &str) -> Result<(Database, bool), String> {
     Ok((database, true))
 }
 
-/// Writes the key that the sample events speak of, derived from the master that everybody knows.
+/// Writes the key that the sample events speak of, derived from the root key that everybody knows.
 pub fn put_sample(database: &Database) -> Result<(), String> {
     let item = json!({
         "service": {"S": "demo"},
         "id": {"S": "01ARZ3NDEKTSV4RRFFQ69G5FAV"},
         "config": {"S": r#"{"permissions": "read"}"#},
-        "keyring": {"S": "77a2b332"},
+        "root_key_id": {"S": "053bcb62"},
         "created_at": {"S": "2016-07-30T23:54:10.259Z"},
         "created_by": {"S": "cargo local"},
     });

@@ -11,8 +11,9 @@ use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header};
 use axum::{Router, routing::any};
 use gaia_api_keys::api::Api;
-use gaia_api_keys::api::event::ProxyResponse;
-use gaia_api_keys::authorizer::{Answer, Authorizer};
+use gaia_api_keys::authorizer::{Authorizer, AuthorizerResponse};
+use lambda_runtime::{Context, LambdaEvent};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tracing::Instrument;
 
@@ -44,11 +45,13 @@ pub fn router(functions: Functions) -> Router {
 
 async fn manage(State(functions): State<Arc<Functions>>, Event(event): Event) -> Response<Body> {
     let request_id = event.pointer("/requestContext/requestId").and_then(Value::as_str).unwrap_or_default().to_owned();
-    match serde_json::from_value(event) {
-        Ok(event) => {
-            let span = tracing::info_span!("invoke", requestId = request_id);
-            respond(functions.api.handle(event, TIMEOUT).instrument(span).await)
-        }
+    let payload = match RawValue::from_string(event.to_string()) {
+        Ok(payload) => LambdaEvent::new(payload, Context::default()),
+        Err(error) => return message(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    };
+    let span = tracing::info_span!("invoke", requestId = request_id);
+    match serde_json::to_value(functions.api.handle(payload, TIMEOUT).instrument(span).await) {
+        Ok(response) => respond(&response),
         Err(error) => message(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
 }
@@ -69,9 +72,9 @@ async fn demo(State(functions): State<Arc<Functions>>, Event(mut event): Event) 
         return message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
     };
     match functions.authorizer.handle(event, TIMEOUT).await {
-        Ok(Answer::Simple { is_authorized: true, context }) => {
+        Ok(AuthorizerResponse::Simple { is_authorized: true, context }) => {
             let body = json!({ "you": format!("may {method} {path}"), "authorizer": context });
-            respond(ProxyResponse::json(200, body.to_string()))
+            json_response(StatusCode::OK, body.to_string())
         }
         Ok(_) => message(StatusCode::FORBIDDEN, "Forbidden"),
         Err(_) => message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
@@ -149,20 +152,28 @@ fn join(values: &mut String, value: &str) {
     values.push_str(value);
 }
 
-fn respond(response: ProxyResponse) -> Response<Body> {
-    let mut builder = Response::builder().status(response.status_code);
-    for (name, value) in response.headers {
-        builder = builder.header(name, value.as_ref());
+/// The HTTP response of a function's.
+fn respond(response: &Value) -> Response<Body> {
+    let mut builder = Response::builder().status(response["statusCode"].as_u64().unwrap_or_default() as u16);
+    for (name, value) in response["headers"].as_object().into_iter().flatten() {
+        builder = builder.header(name, value.as_str().unwrap_or_default());
     }
+    let body = response["body"].as_str().unwrap_or_default().to_owned();
     builder
-        .body(Body::from(response.body))
+        .body(Body::from(body))
         .unwrap_or_else(|error| message(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()))
 }
 
-/// An answer of the gateway's own.
+/// A response of the gateway's own.
 fn message(status: StatusCode, text: &str) -> Response<Body> {
-    let mut response = Response::new(Body::from(json!({ "message": text }).to_string()));
+    json_response(status, json!({ "message": text }).to_string())
+}
+
+fn json_response(status: StatusCode, body: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

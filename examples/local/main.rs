@@ -4,9 +4,12 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
+use aws_config::{Region, SdkConfig};
+use aws_credential_types::Credentials;
 use clap::Parser;
+use gaia_api_keys::error::Cause;
 use gaia_api_keys::settings::Settings;
-use gaia_api_keys::{logging, startup};
+use gaia_api_keys::{aws, logging, startup};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -16,8 +19,8 @@ mod page;
 
 use gateway::Functions;
 
-/// What keys are derived from on a laptop, unless MASTER_KEY says otherwise. Everybody knows it, so use it nowhere else.
-const LOCAL_MASTER_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+/// What keys are derived from on a laptop, unless ROOT_KEY says otherwise. Everybody knows it, so use it nowhere else.
+const LOCAL_ROOT_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
 /// GAIA's API keys on this machine: the service behind an HTTP port, its table on an embedded DynamoDB.
 #[derive(Parser)]
@@ -63,9 +66,10 @@ async fn run(arguments: Arguments) -> Result<(), String> {
 
     let (stop, stopped) = watch::channel(false);
     let database_server = tokio::spawn(database::serve(dynamodb, database, stop_signal(stopped.clone())));
-    let settings = settings(dynamodb_address).map_err(|error| error.to_string())?;
-    let api = startup::api(&settings).await.map_err(|error| error.to_string())?;
-    let authorizer = startup::authorizer(&settings).await.map_err(|error| error.to_string())?;
+    let settings = settings().map_err(|error| error.to_string())?;
+    let sdk = sdk(dynamodb_address).await.map_err(|error| error.to_string())?;
+    let api = startup::api(&settings, &sdk).await.map_err(|error| error.to_string())?;
+    let authorizer = startup::authorizer(&settings, &sdk).await.map_err(|error| error.to_string())?;
     let service = gateway::router(Functions { api, authorizer }).into_make_service_with_connect_info::<SocketAddr>();
     // println! would panic once nobody reads it, as in `cargo local | head -1`.
     let _ = writeln!(std::io::stdout(), "{}", what_to_try(http_address, dynamodb_address, &arguments.data, created));
@@ -86,17 +90,22 @@ async fn listen(host: IpAddr, port: u16, option: &str) -> Result<(TcpListener, S
 }
 
 /// The environment of the Lambda function, with a laptop's defaults.
-fn settings(dynamodb: SocketAddr) -> Result<Settings, gaia_api_keys::settings::SettingsError> {
+fn settings() -> Result<Settings, gaia_api_keys::settings::SettingsError> {
     Settings::from_lookup(|name| match name {
         "FUNCTION" => Some("api".to_owned()),
         "TABLE_NAME" => Some(database::TABLE_NAME.to_owned()),
         "ALLOW_ANONYMOUS" | "SIMPLE_RESPONSES" => Some("true".to_owned()),
-        "AWS_ENDPOINT_URL_DYNAMODB" => Some(format!("http://{}", reachable(dynamodb))),
-        "AWS_REGION" | "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("local".to_owned()),
         "SERVICE_NAME" => set(name).or_else(|| Some("demo".to_owned())),
-        "MASTER_KEY" => set(name).or_else(|| Some(LOCAL_MASTER_KEY.to_owned())),
+        "ROOT_KEY" => set(name).or_else(|| Some(LOCAL_ROOT_KEY.to_owned())),
         _ => set(name),
     })
+}
+
+/// The SDK's configuration: the embedded DynamoDB takes any credentials.
+async fn sdk(dynamodb: SocketAddr) -> Result<SdkConfig, Cause> {
+    let loader =
+        aws::loader(None)?.region(Region::new("local")).endpoint_url(format!("http://{}", reachable(dynamodb)));
+    aws::load(loader.credentials_provider(Credentials::from_keys("local", "local", None))).await
 }
 
 /// A variable of the environment; an empty one isn't set.

@@ -12,12 +12,12 @@ static KEY: LazyLock<String> = LazyLock::new(gaia_api_keys_fuzz::key);
 
 fn accepted_is_canonical(text: &str) {
     if let Some(named) = KEYRING.parse_key(text) {
-        let master = named.master.as_ref().expect("a secret names its master");
-        let made_again = KEYRING.key(named.id, master.as_str()).expect("a key");
+        let root_key = named.root_key.as_ref().expect("a secret names its root key");
+        let made_again = KEYRING.key(named.id, root_key.as_str()).expect("a key");
         assert_eq!(made_again.expose(), text);
         assert_eq!(KEYRING.parse_key_or_id(text), Some(named));
     } else if let Some(named) = KEYRING.parse_key_or_id(text) {
-        assert_eq!((named.id.to_string().as_str(), named.master), (text, None));
+        assert_eq!((named.id.to_string().as_str(), named.root_key), (text, None));
     }
     for id in [KeyId::parse(text), KeyId::from_ulid(text)].into_iter().flatten() {
         assert!(text.ends_with(&id.ulid()) && format!("{id:?}") == format!("gaia_{}", id.ulid()));
@@ -32,10 +32,10 @@ fuzz_target!(|data: &[u8]| {
     // Any id makes a key that is read again, and whose Debug doesn't tell the secret.
     if let Some(bytes) = data.first_chunk::<16>() {
         let id = KeyId::from_ulid(&Ulid::from_bytes(*bytes).to_string()).expect("an id");
-        let master = KEYRING.mint().1;
-        let key = KEYRING.key(id, master.as_str()).expect("a key");
+        let root_key = KEYRING.mint().1;
+        let key = KEYRING.key(id, root_key.as_str()).expect("a key");
         let named = KEYRING.parse_key(key.expose()).expect("a key that was made is read");
-        assert_eq!((named.id, named.master.as_ref()), (id, Some(master)));
+        assert_eq!((named.id, named.root_key.as_ref()), (id, Some(root_key)));
         assert!(!format!("{key:?}{named:?}").contains(&key.expose()[32..]));
     }
 

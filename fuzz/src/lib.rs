@@ -9,13 +9,13 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_types::body::SdkBody;
 use gaia_api_keys::api::Api;
 use gaia_api_keys::authorizer::Authorizer;
-use gaia_api_keys::keys::api_key::{KeyId, Keyring, Master};
+use gaia_api_keys::keys::api_key::{KeyId, Keyring, RootKey};
 use gaia_api_keys::settings::Settings;
 use gaia_api_keys::store::Store;
 use serde_json::{Value, json};
 
-/// The master of `events/` and of docs/keys.md.
-pub const MASTER: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+/// The root key of `events/` and of docs/keys.md.
+pub const ROOT_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 /// The id of [`key`].
 pub const ULID: &str = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
 /// What the authorizer's deployment lets read keys do beside reading.
@@ -35,13 +35,13 @@ thread_local! {
 
 /// The keyring of both functions.
 pub fn keyring() -> Keyring {
-    Keyring::new("demo", &Master::from_hex(MASTER).expect("a master"), &[])
+    Keyring::new("demo", &RootKey::from_hex(ROOT_KEY).expect("a root key"), &[])
 }
 
 /// The one key that the seeds know.
 pub fn key() -> String {
     let id = KeyId::from_ulid(ULID).expect("an id");
-    keyring().key(id, &master_id()).expect("a key").expose().to_owned()
+    keyring().key(id, &root_key_id()).expect("a key").expose().to_owned()
 }
 
 /// The management API.
@@ -74,7 +74,7 @@ fn settings() -> Settings {
         let value = match name {
             "TABLE_NAME" => "keys",
             "SERVICE_NAME" => "demo",
-            "MASTER_KEY" => MASTER,
+            "ROOT_KEY" => ROOT_KEY,
             "READ_ROUTES" => READ_ROUTES,
             "AWS_REGION" => "eu-central-1",
             "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "fuzz",
@@ -93,12 +93,12 @@ fn store() -> Store {
         .retry_config(aws_sdk_dynamodb::config::retry::RetryConfig::disabled())
         .timeout_config(aws_sdk_dynamodb::config::timeout::TimeoutConfig::disabled())
         .stalled_stream_protection(aws_sdk_dynamodb::config::StalledStreamProtectionConfig::disabled())
-        .http_client(http_client_fn(|_, _| SharedHttpConnector::new(Table { keyring: master_id() })))
+        .http_client(http_client_fn(|_, _| SharedHttpConnector::new(Table { keyring: root_key_id() })))
         .build();
     Store::new(aws_sdk_dynamodb::Client::from_conf(config), "keys".to_owned(), "demo".to_owned())
 }
 
-fn master_id() -> String {
+fn root_key_id() -> String {
     keyring().mint().1.as_str().to_owned()
 }
 
@@ -112,7 +112,7 @@ impl Table {
     fn answer(&self, operation: &str, request: &Value) -> Value {
         let item = |id: &str| {
             let config = CONFIG.with_borrow(String::clone);
-            json!({ "id": { "S": id }, "config": { "S": config }, "keyring": { "S": self.keyring } })
+            json!({ "id": { "S": id }, "config": { "S": config }, "root_key_id": { "S": self.keyring } })
         };
         let ours = request["Key"]["service"]["S"] == "demo";
         let id = request["Key"]["id"]["S"].as_str().unwrap_or(ULID);

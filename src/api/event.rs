@@ -1,216 +1,119 @@
-//! API Gateway's proxy events and responses, in the two formats that matter: 1.0 (REST APIs) and 2.0 (HTTP APIs).
-//!
-//! Only the members that this service reads are taken, so that nothing else a caller sends can fail to parse.
-//! (lambda_http, which would be the obvious choice, panics where a caller's query holds `<` or `"`, and rejects
-//! events in which a header holds a control character: either is a 500 that a caller can cause.)
+//! The guard before lambda_http 1.3, which panics on some of what a caller or a gateway may send: a query with a character
+//! that a URI may not hold, odd `Host` and `X-Forwarded-Proto` headers, a path without a slash in front, broken base64, a
+//! long URI. A panic is a failed invocation: a 500 and an alarm that anybody could cause.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
-use serde::{Deserialize, Serialize};
+use form_urlencoded::{Serializer, byte_serialize, parse};
+use lambda_http::aws_lambda_events::query_map::QueryMap;
+use lambda_http::http::HeaderMap;
+use lambda_http::http::header::HOST;
+use lambda_http::request::LambdaRequest;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
-use crate::error::Error;
+/// The longest URI of the `http` crate, in bytes.
+const MAX_URI: usize = 65_534;
 
-/// A request as API Gateway hands it to a function. It holds keys, and so has no `Debug`.
+/// Reads an event of API Gateway, in payload format 1.0 or 2.0, so that lambda_http makes a request of it without a panic.
+/// Returns `None` if it is no such event. The query is encoded anew, and a body that was base64 is text if it can be.
 /// Source: <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct ProxyEvent {
-    /// 2.0 only: with the stage in front, unless that is `$default`.
-    raw_path: Option<String>,
-    /// 1.0 only: mostly without the stage.
-    path: Option<String>,
-    /// 1.0 only.
-    http_method: Option<String>,
-    /// In 2.0 the values of a repeated header are joined by commas; in 1.0 this is its last one.
-    headers: Option<HashMap<String, String>>,
-    /// Decoded by the gateway. In 2.0 the values of a repeated parameter are joined by commas.
-    query_string_parameters: Option<HashMap<String, String>>,
-    body: Option<String>,
-    is_base64_encoded: bool,
-    request_context: RequestContext,
-}
-
-/// What API Gateway says of a request, to functions and to authorizers alike.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(crate) struct RequestContext {
-    request_id: Option<String>,
-    stage: Option<String>,
-    authorizer: Option<Authorizer>,
-    /// 2.0 only.
-    http: Http,
-    /// 1.0 only.
-    identity: Identity,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Http {
-    method: Option<String>,
-    source_ip: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Identity {
-    source_ip: Option<String>,
-    user_arn: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Authorizer {
-    /// 2.0 with AWS_IAM.
-    iam: Option<IamAuthorizer>,
-    /// 2.0 with a JWT authorizer.
-    jwt: Option<JwtAuthorizer>,
-    /// 1.0 with a Cognito or a JWT authorizer.
-    claims: Option<Claims>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct IamAuthorizer {
-    user_arn: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct JwtAuthorizer {
-    claims: Option<Claims>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Claims {
-    sub: Option<String>,
-}
-
-impl RequestContext {
-    /// The method, in 2.0.
-    pub fn method(&self) -> Option<&str> {
-        self.http.method.as_deref()
-    }
-
-    /// The address that the request came from, as the gateway saw it.
-    pub fn source_ip(&self) -> Option<&str> {
-        self.http.source_ip.as_deref().or(self.identity.source_ip.as_deref())
-    }
-
-    /// API Gateway's id of the request.
-    pub fn request_id(&self) -> Option<&str> {
-        self.request_id.as_deref()
-    }
-}
-
-impl ProxyEvent {
-    /// The method, or nothing where the event has none.
-    pub fn method(&self) -> &str {
-        self.request_context.method().or(self.http_method.as_deref()).unwrap_or_default()
-    }
-
-    /// The path as the gateway handed it over. It isn't decoded: a second spelling would be one that an IAM policy for
-    /// the first doesn't see.
-    pub fn path(&self) -> &str {
-        self.raw_path.as_deref().or(self.path.as_deref()).unwrap_or_default()
-    }
-
-    /// The stage, unless it is the one that stands in no path.
-    pub fn stage(&self) -> Option<&str> {
-        self.request_context.stage.as_deref().filter(|stage| *stage != "$default")
-    }
-
-    /// A header's value; names count in any case. Where one comes in two spellings, it is that which sorts first.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        let values = self.headers.iter().flatten().filter(|(key, _)| key.eq_ignore_ascii_case(name));
-        values.min().map(|(_, value)| value.as_str())
-    }
-
-    /// A query parameter's value, decoded.
-    pub fn query(&self, name: &str) -> Option<&str> {
-        self.query_string_parameters.as_ref()?.get(name).map(String::as_str)
-    }
-
-    /// The body as text.
-    pub fn body(&self) -> Result<Cow<'_, str>, Error> {
-        let body = self.body.as_deref().unwrap_or_default();
-        if !self.is_base64_encoded {
-            return Ok(Cow::Borrowed(body));
+pub(super) fn read(payload: &RawValue) -> Option<LambdaRequest> {
+    let mut request: LambdaRequest = serde_json::from_str(payload.get()).ok()?;
+    let (path, stage, query) = match &mut request {
+        LambdaRequest::ApiGatewayV1(event) => {
+            drop_unread(&mut event.headers);
+            drop_unread(&mut event.multi_value_headers);
+            event.request_context.domain_name = None;
+            event.query_string_parameters = encoded(&event.query_string_parameters);
+            event.multi_value_query_string_parameters = encoded(&event.multi_value_query_string_parameters);
+            decode(&mut event.body, &mut event.is_base64_encoded)?;
+            if let Some(subject) = cognito_subject(payload) {
+                event.request_context.authorizer.fields.insert("sub".to_owned(), subject.into());
+            }
+            let parameters = [&event.query_string_parameters, &event.multi_value_query_string_parameters];
+            let query =
+                parameters.map(|map| map.iter().map(|(name, value)| name.len() + value.len() + 2).sum::<usize>());
+            (&event.path, &event.request_context.stage, query.into_iter().sum())
         }
-        let bytes = base64_simd::STANDARD.decode_to_vec(body).map_err(|_| Error::UndecodableBody)?;
-        String::from_utf8(bytes).map(Cow::Owned).map_err(|_| Error::UndecodableBody)
-    }
-
-    /// The body's length in bytes, without decoding it.
-    pub fn body_len(&self) -> usize {
-        let body = self.body.as_deref().unwrap_or_default();
-        if self.is_base64_encoded { body.trim_end_matches('=').len() * 3 / 4 } else { body.len() }
-    }
-
-    /// Who calls: the IAM principal's ARN or the JWT's subject, which stand in four places.
-    pub fn caller(&self) -> Option<&str> {
-        let context = &self.request_context;
-        let authorizer = context.authorizer.as_ref();
-        let iam = || authorizer?.iam.as_ref()?.user_arn.as_deref();
-        let jwt = || authorizer?.jwt.as_ref()?.claims.as_ref()?.sub.as_deref();
-        let claims = || authorizer?.claims.as_ref()?.sub.as_deref();
-        let identity = || context.identity.user_arn.as_deref();
-        [iam(), jwt(), identity(), claims()].into_iter().flatten().find(|caller| !caller.is_empty())
-    }
-
-    /// The address that the request came from, as the gateway saw it.
-    pub fn source_ip(&self) -> Option<&str> {
-        self.request_context.source_ip()
-    }
-
-    /// API Gateway's id of the request.
-    pub fn request_id(&self) -> Option<&str> {
-        self.request_context.request_id()
-    }
-}
-
-/// A response as API Gateway takes it, in both formats alike. It holds keys, and so has no `Debug`.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ProxyResponse {
-    /// The HTTP status code.
-    pub status_code: u16,
-    /// The headers, one value each.
-    pub headers: HashMap<&'static str, Cow<'static, str>>,
-    /// The body, always JSON text.
-    pub body: String,
-    /// Always false: the body is text.
-    pub is_base64_encoded: bool,
-}
-
-impl ProxyResponse {
-    /// A JSON response that nobody may keep: lists hold credentials.
-    pub fn json(status_code: u16, body: String) -> Self {
-        let headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")];
-        let headers = headers.map(|(name, value)| (name, Cow::Borrowed(value))).into();
-        Self { status_code, headers, body, is_base64_encoded: false }
-    }
-
-    /// The same with one header more.
-    pub fn with_header(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
-        self.headers.insert(name, value.into());
-        self
-    }
-}
-
-/// GAIA's `{"detail": …}`, which says nothing of a [`crate::error::Cause`].
-impl From<Error> for ProxyResponse {
-    fn from(error: Error) -> Self {
-        let body = match &error {
-            Error::Invalid(details) => serde_json::json!({ "detail": details }),
-            other => serde_json::json!({ "detail": other.to_string() }),
-        };
-        let response = Self::json(error.status(), body.to_string());
-        match error {
-            // RFC 9110 asks for it; these are the two ways that the template and the README set up.
-            Error::NotAuthenticated => response.with_header("WWW-Authenticate", "AWS4-HMAC-SHA256, Bearer"),
-            Error::MethodNotAllowed(methods) => response.with_header("Allow", methods),
-            Error::Unavailable(_) => response.with_header("Retry-After", "1"),
-            _ => response,
+        LambdaRequest::ApiGatewayV2(event) => {
+            drop_unread(&mut event.headers);
+            event.request_context.domain_name = None;
+            let query = parse(event.raw_query_string.as_deref().unwrap_or_default().as_bytes());
+            let query = Serializer::new(String::new()).extend_pairs(query).finish();
+            let length = query.len();
+            event.raw_query_string = Some(query);
+            decode(&mut event.body, &mut event.is_base64_encoded)?;
+            (&event.raw_path, &event.request_context.stage, length)
         }
+        _ => return None,
+    };
+    let path = path.as_deref()?;
+    // Each byte of a path may become three.
+    let length = 3 * path.len() + stage.as_ref().map_or(0, String::len) + query + 2;
+    (path.starts_with('/') && length <= MAX_URI).then_some(request)
+}
+
+/// An event without content, in the format of the one that can't be read: the response to it goes to the same gateway.
+pub(super) fn empty(payload: &RawValue) -> LambdaRequest {
+    #[derive(Deserialize)]
+    struct Version {
+        version: Option<String>,
     }
+    let version = serde_json::from_str::<Version>(payload.get()).ok().and_then(|event| event.version);
+    match version.as_deref() {
+        Some("2.0") => LambdaRequest::ApiGatewayV2(Default::default()),
+        _ => LambdaRequest::ApiGatewayV1(Default::default()),
+    }
+}
+
+/// Nothing reads these headers, of which lambda_http would make a URL.
+fn drop_unread(headers: &mut HeaderMap) {
+    headers.remove(HOST);
+    headers.remove("x-forwarded-proto");
+}
+
+/// The parameters of format 1.0, which the gateway has decoded, encoded again: lambda_http puts them into a URI as they are.
+fn encoded(parameters: &QueryMap) -> QueryMap {
+    let encode = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
+    let mut all: HashMap<String, Vec<String>> = HashMap::new();
+    for (name, value) in parameters.iter() {
+        all.entry(encode(name)).or_default().push(encode(value));
+    }
+    all.into()
+}
+
+/// Decodes a body. One that is no text stays base64, in the spelling that every decoder takes.
+fn decode(body: &mut Option<String>, is_base64: &mut bool) -> Option<()> {
+    let Some(text) = body.as_mut().filter(|_| *is_base64) else { return Some(()) };
+    match String::from_utf8(base64_simd::STANDARD.decode_to_vec(text.as_bytes()).ok()?) {
+        Ok(decoded) => {
+            *text = decoded;
+            *is_base64 = false;
+        }
+        Err(error) => *text = base64_simd::STANDARD.encode_to_string(error.as_bytes()),
+    }
+    Some(())
+}
+
+/// The subject of a Cognito authorizer's token in format 1.0, whose claims lambda_http leaves out.
+fn cognito_subject(payload: &RawValue) -> Option<String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Event {
+        request_context: Context,
+    }
+    #[derive(Deserialize)]
+    struct Context {
+        authorizer: Option<Authorizer>,
+    }
+    #[derive(Deserialize)]
+    struct Authorizer {
+        claims: Option<Claims>,
+    }
+    #[derive(Deserialize)]
+    struct Claims {
+        sub: Option<String>,
+    }
+    serde_json::from_str::<Event>(payload.get()).ok()?.request_context.authorizer?.claims?.sub
 }

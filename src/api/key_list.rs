@@ -2,9 +2,9 @@
 
 use serde_json::value::RawValue;
 
-use crate::api::event::ProxyResponse;
 use crate::error::Error;
-use crate::keys::api_key::{KeyId, Keyring};
+use crate::keys::api_key::KeyId;
+use crate::keys::keyring::Keyring;
 use crate::settings::KeyDisclosure;
 use crate::store::Item;
 
@@ -14,7 +14,7 @@ const MAX_LIST: usize = 5_500_000;
 
 /// `[{"api_key": …, "config": {…}}, …]`, being written.
 #[derive(Default)]
-pub(crate) struct List {
+pub(super) struct KeyList {
     body: String,
     /// The body's length in the envelope.
     escaped: usize,
@@ -22,7 +22,7 @@ pub(crate) struct List {
     last: String,
 }
 
-impl List {
+impl KeyList {
     /// How many keys are in it. What stands in the table under an id that is none is no key, though it is shown.
     pub fn count(&self) -> usize {
         self.count
@@ -39,10 +39,10 @@ impl List {
     pub fn push(&mut self, keyring: &Keyring, disclosure: KeyDisclosure, item: &Item) -> Result<bool, Error> {
         let id = KeyId::from_ulid(&item.id);
         let config = item.config.as_deref().filter(|config| is_object(config));
-        if id.is_none() || config.is_none() || item.master.is_none() {
+        if id.is_none() || config.is_none() || item.root_key.is_none() {
             tracing::error!(id = item.id, "an item of the table is not one that this service wrote");
         }
-        let key = id.zip(item.master.as_deref()).and_then(|(id, master)| keyring.key(id, master));
+        let key = id.zip(item.root_key.as_deref()).and_then(|(id, root_key)| keyring.key(id, root_key));
         let key = key.filter(|_| disclosure == KeyDisclosure::Full);
         let start = self.body.len();
         let body = &mut self.body;
@@ -72,13 +72,13 @@ impl List {
         Ok(true)
     }
 
-    /// The whole of it as a response.
-    pub fn into_response(mut self) -> ProxyResponse {
+    /// The whole list as a response's body.
+    pub fn into_body(mut self) -> String {
         if self.body.is_empty() {
             self.body.push('[');
         }
         self.body.push(']');
-        ProxyResponse::json(200, self.body)
+        self.body
     }
 }
 
@@ -89,21 +89,21 @@ fn is_object(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::api_key::Master;
+    use crate::keys::keyring::RootKey;
 
     /// The numbers that README.md gives for one page.
     #[test]
     fn how_many_keys_fit_one_answer() {
-        let keyring = Keyring::new("demo", &Master::from_bytes([0; 32]), &[]);
+        let keyring = Keyring::new("demo", &RootKey::from_bytes([0; 32]), None);
         let fit = |config: String| {
-            let (key, master) = keyring.mint();
+            let (key, root_key) = keyring.create(ulid::Ulid::generate().into());
             let item = Item {
                 id: key.id().ulid(),
                 config: Some(config),
-                master: Some(master.as_str().to_owned()),
+                root_key: Some(root_key.as_str().to_owned()),
                 change_id: None,
             };
-            let mut list = List::default();
+            let mut list = KeyList::default();
             while list.push(&keyring, KeyDisclosure::Full, &item).unwrap() {}
             list.count()
         };

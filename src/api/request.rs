@@ -1,9 +1,10 @@
 //! What a request asks for: its body, header and query parameters, read and checked in FastAPI's order.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 
-use crate::api::event::ProxyEvent;
+use lambda_http::request::RequestContext;
+use lambda_http::{Request, RequestExt};
+
 use crate::error::{Detail, Error};
 use crate::keys::access::Source;
 use crate::keys::api_key::KeyId;
@@ -11,17 +12,17 @@ use crate::keys::config::{KeyConfig, MAX_CONFIG, Permission};
 use crate::keys::json::{self, Members};
 use crate::store::IdempotencyToken;
 
-/// A request past the door.
+/// A request whose caller is authenticated and whose size is checked.
 #[derive(Clone, Copy)]
-pub(crate) struct Request<'a> {
-    /// As API Gateway handed it over.
-    pub event: &'a ProxyEvent,
+pub(super) struct ApiRequest<'a> {
+    /// As lambda_http read it.
+    pub http: &'a Request,
     /// The caller's IAM ARN or JWT subject: `actor` in the log.
     pub caller: &'a str,
 }
 
 /// The body of a verify: `{"api_key": …, "permission"?: …, "source_ip"?: …}`.
-pub(crate) struct Question {
+pub(super) struct Question {
     pub api_key: String,
     pub permission: Option<Permission>,
     pub source: Source,
@@ -30,14 +31,14 @@ pub(crate) struct Question {
 /// The fields of a verify's body.
 const QUESTION: [&str; 3] = ["api_key", "permission", "source_ip"];
 
-impl Request<'_> {
+impl<'a> ApiRequest<'a> {
     /// The body's `config`, checked.
     pub fn config(&self) -> Result<KeyConfig, Error> {
         let body = self.body()?;
-        if has_long_config(&body) {
+        if has_long_config(body) {
             return Err(Error::TooLarge("config exceeds 4096 bytes"));
         }
-        match members(&body)?.into_iter().find(|(name, _)| name == "config").map(|(_, config)| config.get()) {
+        match members(body)?.into_iter().find(|(name, _)| name == "config").map(|(_, config)| config.get()) {
             None => Err(missing(&["body", "config"]).into()),
             Some("null") => Err(null(&["body", "config"]).into()),
             Some(config) => KeyConfig::parse_new(config),
@@ -47,7 +48,7 @@ impl Request<'_> {
     /// The body as a question. It holds a key, so that a syntax error must not repeat its text.
     pub fn question(&self) -> Result<Question, Error> {
         let body = self.body()?;
-        let members = members(&body).map_err(|error| match error {
+        let members = members(body).map_err(|error| match error {
             Error::Invalid(details) => {
                 details.into_iter().map(|detail| Detail { ctx: None, ..detail }).collect::<Vec<_>>().into()
             }
@@ -89,7 +90,7 @@ impl Request<'_> {
 
     /// The query's `limit`: at least 1.
     pub fn limit(&self) -> Result<Option<usize>, Error> {
-        let Some(text) = self.event.query("limit") else { return Ok(None) };
+        let Some(text) = self.query("limit") else { return Ok(None) };
         let place = ["query", "limit"];
         match text.trim().parse::<i64>() {
             Ok(limit @ 1..) => Ok(Some(usize::try_from(limit).unwrap_or(usize::MAX))),
@@ -104,8 +105,8 @@ impl Request<'_> {
 
     /// The query's `after`: an id, with or without `gaia_`, as a ULID.
     pub fn after(&self) -> Result<Option<String>, Error> {
-        let Some(text) = self.event.query("after") else { return Ok(None) };
-        let id = KeyId::parse(text).or_else(|| KeyId::from_ulid(text));
+        let Some(text) = self.query("after") else { return Ok(None) };
+        let id = KeyId::parse(&text).or_else(|| KeyId::from_ulid(&text));
         let id =
             id.ok_or_else(|| Detail::new(["query", "after"], "value is not the id of a key", "value_error.key_id"))?;
         Ok(Some(id.ulid()))
@@ -113,25 +114,87 @@ impl Request<'_> {
 
     /// The header `Idempotency-Key`, with this caller and body.
     pub fn idempotency_token(&self, operation: &str) -> Result<Option<IdempotencyToken>, Error> {
-        let Some(header) = self.event.header("idempotency-key") else { return Ok(None) };
+        let Some(header) = self.header("idempotency-key") else { return Ok(None) };
         if header.is_empty() || header.len() > 255 || !header.chars().all(|c| c.is_ascii_graphic() || c == ' ') {
             let msg = "must be 1 to 255 ASCII characters, none of them a control character";
             return Err(Detail::new(["header", "idempotency-key"], msg, "value_error.idempotency_key").into());
         }
         let body = self.body()?;
-        Ok(Some(IdempotencyToken::new(operation, self.caller, header, &body)))
+        Ok(Some(IdempotencyToken::new(operation, self.caller, header, body)))
     }
 
     /// The body's text; FastAPI looks for one first, then at the Content-Type, and only then reads it.
-    fn body(&self) -> Result<Cow<'_, str>, Error> {
-        if self.event.body_len() == 0 {
+    fn body(&self) -> Result<&'a str, Error> {
+        if self.http.body().is_empty() {
             return Err(missing(&["body"]).into());
         }
-        if !self.event.header("content-type").is_none_or(is_json) {
+        if !self.header("content-type").is_none_or(is_json) {
             return Err(not_an_object().into());
         }
-        self.event.body()
+        std::str::from_utf8(self.http.body()).map_err(|_| Error::UndecodableBody)
     }
+
+    /// A query parameter, decoded; the last of several, as in FastAPI.
+    fn query(&self, name: &str) -> Option<String> {
+        let parameters = form_urlencoded::parse(self.http.uri().query()?.as_bytes());
+        parameters.filter(|(key, _)| key == name).last().map(|(_, value)| value.into_owned())
+    }
+
+    /// A header's value. One that is no text counts as text that no header may hold.
+    fn header(&self, name: &str) -> Option<&'a str> {
+        Some(std::str::from_utf8(self.http.headers().get(name)?.as_bytes()).unwrap_or("\u{fffd}"))
+    }
+
+    /// The address that the request came from, as the gateway saw it.
+    pub fn source_ip(&self) -> Option<&'a str> {
+        match self.http.request_context_ref()? {
+            RequestContext::ApiGatewayV1(context) => context.identity.source_ip.as_deref(),
+            RequestContext::ApiGatewayV2(context) => context.http.source_ip.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// API Gateway's ID of the request.
+    pub fn request_id(&self) -> Option<&'a str> {
+        request_id(self.http)
+    }
+}
+
+/// Who calls: the IAM principal's ARN or the JWT's subject, which stand in four places.
+pub(super) fn caller(request: &Request) -> Option<&str> {
+    let caller = match request.request_context_ref()? {
+        RequestContext::ApiGatewayV1(context) => {
+            let subject = || context.authorizer.fields.get("sub")?.as_str();
+            context.identity.user_arn.as_deref().filter(|arn| !arn.is_empty()).or_else(subject)
+        }
+        RequestContext::ApiGatewayV2(context) => {
+            let authorizer = context.authorizer.as_ref()?;
+            let arn = authorizer.iam.as_ref().and_then(|iam| iam.user_arn.as_deref());
+            let subject = || authorizer.jwt.as_ref()?.claims.get("sub").map(String::as_str);
+            arn.filter(|arn| !arn.is_empty()).or_else(subject)
+        }
+        _ => None,
+    };
+    caller.filter(|caller| !caller.is_empty())
+}
+
+/// API Gateway's ID of a request.
+pub(super) fn request_id(request: &Request) -> Option<&str> {
+    match request.request_context_ref()? {
+        RequestContext::ApiGatewayV1(context) => context.request_id.as_deref(),
+        RequestContext::ApiGatewayV2(context) => context.request_id.as_deref(),
+        _ => None,
+    }
+}
+
+/// The stage, unless it is the one that stands in no path.
+pub(super) fn stage(request: &Request) -> Option<&str> {
+    let stage = match request.request_context_ref()? {
+        RequestContext::ApiGatewayV1(context) => context.stage.as_deref(),
+        RequestContext::ApiGatewayV2(context) => context.stage.as_deref(),
+        _ => None,
+    };
+    stage.filter(|stage| *stage != "$default")
 }
 
 /// Whether a config in the body is too long: asked before [`members`] checks the whole body in depth.

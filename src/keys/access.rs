@@ -10,10 +10,10 @@ use crate::keys::config::{KeyConfig, Permission};
 /// What became of the text that a caller gave as a key.
 #[derive(Debug)]
 pub enum Found {
-    /// It is no key that a master in force made.
-    Malformed,
-    /// It is one, but the table doesn't hold it (any more), or names another master.
-    Unknown(KeyId),
+    /// It is no key that a root key in force made.
+    Invalid,
+    /// It is one, but the table doesn't hold it (any more), or names another root key.
+    NotFound(KeyId),
     /// It is one, with this config.
     Key(KeyId, Box<KeyConfig>),
 }
@@ -22,8 +22,8 @@ impl Found {
     /// The key's id, where the text was a key at all.
     pub fn key_id(&self) -> Option<KeyId> {
         match self {
-            Self::Malformed => None,
-            Self::Unknown(id) | Self::Key(id, _) => Some(*id),
+            Self::Invalid => None,
+            Self::NotFound(id) | Self::Key(id, _) => Some(*id),
         }
     }
 }
@@ -56,9 +56,9 @@ impl Source {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denial {
     /// No key that this service made.
-    Malformed,
+    Invalid,
     /// Deleted, or never written.
-    Unknown,
+    NotFound,
     /// `enabled` is false.
     Disabled,
     /// `expires_at` has come.
@@ -73,8 +73,8 @@ impl Denial {
     /// The reason's name.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Malformed => "malformed",
-            Self::Unknown => "unknown",
+            Self::Invalid => "invalid",
+            Self::NotFound => "not_found",
             Self::Disabled => "disabled",
             Self::Expired => "expired",
             Self::SourceIp => "source_ip",
@@ -91,8 +91,8 @@ pub fn decide(
     now: OffsetDateTime,
 ) -> Result<(KeyId, &KeyConfig), Denial> {
     let (id, config) = match found {
-        Found::Malformed => return Err(Denial::Malformed),
-        Found::Unknown(_) => return Err(Denial::Unknown),
+        Found::Invalid => return Err(Denial::Invalid),
+        Found::NotFound(_) => return Err(Denial::NotFound),
         Found::Key(id, config) => (*id, config.as_ref()),
     };
     if !config.enabled {
@@ -176,8 +176,8 @@ mod tests {
         }
         assert_eq!(cells, 4 * 3 * 3 * 3 * 3 * 4);
         let id = KeyId::from_ulid("01ARZ3NDEKTSV4RRFFQ69G5FAV").unwrap();
-        assert_eq!(decided(&Found::Malformed, None, inside), Err(Denial::Malformed));
-        assert_eq!(decided(&Found::Unknown(id), None, inside), Err(Denial::Unknown));
+        assert_eq!(decided(&Found::Invalid, None, inside), Err(Denial::Invalid));
+        assert_eq!(decided(&Found::NotFound(id), None, inside), Err(Denial::NotFound));
     }
 
     #[test]

@@ -2,15 +2,15 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use ::time::format_description::well_known::Rfc3339;
+use ::time::{OffsetDateTime, UtcOffset};
 use ipnet::IpNet;
 use serde_json::value::RawValue;
 use strsim::osa_distance;
-use time::format_description::well_known::Rfc3339;
-use time::{OffsetDateTime, UtcOffset};
 
 use crate::error::{Detail, Error, Loc};
 use crate::keys::json::{self, Members};
-use crate::keys::rfc3339;
+use crate::keys::time;
 
 /// The longest config, in bytes of its text.
 pub const MAX_CONFIG: usize = 4096;
@@ -119,7 +119,7 @@ impl KeyConfig {
 
     /// `expires_at` in UTC and whole seconds, as IAM takes it: up to one second too early, never too late.
     pub fn expires_at_seconds(&self) -> Option<String> {
-        self.expires_at.map(rfc3339::seconds)
+        self.expires_at.map(time::seconds)
     }
 
     /// Whether `allowed_ips`, if there is one, includes an address.

@@ -11,8 +11,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 
-use crate::aws::describe;
-use crate::error::Error;
+use crate::error::{Error, describe};
 
 /// Set once an attempt of a request ended without an answer, or with a 5xx: DynamoDB may have carried it out.
 #[derive(Clone, Debug, Default)]

@@ -6,7 +6,8 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
 use super::{Attributes, Store};
-use crate::keys::api_key::{KeyId, MasterId};
+use crate::keys::api_key::KeyId;
+use crate::keys::keyring::RootKeyId;
 
 /// Seconds for which an `Idempotency-Key` answers with the key it made: a day. TTL only cleans up behind it.
 const KEPT_FOR: i64 = 24 * 60 * 60;
@@ -25,7 +26,7 @@ impl IdempotencyToken {
     }
 }
 
-/// SHA-256 in hexadecimal digits, of each text with its length before it. Not a MAC under a master, which may be replaced
+/// SHA-256 in hexadecimal digits, of each text with its length before it. Not a MAC under a root key, which may be replaced
 /// between a request and its repetition.
 fn digest(texts: &[&str]) -> String {
     let add = |hash: Sha256, text: &&str| hash.chain_update(text.len().to_be_bytes()).chain_update(text);
@@ -37,8 +38,8 @@ fn digest(texts: &[&str]) -> String {
 pub struct IdempotencyRecord {
     /// The key that was made.
     pub key_id: KeyId,
-    /// The id of the master that made it.
-    pub master: String,
+    /// The id of the root key that made it.
+    pub root_key: String,
     body: String,
 }
 
@@ -46,7 +47,7 @@ impl IdempotencyRecord {
     pub(super) fn from_item(item: &Attributes) -> Option<Self> {
         let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
         let key_id = KeyId::from_ulid(text("key_id")?)?;
-        Some(Self { key_id, master: text("keyring")?.clone(), body: text("body")?.clone() })
+        Some(Self { key_id, root_key: text("root_key_id")?.clone(), body: text("body")?.clone() })
     }
 
     /// Whether it was made for the same body.
@@ -57,7 +58,7 @@ impl IdempotencyRecord {
 
 impl Store {
     /// The write of a token's record, unless there is one that is younger than a day: that is in the reason then.
-    pub(super) fn record(&self, token: &IdempotencyToken, id: KeyId, master: &MasterId) -> PutBuilder {
+    pub(super) fn record(&self, token: &IdempotencyToken, id: KeyId, root_key: &RootKeyId) -> PutBuilder {
         let text = |text: &str| AttributeValue::S(text.to_owned());
         let number = |number: i64| AttributeValue::N(number.to_string());
         let now = OffsetDateTime::now_utc().unix_timestamp();
@@ -65,15 +66,15 @@ impl Store {
             ("service", text(&format!("{}#idem", self.service))),
             ("id", text(&token.id)),
             ("key_id", text(&id.ulid())),
-            ("keyring", text(master.as_str())),
+            ("root_key_id", text(root_key.as_str())),
             ("body", text(&token.body)),
-            ("claimed_at", number(now)),
+            ("created_at", number(now)),
             ("ttl", number(now + KEPT_FOR)),
         ];
         Put::builder()
             .table_name(&self.table)
             .set_item(Some(record.map(|(name, value)| (name.to_owned(), value)).into()))
-            .condition_expression("attribute_not_exists(id) OR claimed_at <= :stale")
+            .condition_expression("attribute_not_exists(id) OR created_at <= :stale")
             .expression_attribute_values(":stale", number(now - KEPT_FOR))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
     }

@@ -57,7 +57,7 @@ class List(Case):
         text = json.dumps({"x": "y" * 4000})
         with self.local.table().batch_writer() as batch:
             for number in range(1500):
-                item = {"service": "demo", "id": f"01BX5ZZKBKACTAV9WEVGEM{number:04}", "config": text, "keyring": "77a2b332"}
+                item = {"service": "demo", "id": f"01BX5ZZKBKACTAV9WEVGEM{number:04}", "config": text, "root_key_id": "053bcb62"}
                 batch.put_item(Item=item)
         with Gateway(self.local) as gateway:
             gateway.faults = [None, "throttled"]
@@ -67,7 +67,7 @@ class List(Case):
 
     def test_items_that_the_service_did_not_write(self):
         for number, (name, config) in enumerate([("abc", "{}"), ("01ARZ3NDEKTSV4RRFFQ69G5FAW", "?")]):
-            self.local.table().put_item(Item={"service": "demo", "id": name, "config": config, "keyring": "77a2b332"})
+            self.local.table().put_item(Item={"service": "demo", "id": name, "config": config, "root_key_id": "053bcb62"})
         entries = {entry["key_id"]: entry["state"] for entry in self.json("list")}
         self.assertEqual(entries, {SAMPLE: "active", "gaia_abc": "unreadable", "gaia_01ARZ3NDEKTSV4RRFFQ69G5FAW": "unreadable"})
         self.assertIn("unreadable", self.run_command("list")[0])
@@ -222,7 +222,7 @@ class Verify(Case):
         ]:
             self.assertEqual(self.run_command("verify", *options, stdin=key, status=1), (f"not valid: {reason}\n", ""))
         self.assertEqual(self.json("verify", *from_there, "--permission", "read", stdin=key)["config"], self.made()[key])
-        self.assertEqual(self.run_command("verify", stdin="x\n", status=1)[0], "not valid: malformed\n")
+        self.assertEqual(self.run_command("verify", stdin="x\n", status=1)[0], "not valid: invalid\n")
         self.assertIn("422: source_ip", self.error("verify", "--source-ip", "here", stdin=key, status=1))
 
     def test_no_key_is_wrong_usage(self):

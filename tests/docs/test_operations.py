@@ -30,7 +30,7 @@ class Logs(unittest.TestCase):
             local.send("POST", f"{KEYS}/verify", {"api_key": key, "source_ip": "203.0.113.9"})
             local.send("POST", "/demo", headers={"authorization": "Search x"})
             local.send("DELETE", f"{KEYS}/delete/{key}")
-            local.table().put_item(Item={"service": "demo", "id": "01ARZ3NDEKTSV4RRFFQ69G5FAV", "config": "?", "keyring": "77a2b332"})
+            local.table().put_item(Item={"service": "demo", "id": "01ARZ3NDEKTSV4RRFFQ69G5FAV", "config": "?", "root_key_id": "053bcb62"})
             broken = "gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV_22K4KK659SYTCHNBQB1Z55H2Z7"
             self.assertEqual(local.send("POST", f"{KEYS}/verify", {"api_key": broken})[0], 500)
             self.assertEqual(local.send("GET", "/demo", headers={"authorization": f"Search {broken}"})[0], 500)

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{API_KEYS, App, Call, Format, TIMEOUT};
+use crate::support::{API_KEYS, Answer, App, Call, Format, invoke};
 
 #[tokio::test]
 async fn large_bodies_are_refused_before_anything_is_done_with_them() {
@@ -44,7 +44,7 @@ async fn forty_thousand_keys_listed_while_others_are_written() {
     for number in 0..40_000 {
         app.table.put(json!({
             "service": { "S": "demo" }, "id": { "S": key(number) },
-            "config": { "S": r#"{"permissions":"read"}"# }, "keyring": { "S": "77a2b332" },
+            "config": { "S": r#"{"permissions":"read"}"# }, "root_key_id": { "S": "053bcb62" },
         }));
     }
     let (mut listed, mut after) = (Vec::new(), None);
@@ -53,9 +53,8 @@ async fn forty_thousand_keys_listed_while_others_are_written() {
         if let Some(after) = &after {
             call = call.query("after", after);
         }
-        let event = serde_json::from_value(call.event(Format::Rest)).expect("an event");
-        let (answer, created) = tokio::join!(app.api.handle(event, TIMEOUT), app.create(json!({})));
-        assert_eq!((answer.status_code, created.status), (200, 200));
+        let (answer, created) = tokio::join!(app.send_event(call.event(Format::Rest)), app.create(json!({})));
+        assert_eq!((answer.status, created.status), (200, 200));
         let page: Vec<Value> = serde_json::from_str(&answer.body).expect("a list");
         assert_eq!(page.len(), 10_000);
         after = page.last().map(|entry| entry["api_key"].as_str().expect("a key")[..31].to_owned());
@@ -68,9 +67,10 @@ async fn forty_thousand_keys_listed_while_others_are_written() {
 async fn an_invocation_without_time_left_answers_in_time() {
     let app = App::new().await;
     app.table.proxy.always(crate::proxy::Fault::Silent);
-    let event = serde_json::from_value(Call::new("GET", API_KEYS).event(Format::Http)).expect("an event");
+    let event = Call::new("GET", API_KEYS).event(Format::Http);
     let began = std::time::Instant::now();
-    let answer = app.api.handle(event, std::time::Duration::from_millis(200)).await;
-    assert_eq!((answer.status_code, answer.headers["Retry-After"].as_ref()), (503, "1"));
+    let answer = invoke(&app.api, &event, std::time::Duration::from_millis(200)).await;
+    let answer = Answer::from_lambda(answer);
+    assert_eq!((answer.status, &answer.headers["Retry-After"]), (503, &json!("1")));
     assert!(began.elapsed().as_secs() < 2);
 }

@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 
 use axum::http::StatusCode;
-use gaia_api_keys::startup;
 use serde_json::{Value, json};
 
 use crate::kms;
@@ -36,9 +35,8 @@ async fn each_function_calls_what_its_role_may_no_more_and_no_less() {
     let answer = json!({ "Mac": kms::MAC, "KeyId": kms::KEY_ID });
     let (endpoint, asked) = kms::kms(StatusCode::OK, answer.clone()).await;
     let table = Table::new().await;
-    let settings =
-        table.settings(&[("MASTER_KEY", ""), ("KMS_KEY_ID", kms::KEY_ID), ("AWS_ENDPOINT_URL_KMS", &endpoint)]);
-    let app = App { api: startup::api(&settings).await.expect("a start"), table };
+    let settings = [("ROOT_KEY", ""), ("KMS_KEY_ID", kms::KEY_ID), ("AWS_ENDPOINT_URL_KMS", endpoint.as_str())];
+    let app = App { api: table.api(&settings).await.expect("a start"), table };
     let key = app.create(json!({ "permissions": "read" })).await.api_key();
     let mut once = Call::new("POST", API_KEYS).json(&json!({ "config": {} }));
     once.headers["idempotency-key"] = "a".into();
@@ -52,9 +50,8 @@ async fn each_function_calls_what_its_role_may_no_more_and_no_less() {
     let (endpoint, asked) = kms::kms(StatusCode::OK, answer).await;
     let key = app.create(json!({ "permissions": "read" })).await.api_key();
     app.table.proxy.requests();
-    let settings =
-        app.table.settings(&[("MASTER_KEY", ""), ("KMS_KEY_ID", kms::KEY_ID), ("AWS_ENDPOINT_URL_KMS", &endpoint)]);
-    let authorizer = startup::authorizer(&settings).await.expect("a start");
+    let settings = [("ROOT_KEY", ""), ("KMS_KEY_ID", kms::KEY_ID), ("AWS_ENDPOINT_URL_KMS", endpoint.as_str())];
+    let authorizer = app.table.authorizer(&settings).await.expect("a start");
     let mut event = Call::new("GET", "/x").event(Format::Http);
     event["routeArn"] = "arn:aws:execute-api:eu-central-1:123456789012:abcdefghij/live/GET/x".into();
     event["headers"]["authorization"] = format!("Search {key}").into();

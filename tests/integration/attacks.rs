@@ -1,7 +1,6 @@
 //! Attacks that once succeeded, by the points of the report that lists them.
 
 use axum::http::StatusCode;
-use gaia_api_keys::startup;
 use serde_json::{Value, json};
 
 use crate::kms::{self, KEY_ID, MAC};
@@ -35,8 +34,8 @@ async fn point_1_no_cut_answer_of_kms_is_repeated() {
     let table = Table::new().await;
     for length in 0..KMS_ANSWER.len() {
         let (endpoint, _) = kms::kms(StatusCode::OK, &KMS_ANSWER[..length]).await;
-        let settings = [("MASTER_KEY", ""), ("KMS_KEY_ID", KEY_ID), ("AWS_ENDPOINT_URL_KMS", &endpoint)];
-        let error = startup::api(&table.settings(&settings)).await.expect_err("no start").to_string();
+        let settings = [("ROOT_KEY", ""), ("KMS_KEY_ID", KEY_ID), ("AWS_ENDPOINT_URL_KMS", &endpoint)];
+        let error = table.api(&settings).await.expect_err("no start").to_string();
         assert!(error.starts_with("KMS_KEY_ID") && !shows(&error, MAC), "{length}: {error}");
     }
 }
@@ -67,7 +66,7 @@ async fn point_1_whatever_kms_answers_no_mac_is_logged() {
     for (status, body) in answers {
         let (endpoint, _) = kms::kms(status, &body).await;
         let loud = [("AWS_LAMBDA_LOG_LEVEL", "TRACE"), ("RUST_LOG", "trace")];
-        let settings = [("MASTER_KEY", ""), ("KMS_KEY_ID", KEY_ID), ("AWS_ENDPOINT_URL_KMS", &endpoint)];
+        let settings = [("ROOT_KEY", ""), ("KMS_KEY_ID", KEY_ID), ("AWS_ENDPOINT_URL_KMS", &endpoint)];
         let mut lambda = Lambda::start(table.environment(&[&loud[..], &settings].concat())).await;
         lambda.ended().await;
         let printed = lambda.printed();
@@ -101,7 +100,7 @@ async fn point_1_whatever_the_table_answers_no_config_and_no_key_is_logged() {
         (200, r#"{"Item":{"config":{"S":"a-text-that-only-the-config-holds"}},"Items":{}"#),
         (200, r#"{"Item":{"config":{"X":"a-text-that-only-the-config-holds"}}}"#),
         (200, r#"{"Item":{"config":"a-text-that-only-the-config-holds"}}"#),
-        (200, r#"{"Item":{"config":{"S":"a-text-that-only-the-config-holds"},"keyring":{"S":"77a2b332"}}}"#),
+        (200, r#"{"Item":{"config":{"S":"a-text-that-only-the-config-holds"},"root_key_id":{"S":"053bcb62"}}}"#),
         (200, r#"a-text-that-only-the-config-holds"#),
         (
             400,
@@ -527,10 +526,9 @@ async fn point_18_a_deep_body_is_slow() {
     let time = async |depth: usize| {
         let mut times = Vec::new();
         for _ in 0..5 {
-            let event =
-                serde_json::from_value(with_body("PUT", &format!("{API_KEYS}x"), text(depth)).event(Format::Http));
+            let event = with_body("PUT", &format!("{API_KEYS}x"), text(depth)).event(Format::Http);
             let began = std::time::Instant::now();
-            app.api.handle(event.expect("an event"), crate::support::TIMEOUT).await;
+            crate::support::invoke(&app.api, &event, crate::support::TIMEOUT).await;
             times.push(began.elapsed());
         }
         times.into_iter().min().expect("a time")

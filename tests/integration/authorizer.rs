@@ -102,7 +102,7 @@ async fn one_request_for_a_key_and_none_for_garbage() {
             let visit = Visit { header: header.clone(), ..Visit::new("", "GET", "/x") };
             let answer = protected.answer(shape, visit.event(shape)).await.expect("an answer, not an error");
             assert!(!lets_in(&answer, &visit), "{shape:?} {header}");
-            assert_eq!(answer["context"], json!({ "service": "demo", "reason": "malformed" }), "{shape:?} {header}");
+            assert_eq!(answer["context"], json!({ "service": "demo", "reason": "invalid" }), "{shape:?} {header}");
         }
         assert!(protected.app.table.proxy.requests().is_empty());
         for scheme in ["Search", "search", "BEARER", "Search  "] {
@@ -182,7 +182,7 @@ async fn without_an_answer_of_the_table_it_is_an_error() {
         json!({ "N": "1" }),
     ] {
         table.put(
-            json!({ "service": { "S": "demo" }, "id": { "S": id }, "keyring": { "S": "77a2b332" }, "config": config }),
+            json!({ "service": { "S": "demo" }, "id": { "S": id }, "root_key_id": { "S": "053bcb62" }, "config": config }),
         );
         let answer = protected.answer(Shape::Http2, Visit::new(&key, "GET", "/x").event(Shape::Http2)).await;
         assert!(answer.is_err(), "a config that nobody can read opens nothing");
@@ -193,17 +193,17 @@ async fn without_an_answer_of_the_table_it_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_key_whose_item_names_another_master_is_unknown() {
-    let masters = format!("{},{}", "1".repeat(64), crate::support::MASTER_KEY);
-    let protected = Protected::new(&[("MASTER_KEY", &masters)]).await;
+async fn a_key_whose_item_names_another_root_key_is_unknown() {
+    let root_keys = format!("{},{}", "1".repeat(64), crate::support::ROOT_KEY);
+    let protected = Protected::new(&[("ROOT_KEY", &root_keys)]).await;
     let key = protected.app.create(json!({ "permissions": "write" })).await.api_key();
     let visit = Visit::new(&key, "GET", "/x");
-    assert!(protected.opens(Shape::Http2, &visit).await, "of the old master, which is still accepted");
+    assert!(protected.opens(Shape::Http2, &visit).await, "of the old root key, which is still accepted");
     let mut item = protected.app.table.items().remove(0);
-    item["keyring"]["S"] = "00000000".into();
+    item["root_key_id"]["S"] = "00000000".into();
     protected.app.table.put(item);
     let answer = protected.answer(Shape::Http2, visit.event(Shape::Http2)).await.expect("an answer");
-    assert_eq!((lets_in(&answer, &visit), &answer["context"]["reason"]), (false, &json!("unknown")));
+    assert_eq!((lets_in(&answer, &visit), &answer["context"]["reason"]), (false, &json!("not_found")));
 }
 
 #[tokio::test]

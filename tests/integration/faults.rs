@@ -90,7 +90,7 @@ async fn through(operation: &str, fault: Fault, sound: usize) -> String {
         let is_key = |item: &&Value| item["service"]["S"] == "demo";
         let keys = |items: &[Value]| items.iter().filter(is_key).count();
         let whole = |item: &Value| {
-            item["keyring"]["S"] == "77a2b332"
+            item["root_key_id"]["S"] == "053bcb62"
                 && item["config"]["S"]
                     .as_str()
                     .is_some_and(|text| [r#"{"permissions":"read"}"#, r#"{"permissions":"write"}"#].contains(&text))

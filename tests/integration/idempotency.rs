@@ -69,7 +69,7 @@ async fn another_body_is_422_and_a_deleted_key_409() {
     let answer = send(&app, "a").await;
     assert_eq!(
         (answer.status, answer.json()),
-        (409, json!({ "detail": "the key that this Idempotency-Key made was deleted" }))
+        (409, json!({ "detail": "The key created with this Idempotency-Key has been deleted" }))
     );
     assert!(items(&app).0.is_empty());
     for wrong in ["", "é", "a\tb", &"a".repeat(256)] {
@@ -93,7 +93,7 @@ async fn after_a_day_it_is_another_request_whether_ttl_cleaned_up_or_not() {
     let age = |seconds: i64| {
         let mut claim = items(&app).1.remove(0);
         let now = time::OffsetDateTime::now_utc().unix_timestamp();
-        claim["claimed_at"]["N"] = (now - seconds).to_string().into();
+        claim["created_at"]["N"] = (now - seconds).to_string().into();
         app.table.put(claim);
     };
     age(86_390);

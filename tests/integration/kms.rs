@@ -1,12 +1,11 @@
-//! Masters from KMS, whose protocol is spoken here by a recorded exchange; CI repeats it with moto.
+//! Root keys from KMS, whose protocol is spoken here by a recorded exchange; CI repeats it with moto.
 
 use std::sync::{Arc, Mutex};
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Router, routing::post};
-use gaia_api_keys::keys::api_key::{Keyring, Master};
-use gaia_api_keys::startup;
+use gaia_api_keys::keys::keyring::{Keyring, RootKey};
 use serde_json::{Value, json};
 
 use crate::proxy::{Fault, Proxy};
@@ -36,29 +35,29 @@ pub async fn kms(status: StatusCode, body: impl ToString) -> (String, Requests) 
 }
 
 #[tokio::test]
-async fn the_master_is_kms_s_mac_of_a_fixed_message() {
+async fn the_root_key_is_kms_s_mac_of_a_fixed_message() {
     let (endpoint, requests) =
         kms(StatusCode::OK, json!({ "Mac": MAC, "MacAlgorithm": "HMAC_SHA_256", "KeyId": KEY_ID })).await;
     let table = Table::new().await;
-    let settings = [("MASTER_KEY", ""), ("KMS_KEY_ID", KEY_ID), ("AWS_ENDPOINT_URL_KMS", &endpoint)];
-    let api = startup::api(&table.settings(&settings)).await.expect("a start");
-    let message = base64_simd::STANDARD.encode_to_string(b"gaia-api-key/v1/master");
+    let settings = [("ROOT_KEY", ""), ("KMS_KEY_ID", KEY_ID), ("AWS_ENDPOINT_URL_KMS", &endpoint)];
+    let api = table.api(&settings).await.expect("a start");
+    let message = base64_simd::STANDARD.encode_to_string(b"gaia-api-key/v1/root-key");
     let asked = json!({ "KeyId": KEY_ID, "MacAlgorithm": "HMAC_SHA_256", "Message": message });
     assert_eq!(*requests.lock().expect("a lock"), [asked], "once, at start");
 
     let app = crate::support::App { api, table };
     let key = app.create(json!({})).await.api_key();
     let mac: [u8; 32] = base64_simd::STANDARD.decode_to_vec(MAC).expect("base64").try_into().expect("32 bytes");
-    assert!(Keyring::new("demo", &Master::from_bytes(mac), &[]).parse_key(&key).is_some());
+    assert!(Keyring::new("demo", &RootKey::from_bytes(mac), None).parse_key(&key).is_some());
     assert_eq!(requests.lock().expect("a lock").len(), 1);
 }
 
 #[tokio::test]
-async fn two_kms_keys_are_two_masters() {
+async fn two_kms_keys_are_two_root_keys() {
     let (endpoint, requests) = kms(StatusCode::OK, json!({ "Mac": MAC, "KeyId": KEY_ID })).await;
     let table = Table::new().await;
-    let settings = [("MASTER_KEY", ""), ("KMS_KEY_ID", "alias/new, alias/old"), ("AWS_ENDPOINT_URL_KMS", &endpoint)];
-    startup::api(&table.settings(&settings)).await.expect("a start");
+    let settings = [("ROOT_KEY", ""), ("KMS_KEY_ID", "alias/new, alias/old"), ("AWS_ENDPOINT_URL_KMS", &endpoint)];
+    table.api(&settings).await.expect("a start");
     let asked: Vec<_> = requests.lock().expect("a lock").iter().map(|request| request["KeyId"].clone()).collect();
     assert_eq!(asked, ["alias/new", "alias/old"]);
 }
@@ -78,8 +77,8 @@ async fn a_kms_that_refuses_stops_the_start_and_is_named() {
     ];
     for (status, body, reason) in refusals {
         let (endpoint, _) = kms(status, body).await;
-        let settings = [("MASTER_KEY", ""), ("KMS_KEY_ID", KEY_ID), ("AWS_ENDPOINT_URL_KMS", &endpoint)];
-        let error = startup::api(&table.settings(&settings)).await.expect_err("no start").to_string();
+        let settings = [("ROOT_KEY", ""), ("KMS_KEY_ID", KEY_ID), ("AWS_ENDPOINT_URL_KMS", &endpoint)];
+        let error = table.api(&settings).await.expect_err("no start").to_string();
         assert!(error.starts_with("KMS_KEY_ID") && error.contains(reason) && !error.contains("AAAA"), "{error}");
     }
 }
@@ -103,13 +102,12 @@ async fn every_fault_at_start() {
         let table = Table::new().await;
         let proxy = Proxy::start(upstream).await;
         let endpoint = format!("http://{}", proxy.address);
-        let settings =
-            table.settings(&[("MASTER_KEY", ""), ("KMS_KEY_ID", KEY_ID), ("AWS_ENDPOINT_URL_KMS", &endpoint)]);
+        let settings = [("ROOT_KEY", ""), ("KMS_KEY_ID", KEY_ID), ("AWS_ENDPOINT_URL_KMS", endpoint.as_str())];
         proxy.plan(&[fault]);
-        startup::api(&settings).await.unwrap_or_else(|error| panic!("{fault:?}: {error}"));
+        table.api(&settings).await.unwrap_or_else(|error| panic!("{fault:?}: {error}"));
         proxy.always(fault);
         let began = std::time::Instant::now();
-        let outcome = startup::api(&settings).await;
+        let outcome = table.api(&settings).await;
         assert!(began.elapsed().as_secs() < 10, "{fault:?}: {:?}", began.elapsed());
         match outcome {
             Ok(_) => assert_eq!(fault, Fault::Slow),
@@ -126,11 +124,11 @@ async fn against_a_running_kms() {
     let variable = |name| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
     let (endpoint, key_id) = (variable("TEST_KMS_ENDPOINT"), variable("TEST_KMS_KEY_ID"));
     let table = Table::new().await;
-    let settings = [("MASTER_KEY", ""), ("KMS_KEY_ID", key_id.as_str()), ("AWS_ENDPOINT_URL_KMS", &endpoint)];
-    let first = startup::api(&table.settings(&settings)).await.expect("a start");
-    let second = startup::api(&table.settings(&settings)).await.expect("a start");
+    let settings = [("ROOT_KEY", ""), ("KMS_KEY_ID", key_id.as_str()), ("AWS_ENDPOINT_URL_KMS", &endpoint)];
+    let first = table.api(&settings).await.expect("a start");
+    let second = table.api(&settings).await.expect("a start");
     let app = crate::support::App { api: first, table };
     let key = app.create(json!({})).await.api_key();
     let app = crate::support::App { api: second, table: app.table };
-    assert_eq!(app.delete(&key).await.status, 200, "the same key id gives the same master");
+    assert_eq!(app.delete(&key).await.status, 200, "the same key id gives the same root key");
 }

@@ -181,7 +181,7 @@ async fn the_life_of_a_key_through_both_functions() {
     assert!(opens("GET").await.unwrap_err().contains("the key could not be checked"), "an error, which nobody caches");
     table.proxy.always(Fault::None);
     assert_eq!(api.call(Call::new("DELETE", &format!("{API_KEYS}delete/{key}")), Format::Http).await.status, 200);
-    assert_eq!(opens("GET").await, refused("unknown"));
+    assert_eq!(opens("GET").await, refused("not_found"));
 
     let printed = authorizer.printed();
     assert_eq!(printed.matches("\"message\":\"denied\"").count(), 5, "{printed}");
@@ -205,28 +205,68 @@ async fn nothing_that_a_caller_sends_fails_the_invocation() {
     let lambda = Lambda::start(table.environment(&[])).await;
     let list = || Call::new("GET", API_KEYS);
     let mut odd = Vec::new();
-    for query in ["a=<", "a=\"", "a=`&%zz", "=&&&=", "\u{1}é"] {
+    for query in ["a=<", "a=\"", "a=`&%zz", "=&&&=", "\u{1}é", "a= b", "%", "#", "a=%3C", &"é".repeat(1_000)] {
         let mut event = list().event(Format::Http);
         event["rawQueryString"] = query.into();
-        odd.push(event);
-    }
-    for header in ["é", "\u{1}", "\u{7f}\r\nx: y"] {
-        for format in [Format::Http, Format::Rest] {
-            let mut event = list().event(format);
-            event["headers"]["x-odd"] = header.into();
-            event["headers"]["host"] = header.into();
-            event["multiValueHeaders"]["X-Odd"] = json!([header]);
-            odd.push(event);
+        odd.push((event, 200));
+        for parameters in ["queryStringParameters", "multiValueQueryStringParameters"] {
+            let mut event = list().event(Format::Rest);
+            let value = if parameters.starts_with('m') { json!([query, query]) } else { query.into() };
+            event[parameters] = json!({ query: value });
+            odd.push((event, 200));
         }
     }
-    for event in odd {
+    // No gateway passes a control character on; what can't be a header is no request.
+    for (header, status) in
+        [("é", 200), ("\u{1}", 400), ("\u{7f}\r\nx: y", 400), ("", 200), ("a b", 200), ("[::", 200), ("x:99999", 200)]
+    {
+        for format in [Format::Http, Format::Rest] {
+            for name in ["x-odd", "host", "x-forwarded-proto"] {
+                let mut event = list().event(format);
+                event["headers"][name] = header.into();
+                event["requestContext"]["domainName"] = header.into();
+                event["multiValueHeaders"][name] = json!([header]);
+                odd.push((event, status));
+            }
+        }
+    }
+    // What comes from no gateway.
+    for format in [Format::Http, Format::Rest] {
+        for (pointer, value) in [
+            ("/isBase64Encoded", json!(7)),
+            ("/headers", json!("text")),
+            ("/requestContext", json!(null)),
+            ("/body", json!({})),
+        ] {
+            let mut event = list().event(format);
+            *event.pointer_mut(pointer).expect("a place") = value;
+            odd.push((event, 400));
+        }
+        let mut event = list().event(format);
+        event["body"] = "%%%".into();
+        event["isBase64Encoded"] = true.into();
+        odd.push((event, 400));
+    }
+    odd.extend([json!(null), json!([]), json!("x"), json!({}), json!({ "version": "2.0" })].map(|event| (event, 400)));
+    for (event, status) in odd {
         let answer =
             Answer::from_lambda(lambda.invoke(&event).await.unwrap_or_else(|error| panic!("{event}: {error}")));
-        assert_eq!(answer.status, 200, "{event}");
+        assert_eq!(answer.status, status, "{event}");
+        assert_eq!(answer.headers["Cache-Control"], "no-store");
     }
-    for path in ["/x y<>`é\u{1}", "", ":99999/", "//", "/%", "/%ff%00"] {
+    let long = format!("/{}", "é".repeat(20_000));
+    for (path, status) in [
+        ("/x y<>`é\u{1}", 404),
+        ("//", 404),
+        ("/%", 404),
+        ("/%ff%00", 404),
+        ("/?#\\", 404),
+        ("", 400),
+        (":99999/", 400),
+        (&long, 400),
+    ] {
         for format in [Format::Http, Format::Rest] {
-            assert_eq!(lambda.call(Call::new("GET", path), format).await.status, 404, "{path}");
+            assert_eq!(lambda.call(Call::new("GET", path), format).await.status, status, "{path}");
         }
     }
     let mut call = Call::new("POST", API_KEYS);
@@ -262,8 +302,8 @@ async fn a_wrong_setting_stops_the_start_with_one_line_that_names_it() {
     for (name, value) in [
         ("TABLE_NAME", ""),
         ("SERVICE_NAME", "a#b"),
-        ("MASTER_KEY", ""),
-        ("MASTER_KEY", "0123"),
+        ("ROOT_KEY", ""),
+        ("ROOT_KEY", "0123"),
         ("KMS_KEY_ID", "alias/both"),
         ("FUNCTION", "both"),
         ("AWS_CA_BUNDLE", "/nonexistent.pem"),

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::process::Stdio;
 use std::time::Duration;
 
+use aws_config::Region;
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::types::AttributeValue;
-use gaia_api_keys::aws::Clients;
-use gaia_api_keys::settings::AwsSettings;
+use gaia_api_keys::aws;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -72,15 +72,10 @@ impl Local {
     }
 
     /// A client of its DynamoDB, as AWS's SDKs and CLI are.
-    fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
-        let settings = AwsSettings {
-            region: "local".to_owned(),
-            credentials: Credentials::from_keys("local", "local", None),
-            dynamodb_endpoint: Some(self.dynamodb.clone()),
-            kms_endpoint: None,
-            ca_bundle: None,
-        };
-        Clients::new(&settings).expect("clients").dynamodb()
+    async fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        let loader = aws::loader(None).expect("a loader").region(Region::new("local")).endpoint_url(&self.dynamodb);
+        let loader = loader.credentials_provider(Credentials::from_keys("local", "local", None));
+        aws::dynamodb(&aws::load(loader).await.expect("a Region"))
     }
 
     /// What it printed after its first line.
@@ -111,7 +106,7 @@ async fn keys_survive_a_restart_and_dynamodb_is_open() {
     assert_eq!(listed.as_array().map(Vec::len), Some(1));
     assert_eq!(listed[0], json!({ "api_key": created["api_key"], "config": { "permissions": "read" } }));
 
-    let scan = local.dynamodb().scan().table_name("gaia-api-keys").send().await;
+    let scan = local.dynamodb().await.scan().table_name("gaia-api-keys").send().await;
     assert_eq!(scan.expect("a scan").count, 1);
     local.stop().await;
 }
@@ -137,7 +132,7 @@ async fn a_database_of_an_earlier_version_opens() {
     rusqlite::Connection::open(&data).expect("a database").execute_batch(earlier).expect("tables");
     let local = Local::start(data.to_str().expect("a path")).await;
     assert_eq!(local.send(reqwest::Method::POST, API_KEYS, Some(json!({ "config": {} }))).await.0, 200);
-    let scan = local.dynamodb().scan().table_name("gaia-api-keys").send().await;
+    let scan = local.dynamodb().await.scan().table_name("gaia-api-keys").send().await;
     assert_eq!(scan.expect("a scan").count, 2);
     local.stop().await;
 }
@@ -151,7 +146,7 @@ async fn the_log_is_the_services_own() {
     assert_eq!(local.send(reqwest::Method::PUT, &update, Some(json!({ "config": {} }))).await.0, 404);
     assert_eq!(local.send(reqwest::Method::DELETE, &format!("{API_KEYS}delete/{unknown}"), None).await.0, 404);
     let key = HashMap::from(["service", "id"].map(|name| (name.to_owned(), AttributeValue::S("x".to_owned()))));
-    let delete = local.dynamodb().delete_item().table_name("gaia-api-keys").set_key(Some(key));
+    let delete = local.dynamodb().await.delete_item().table_name("gaia-api-keys").set_key(Some(key));
     delete.condition_expression("attribute_exists(id)").send().await.expect_err("a failed condition");
     assert_eq!(local.send(reqwest::Method::POST, API_KEYS, Some(json!({ "config": {} }))).await.0, 200);
     let printed = local.stop().await;
@@ -298,7 +293,7 @@ async fn mistakes_are_one_line_and_status_1() {
 async fn any_address_of_the_machine_will_do_and_empty_variables_are_not_set() {
     for host in ["127.0.0.1", "127.0.0.2", "0.0.0.0"] {
         let mut command = command(&["--data", ":memory:", "--host", host]);
-        let local = Local::with(command.envs([("SERVICE_NAME", ""), ("MASTER_KEY", "")])).await;
+        let local = Local::with(command.envs([("SERVICE_NAME", ""), ("ROOT_KEY", "")])).await;
         let (status, _) = local.send(reqwest::Method::POST, API_KEYS, Some(json!({ "config": {} }))).await;
         assert_eq!(status, 200, "{host}");
         local.stop().await;

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gaia_api_keys::api::Api;
 use gaia_api_keys::authorizer::Authorizer;
-use gaia_api_keys::settings::Settings;
 use gaia_api_keys::startup;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -14,7 +13,9 @@ use serde_json::{Value, json};
 use crate::database::TABLE_NAME;
 use crate::protected::{Shape, Visit, lets_in};
 use crate::proxy::{Fault, Proxy};
-use crate::support::{API_KEYS, Answer, Call, FORMATS, Format, MASTER_KEY, TIMEOUT, Table};
+use crate::support::{
+    API_KEYS, Answer, Call, Environment, FORMATS, Format, ROOT_KEY, TIMEOUT, Table, invoke, sdk, settings,
+};
 
 /// One step of a client; numbers choose among the keys it has made.
 #[derive(Clone, Debug)]
@@ -96,9 +97,10 @@ struct Client {
 }
 
 impl Client {
-    async fn new(settings: &Settings, proxy: Proxy, name: &str, alone: bool) -> Self {
-        let (api, authorizer) =
-            (startup::api(settings).await.expect("a start"), startup::authorizer(settings).await.expect("a start"));
+    async fn new(environment: &Environment, proxy: Proxy, name: &str, alone: bool) -> Self {
+        let (settings, sdk) = (settings(environment), sdk(environment).await);
+        let api = startup::api(&settings, &sdk).await.expect("a start");
+        let authorizer = startup::authorizer(&settings, &sdk).await.expect("a start");
         Self { api, authorizer, proxy, name: name.to_owned(), model: Model::default(), alone, steps: 0 }
     }
 
@@ -112,8 +114,7 @@ impl Client {
             "/requestContext/identity/userArn"
         };
         *event.pointer_mut(identity).expect("a caller") = self.name.as_str().into();
-        let answer = self.api.handle(serde_json::from_value(event).expect("an event"), TIMEOUT).await;
-        Answer::from_lambda(serde_json::to_value(answer).expect("JSON"))
+        Answer::from_lambda(invoke(&self.api, &event, TIMEOUT).await)
     }
 
     async fn step(&mut self, step: &Step) {
@@ -216,19 +217,19 @@ impl Client {
     }
 }
 
-fn run(cases: u32, clients: usize, upstream: SocketAddr, settings: impl Fn(usize, &str) -> Settings) {
+fn run(cases: u32, clients: usize, upstream: SocketAddr, environment: impl Fn(usize, &str) -> Environment) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
     let (sequences, operations) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let steps = prop::collection::vec(prop::collection::vec(step(), 1..25), clients);
     let outcome = runner.run(&steps, |steps| {
-        let (case, settings) = (sequences.fetch_add(1, Ordering::Relaxed), &settings);
+        let (case, environment) = (sequences.fetch_add(1, Ordering::Relaxed), &environment);
         operations.fetch_add(steps.iter().map(Vec::len).sum(), Ordering::Relaxed);
         let clients = steps.iter().enumerate().map(|(number, steps)| async move {
             // A proxy of its own, so that no request meets the delays that another client asked for.
             let proxy = Proxy::start(upstream).await;
-            let settings = settings(case, &format!("http://{}", proxy.address));
-            let mut client = Client::new(&settings, proxy, &format!("client-{number}"), clients == 1).await;
+            let environment = environment(case, &format!("http://{}", proxy.address));
+            let mut client = Client::new(&environment, proxy, &format!("client-{number}"), clients == 1).await;
             for step in steps {
                 client.step(step).await;
             }
@@ -248,7 +249,7 @@ fn on_embedded(cases: u32, clients: usize) {
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let table = runtime.block_on(Table::new());
     run(cases, clients, table.address(), |case, endpoint| {
-        table.settings(&[("SERVICE_NAME", &format!("service-{case}")), ("AWS_ENDPOINT_URL_DYNAMODB", endpoint)])
+        table.environment(&[("SERVICE_NAME", &format!("service-{case}")), ("AWS_ENDPOINT_URL_DYNAMODB", endpoint)])
     });
 }
 
@@ -269,22 +270,20 @@ fn against_a_running_dynamodb() {
     let endpoint = std::env::var("TEST_DYNAMODB_ENDPOINT").expect("TEST_DYNAMODB_ENDPOINT");
     let cases = std::env::var("TEST_CASES").map_or(30, |cases| cases.parse().expect("a number"));
     let upstream = endpoint.strip_prefix("http://").and_then(|address| address.parse().ok()).expect("an address");
-    let settings = |service: &str, endpoint: &str| {
-        Settings::from_lookup(|name| {
-            let value = match name {
-                "TABLE_NAME" => TABLE_NAME,
-                "SERVICE_NAME" => service,
-                "MASTER_KEY" => MASTER_KEY,
-                "AWS_REGION" | "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "test",
-                "AWS_ENDPOINT_URL_DYNAMODB" => endpoint,
-                _ => return None,
-            };
-            Some(value.to_owned())
-        })
-        .expect("settings")
+    let environment = |service: &str, endpoint: &str| {
+        let variables = [
+            ("TABLE_NAME", TABLE_NAME),
+            ("SERVICE_NAME", service),
+            ("ROOT_KEY", ROOT_KEY),
+            ("AWS_REGION", "test"),
+            ("AWS_ACCESS_KEY_ID", "test"),
+            ("AWS_SECRET_ACCESS_KEY", "test"),
+            ("AWS_ENDPOINT_URL_DYNAMODB", endpoint),
+        ];
+        variables.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
     };
     for clients in [1, 4] {
         let run_id = ulid::Ulid::generate();
-        run(cases, clients, upstream, |case, endpoint| settings(&format!("{run_id}-{case}"), endpoint));
+        run(cases, clients, upstream, |case, endpoint| environment(&format!("{run_id}-{case}"), endpoint));
     }
 }

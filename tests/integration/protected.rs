@@ -1,7 +1,6 @@
 //! A protected API: requests to it, the authorizer in front, and a gateway that evaluates its answers.
 
 use gaia_api_keys::authorizer::Authorizer;
-use gaia_api_keys::startup;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -80,9 +79,9 @@ pub struct Protected {
 impl Protected {
     pub async fn new(changes: &[(&str, &str)]) -> Self {
         let app = App::new().await;
-        let policies = startup::authorizer(&app.table.settings(changes)).await.expect("a start");
+        let policies = app.table.authorizer(changes).await.expect("a start");
         let changes: Vec<_> = changes.iter().copied().chain([("SIMPLE_RESPONSES", "true")]).collect();
-        let simple = startup::authorizer(&app.table.settings(&changes)).await.expect("a start");
+        let simple = app.table.authorizer(&changes).await.expect("a start");
         app.table.proxy.requests();
         Self { app, policies, simple }
     }

@@ -1,16 +1,15 @@
-//! Replacing the master, step by step, as docs/security.md has it.
+//! Replacing the root key, step by step, as docs/security.md has it.
 
-use gaia_api_keys::keys::api_key::{KeyId, Keyring, Master};
-use gaia_api_keys::startup;
+use gaia_api_keys::keys::api_key::KeyId;
+use gaia_api_keys::keys::keyring::{Keyring, RootKey};
 use serde_json::json;
 
-use crate::support::{API_KEYS, App, Call, MASTER_KEY, Table};
+use crate::support::{API_KEYS, App, Call, ROOT_KEY, Table};
 
 const NEW: &str = "ffeeddccbbaa99887766554433221100ffeeddccbbaa99887766554433221100";
 
-async fn with(table: Table, masters: &str) -> App {
-    let settings = table.settings(&[("MASTER_KEY", masters)]);
-    App { api: startup::api(&settings).await.expect("a start"), table }
+async fn with(table: Table, root_keys: &str) -> App {
+    App { api: table.api(&[("ROOT_KEY", root_keys)]).await.expect("a start"), table }
 }
 
 async fn valid(app: &App, key: &str) -> bool {
@@ -20,19 +19,19 @@ async fn valid(app: &App, key: &str) -> bool {
 
 #[tokio::test]
 async fn accepted_first_then_issuing_then_alone_with_a_rollback_in_between() {
-    let (both_old, both_new) = (format!("{MASTER_KEY},{NEW}"), format!("{NEW},{MASTER_KEY}"));
-    let app = with(Table::new().await, MASTER_KEY).await;
+    let (both_old, both_new) = (format!("{ROOT_KEY},{NEW}"), format!("{NEW},{ROOT_KEY}"));
+    let app = with(Table::new().await, ROOT_KEY).await;
     let first = app.create(json!({})).await.api_key();
 
     // 1. The new one is accepted everywhere; the old one still issues.
     let app = with(app.table, &both_old).await;
     let second = app.create(json!({})).await.api_key();
-    assert_eq!(app.table.items()[1]["keyring"], app.table.items()[0]["keyring"]);
+    assert_eq!(app.table.items()[1]["root_key_id"], app.table.items()[0]["root_key_id"]);
 
     // 2. The new one issues.
     let app = with(app.table, &both_new).await;
     let third = app.create(json!({})).await.api_key();
-    assert_ne!(app.table.items()[2]["keyring"], app.table.items()[0]["keyring"]);
+    assert_ne!(app.table.items()[2]["root_key_id"], app.table.items()[0]["root_key_id"]);
     for key in [&first, &second, &third] {
         assert!(valid(&app, key).await);
     }
@@ -44,12 +43,12 @@ async fn accepted_first_then_issuing_then_alone_with_a_rollback_in_between() {
         assert!(valid(&app, key).await);
     }
 
-    // The old master, were it stolen, makes no key of the new one: neither for the id of one, nor for one of its own.
-    let thief = Keyring::new("demo", &Master::from_hex(MASTER_KEY).expect("a master"), &[]);
-    let forged = thief.key(KeyId::from_ulid(&third[5..31]).expect("an id"), "77a2b332").expect("a key");
+    // The old root key, were it stolen, makes no key of the new one: neither for the id of one, nor for one of its own.
+    let thief = Keyring::new("demo", &RootKey::from_hex(ROOT_KEY).expect("a root key"), None);
+    let forged = thief.key(KeyId::from_ulid(&third[5..31]).expect("an id"), "053bcb62").expect("a key");
     assert_ne!(forged.expose(), third);
     assert!(!valid(&app, forged.expose()).await);
-    assert!(!valid(&app, thief.mint().0.expose()).await);
+    assert!(!valid(&app, thief.create(ulid::Ulid::generate().into()).0.expose()).await);
 
     // 3. The old one is retired: its keys are void, listed by their ids, and can be deleted by them.
     let app = with(app.table, NEW).await;
@@ -66,8 +65,8 @@ async fn accepted_first_then_issuing_then_alone_with_a_rollback_in_between() {
 async fn a_request_that_straddles_the_change_makes_one_key() {
     let mut call = Call::new("POST", API_KEYS).json(&json!({ "config": {} }));
     call.headers["Idempotency-Key"] = "once".into();
-    let app = with(Table::new().await, &format!("{MASTER_KEY},{NEW}")).await;
+    let app = with(Table::new().await, &format!("{ROOT_KEY},{NEW}")).await;
     let key = app.send(call.clone()).await.api_key();
-    let app = with(app.table, &format!("{NEW},{MASTER_KEY}")).await;
+    let app = with(app.table, &format!("{NEW},{ROOT_KEY}")).await;
     assert_eq!((app.send(call).await.api_key(), app.list().await.len()), (key, 1));
 }

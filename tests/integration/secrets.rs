@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::events::SAMPLE_KEY;
 use crate::lambda::Lambda;
 use crate::proxy::Fault;
-use crate::support::{API_KEYS, Answer, CALLER, Call, FORMATS, Format, MASTER_KEY, Table};
+use crate::support::{API_KEYS, Answer, CALLER, Call, FORMATS, Format, ROOT_KEY, Table};
 
 /// An event of a TOKEN authorizer.
 fn token(header: &str) -> Value {
@@ -34,7 +34,7 @@ async fn the_whole_corpus_at_trace_level() {
     let loud = [("AWS_LAMBDA_LOG_LEVEL", "TRACE"), ("RUST_LOG", "trace"), ("RUST_BACKTRACE", "full")];
     let api = Lambda::start(table.environment(&loud)).await;
     let authorizer = Lambda::start(table.environment(&[&loud[..], &[("FUNCTION", "authorizer")]].concat())).await;
-    let (mut secrets, mut refusals) = (vec![MASTER_KEY.to_owned(), SAMPLE_KEY[32..].to_owned()], String::new());
+    let (mut secrets, mut refusals) = (vec![ROOT_KEY.to_owned(), SAMPLE_KEY[32..].to_owned()], String::new());
 
     let corpus = concat!(include_str!("../contract/recorded.jsonl"), include_str!("../contract/derived.jsonl"));
     for (number, row) in corpus.lines().enumerate() {
@@ -133,7 +133,7 @@ async fn one_line_a_change_and_one_a_denial() {
         lines(&authorizer.printed()),
         [
             json!({ "level": "INFO", "message": "denied", "reason": "disabled", "key_id": id, "api": arn }),
-            json!({ "level": "INFO", "message": "denied", "reason": "malformed", "api": arn }),
+            json!({ "level": "INFO", "message": "denied", "reason": "invalid", "api": arn }),
         ]
     );
 }

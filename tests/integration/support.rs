@@ -3,17 +3,24 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use aws_config::{Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use dynoxide::Database;
 use gaia_api_keys::api::Api;
+use gaia_api_keys::authorizer::Authorizer;
+use gaia_api_keys::error::Cause;
 use gaia_api_keys::settings::Settings;
-use gaia_api_keys::startup;
+use gaia_api_keys::{aws, startup};
+use lambda_runtime::{Context, LambdaEvent};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::database::{self, TABLE_NAME};
 use crate::proxy::Proxy;
 
 pub const API_KEYS: &str = "/es/api/v1/credentials/api_keys/";
-pub const MASTER_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+pub const ROOT_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 /// What an invocation has.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 pub const CALLER: &str = "arn:aws:iam::123456789012:user/alice";
@@ -75,7 +82,7 @@ impl Call {
                 "version": "2.0",
                 "routeKey": "$default",
                 "rawPath": path,
-                "rawQueryString": "",
+                "rawQueryString": query_string(&self.query),
                 "headers": self.headers,
                 "queryStringParameters": self.query,
                 "requestContext": {
@@ -117,6 +124,18 @@ impl Call {
     }
 }
 
+fn query_string(query: &Value) -> String {
+    let text = |value: &Value| value.as_str().expect("text").to_owned();
+    let pairs = query.as_object().into_iter().flatten().map(|(name, value)| (name, text(value)));
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
+}
+
+/// A header's name as RFC 9110 spells it: the `http` crate writes all of them in lower case.
+fn canonical(name: &str) -> String {
+    let capital = |word: &str| if word == "www" { "WWW".to_owned() } else { word[..1].to_uppercase() + &word[1..] };
+    name.split('-').map(capital).collect::<Vec<_>>().join("-")
+}
+
 /// A response as the gateway would see it.
 #[derive(Debug)]
 pub struct Answer {
@@ -129,7 +148,13 @@ impl Answer {
     pub fn from_lambda(response: Value) -> Self {
         let body = response["body"].as_str().expect("a body").to_owned();
         assert_eq!(response["isBase64Encoded"], false);
-        Self { status: response["statusCode"].as_u64().expect("a status"), headers: response["headers"].clone(), body }
+        // In format 1.0 each header has a list of values.
+        let (single, lists) = (response["headers"].as_object(), response["multiValueHeaders"].as_object());
+        let last = |list: &Value| list.as_array().and_then(|values| values.last()).expect("a value").clone();
+        let lists = lists.into_iter().flatten().map(|(name, list)| (name, last(list)));
+        let headers = single.into_iter().flatten().map(|(name, value)| (name, value.clone())).chain(lists);
+        let headers = headers.map(|(name, value)| (canonical(name), value)).collect();
+        Self { status: response["statusCode"].as_u64().expect("a status"), headers, body }
     }
 
     pub fn json(&self) -> Value {
@@ -162,12 +187,12 @@ impl Table {
     }
 
     /// The environment of a function on this table; `changes` win.
-    pub fn environment(&self, changes: &[(&str, &str)]) -> Vec<(String, String)> {
+    pub fn environment(&self, changes: &[(&str, &str)]) -> Environment {
         let endpoint = format!("http://{}", self.address());
         let base = [
             ("TABLE_NAME", TABLE_NAME),
             ("SERVICE_NAME", "demo"),
-            ("MASTER_KEY", MASTER_KEY),
+            ("ROOT_KEY", ROOT_KEY),
             ("AWS_REGION", "eu-central-1"),
             ("AWS_ACCESS_KEY_ID", "AKID"),
             ("AWS_SECRET_ACCESS_KEY", "secret"),
@@ -177,10 +202,16 @@ impl Table {
         changes.iter().chain(unchanged).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
-    pub fn settings(&self, changes: &[(&str, &str)]) -> Settings {
+    /// The management API on this table; `changes` win over its environment. Errors: it can't start.
+    pub async fn api(&self, changes: &[(&str, &str)]) -> Result<Api, Cause> {
         let environment = self.environment(changes);
-        let lookup = |name: &str| environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-        Settings::from_lookup(lookup).expect("settings")
+        startup::api(&settings(&environment), &sdk(&environment).await).await
+    }
+
+    /// The authorizer on this table, likewise.
+    pub async fn authorizer(&self, changes: &[(&str, &str)]) -> Result<Authorizer, Cause> {
+        let environment = self.environment(changes);
+        startup::authorizer(&settings(&environment), &sdk(&environment).await).await
     }
 
     /// All items, in the order of the table, as DynamoDB writes them.
@@ -199,6 +230,39 @@ impl Table {
     }
 }
 
+pub type Environment = Vec<(String, String)>;
+
+fn find(environment: &Environment, name: &str) -> Option<String> {
+    environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
+}
+
+/// The settings of an environment that isn't the process's own.
+pub fn settings(environment: &Environment) -> Settings {
+    Settings::from_lookup(|name| find(environment, name)).expect("settings")
+}
+
+/// The SDK's configuration, likewise.
+pub async fn sdk(environment: &Environment) -> SdkConfig {
+    #[derive(Debug)]
+    struct Endpoints(Environment);
+    impl LoadServiceConfig for Endpoints {
+        fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+            find(&self.0, &format!("{}_{}", key.env(), key.service_id().to_uppercase()))
+        }
+    }
+    let value = |name| find(environment, name).expect(name);
+    let credentials = Credentials::new(value("AWS_ACCESS_KEY_ID"), value("AWS_SECRET_ACCESS_KEY"), None, None, "test");
+    let loader = aws::loader(None).expect("a loader").region(Region::new(value("AWS_REGION")));
+    let loaded = aws::load(loader.credentials_provider(credentials)).await.expect("a Region");
+    loaded.into_builder().service_config(Endpoints(environment.clone())).build()
+}
+
+/// One invocation of the API.
+pub async fn invoke(api: &Api, event: &Value, time_left: Duration) -> Value {
+    let payload = RawValue::from_string(event.to_string()).expect("JSON");
+    serde_json::to_value(api.handle(LambdaEvent::new(payload, Context::default()), time_left).await).expect("JSON")
+}
+
 /// The management API on a table of its own.
 pub struct App {
     pub api: Api,
@@ -212,14 +276,13 @@ impl App {
 
     pub async fn with(changes: &[(&str, &str)]) -> Self {
         let table = Table::new().await;
-        let api = startup::api(&table.settings(changes)).await.expect("a start");
+        let api = table.api(changes).await.expect("a start");
         table.proxy.requests();
         Self { api, table }
     }
 
     pub async fn send_event(&self, event: Value) -> Answer {
-        let event = serde_json::from_value(event).expect("an event");
-        let answer = Answer::from_lambda(serde_json::to_value(self.api.handle(event, TIMEOUT).await).expect("JSON"));
+        let answer = Answer::from_lambda(invoke(&self.api, &event, TIMEOUT).await);
         assert_eq!(answer.headers["Content-Type"], "application/json");
         assert_eq!(answer.headers["Cache-Control"], "no-store");
         answer

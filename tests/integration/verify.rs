@@ -56,7 +56,7 @@ async fn what_a_question_is_answered() {
     assert_eq!(ask(&app, json!({ "api_key": key, "permission": "write" })).await.json(), no("permission"));
     app.table.proxy.requests();
     for text in ["", "x", id] {
-        assert_eq!(ask(&app, json!({ "api_key": text })).await.json(), no("malformed"));
+        assert_eq!(ask(&app, json!({ "api_key": text })).await.json(), no("invalid"));
     }
     assert!(app.table.proxy.requests().is_empty());
     app.update(&key, json!({ "allowed_ips": ["192.0.2.1"] })).await;
@@ -68,7 +68,7 @@ async fn what_a_question_is_answered() {
     app.update(&key, json!({ "allowed_ips": ["::/0"] })).await;
     assert_eq!(ask(&app, json!({ "api_key": key, "source_ip": "::ffff:192.0.2.1" })).await.json(), no("source_ip"));
     app.delete(&key).await;
-    assert_eq!(ask(&app, json!({ "api_key": key })).await.json(), no("unknown"));
+    assert_eq!(ask(&app, json!({ "api_key": key })).await.json(), no("not_found"));
 }
 
 #[tokio::test]

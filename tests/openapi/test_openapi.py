@@ -220,12 +220,12 @@ class OpenApi(unittest.TestCase):
         self.assertEqual(self.delete(key, 200).json, {"api_key": key, "result": "deleted"})
         self.delete(key, 404)
         self.put(key, 404, body={"config": {}})
-        self.assertEqual(self.verify(api_key=key), {"valid": False, "reason": "unknown"})
+        self.assertEqual(self.verify(api_key=key), {"valid": False, "reason": "not_found"})
 
     def test_every_reason(self):
         past, here = "2020-01-01T00:00:00Z", "192.0.2.1"
         for config, question, reason in (
-            (None, {"api_key": "x"}, "malformed"),
+            (None, {"api_key": "x"}, "invalid"),
             ({"enabled": False}, {}, "disabled"),
             ({"expires_at": past}, {}, "expired"),
             ({}, {"permission": "read"}, "permission"),
@@ -345,13 +345,13 @@ class OpenApi(unittest.TestCase):
             self.put(key, 404, body={"config": {}})
 
     def test_items_that_others_wrote(self):
-        item = {"service": {"S": "demo"}, "id": {"S": ID[5:]}, "keyring": {"S": "77a2b332"}, "config": {"S": "{"}}
+        item = {"service": {"S": "demo"}, "id": {"S": ID[5:]}, "root_key_id": {"S": "053bcb62"}, "config": {"S": "{"}}
         self.service.put_item(item)
         self.assertEqual(self.verify(500, api_key=KEY), {"detail": "Internal Server Error"})
         listed = self.fits("GET", f"{KEYS}?limit=1", KEYS, 200).json
         self.assertEqual(listed, [{"api_key": KEY, "config": None}])
-        self.service.put_item({**item, "config": {"S": "{}"}, "keyring": {"S": "00000000"}})
-        self.assertEqual(self.verify(api_key=KEY)["reason"], "unknown")
+        self.service.put_item({**item, "config": {"S": "{}"}, "root_key_id": {"S": "00000000"}})
+        self.assertEqual(self.verify(api_key=KEY)["reason"], "not_found")
         self.assertEqual(self.fits("GET", f"{KEYS}?limit=1", KEYS, 200).json, [{"api_key": ID, "config": {}}])
         self.service.put_item({**item, "config": {"S": '{"permissions": "read"}'}})
         self.assertTrue(self.verify(api_key=KEY, permission="read")["valid"])
@@ -378,7 +378,7 @@ class OpenApi(unittest.TestCase):
             # One of them deletes the sample key; the next ones need it.
             config = {"S": '{"permissions": "read"}'}
             self.service.put_item(
-                {"service": {"S": "demo"}, "id": {"S": ID[5:]}, "keyring": {"S": "77a2b332"}, "config": config}
+                {"service": {"S": "demo"}, "id": {"S": ID[5:]}, "root_key_id": {"S": "053bcb62"}, "config": config}
             )
 
     # --------------------------------------------------------------------------------- the checks above can fail

@@ -17,7 +17,7 @@ ADOPTED = {
     "ServiceName": "billing",
     "ExistingTableName": "old-table",
     "KmsKeyId": KEY_IDS[0],
-    "SecondKmsKeyId": KEY_IDS[1],
+    "SecondaryKmsKeyId": KEY_IDS[1],
     "TableKmsKeyArn": KEY_ARN + KEY_IDS[2],
     "AlarmTopicArn": "arn:aws:sns:us-east-1:111122223333:alarms",
     "KeyDisclosure": "id",

@@ -46,27 +46,27 @@ def data_outlives_the_stack(text):
     # A rollback can't delete a table with deletion protection: it would end in ROLLBACK_FAILED.
     for name, policy in (
         ("Table", "Retain"),
-        ("MasterKey", "RetainExceptOnCreate"),
+        ("KmsKey", "RetainExceptOnCreate"),
         ("ApiLogs", "RetainExceptOnCreate"),
     ):
         same(stack.resources[name].get("DeletionPolicy"), policy, name)
         same(stack.resources[name].get("UpdateReplacePolicy"), "Retain", name)
     adopted = Stack(text, **ADOPTED)  # resolving fails if anything refers to what isn't made
-    assert "Table" not in adopted.resources and "MasterKey" not in adopted.resources
+    assert "Table" not in adopted.resources and "KmsKey" not in adopted.resources
     same(adopted.outputs["TableName"]["Value"], "old-table")
     same(adopted.outputs["KmsKeyId"]["Value"], KEY_IDS[0])
 
 
 @check(
     MAIN,
-    ("      - Assert: !Not [!Equals [!Ref SecondKmsKeyId, !Ref KmsKeyId]]", "      - Assert: !Equals [!Ref KmsKeyId, !Ref KmsKeyId]"),
-    ("    RuleCondition: !Not [!Equals [!Ref SecondKmsKeyId, \"\"]]\n", ""),
+    ("      - Assert: !Not [!Equals [!Ref SecondaryKmsKeyId, !Ref KmsKeyId]]", "      - Assert: !Equals [!Ref KmsKeyId, !Ref KmsKeyId]"),
+    ("    RuleCondition: !Not [!Equals [!Ref SecondaryKmsKeyId, \"\"]]\n", ""),
 )
 def one_key_is_not_both(text):
     """The same KMS key twice is no second root key, and whoever meant to replace one has replaced nothing."""
-    for parameters in ({}, {"KmsKeyId": KEY_IDS[0]}, {"SecondKmsKeyId": KEY_IDS[0]}, ADOPTED):
+    for parameters in ({}, {"KmsKeyId": KEY_IDS[0]}, {"SecondaryKmsKeyId": KEY_IDS[0]}, ADOPTED):
         same(Stack(text, **parameters).refused(), [], parameters)
-    same(len(Stack(text, KmsKeyId=KEY_IDS[0], SecondKmsKeyId=KEY_IDS[0]).refused()), 1)
+    same(len(Stack(text, KmsKeyId=KEY_IDS[0], SecondaryKmsKeyId=KEY_IDS[0]).refused()), 1)
 
 
 @check(
@@ -78,7 +78,7 @@ def one_key_is_not_both(text):
 )
 def kms_key(text):
     stack = Stack(text)
-    key = stack["MasterKey"]
+    key = stack["KmsKey"]
     same((key["KeySpec"], key["KeyUsage"], key["MultiRegion"]), ("HMAC_256", "GENERATE_VERIFY_MAC", True))
     administer, use = key["KeyPolicy"]["Statement"]
     for statement in (administer, use):

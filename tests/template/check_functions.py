@@ -26,7 +26,7 @@ def on_table(table, actions, partitions):
     MAIN,
     ("FUNCTION: authorizer", "FUNCTION: api"),
     ("          READ_ROUTES: !Ref ReadRoutes\n", ""),
-    ("AlsoAccepted: !If [HasSecondKmsKey, !Sub \",${SecondKmsKeyId}\", \"\"]", "AlsoAccepted: \"\""),
+    ("AlsoAccepted: !If [HasSecondaryKmsKey, !Sub \",${SecondaryKmsKeyId}\", \"\"]", "AlsoAccepted: \"\""),
     ("ALLOW_ANONYMOUS: !Ref AWS::NoValue", "ALLOW_ANONYMOUS: \"true\""),
 )
 def environment(text):
@@ -34,7 +34,7 @@ def environment(text):
         return stack[FUNCTIONS[function]]["Environment"]["Variables"]
 
     stack = Stack(text)
-    common = {"SERVICE_NAME": "gaia", "TABLE_NAME": "<Table>", "KMS_KEY_ID": "<MasterKey>"}
+    common = {"SERVICE_NAME": "gaia", "TABLE_NAME": "<Table>", "KMS_KEY_ID": "<KmsKey>"}
     same(variables(stack, "api"), common | {"FUNCTION": "api", "KEY_DISCLOSURE": "full"})
     same(variables(stack, "authorizer"), common | {
         "FUNCTION": "authorizer", "KEY_HEADER": "authorization", "READ_ROUTES": "", "SIMPLE_RESPONSES": "false",
@@ -49,12 +49,12 @@ def environment(text):
 
 @check(
     MAIN,
-    ("        MASTER_KEY: !Ref AWS::NoValue\n", ""),
+    ("        ROOT_KEY: !Ref AWS::NoValue\n", ""),
 )
 def sam_local_can_set(text):
     """`sam local` sets only variables that the template names; these must be named, and never have a value."""
     variables = yaml_parse(text)["Globals"]["Function"]["Environment"]["Variables"]
-    for name in ("MASTER_KEY", "ALLOW_ANONYMOUS", "AWS_ENDPOINT_URL_DYNAMODB"):
+    for name in ("ROOT_KEY", "ALLOW_ANONYMOUS", "AWS_ENDPOINT_URL_DYNAMODB"):
         same(variables.get(name), {"Ref": "AWS::NoValue"}, name)
 
 
@@ -78,7 +78,7 @@ def sam_local_can_set(text):
 def roles(text):
     """One role a function. Exactly these statements; the actions are those of actions.json, which the code is held to."""
     for parameters, service, table, keys in (
-        ({}, "gaia", "<Table>", [KEY_ARN + "<MasterKey>"]),
+        ({}, "gaia", "<Table>", [KEY_ARN + "<KmsKey>"]),
         (ADOPTED, "billing", "old-table", [KEY_ARN + KEY_IDS[0], KEY_ARN + KEY_IDS[1]]),
     ):
         stack = Stack(text, **parameters)

@@ -83,7 +83,7 @@ def alarms(text):
     ('"StringEquals": {"aws:SourceAccount": "${AWS::AccountId}"},\n', ""),
 )
 def kms_key_is_watched(text):
-    for parameters, keys in (({}, [KEY_ARN + "<MasterKey>"]), (ADOPTED, [KEY_ARN + KEY_IDS[0], KEY_ARN + KEY_IDS[1]])):
+    for parameters, keys in (({}, [KEY_ARN + "<KmsKey>"]), (ADOPTED, [KEY_ARN + KEY_IDS[0], KEY_ARN + KEY_IDS[1]])):
         stack = Stack(text, **parameters)
         rule = stack["KmsEventRule"]
         same(rule["EventPattern"]["detail"]["resources"], {"ARN": keys})

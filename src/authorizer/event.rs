@@ -1,0 +1,168 @@
+//! The authorizer's events: four formats, of which only the fields that are read are taken.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+
+use crate::keys::access::Source;
+
+/// What a gateway asks: REST APIs (TOKEN and REQUEST), HTTP APIs (payload formats 1.0 and 2.0). It holds a key, and so
+/// has no `Debug`.
+/// Sources: <https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-lambda-authorizer-input.html>,
+/// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-lambda-authorizer.html>
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AuthorizerEvent {
+    /// `TOKEN` or `REQUEST`
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    /// In a TOKEN the header that the gateway was told to take; in 1.0 all identity sources, joined; not used.
+    authorization_token: Option<String>,
+    /// All but 2.0.
+    method_arn: Option<String>,
+    /// 2.0 only.
+    route_arn: Option<String>,
+    /// REQUEST and 1.0 only.
+    http_method: Option<String>,
+    headers: Option<HashMap<String, String>>,
+    /// REQUEST and 1.0 only.
+    multi_value_headers: Option<HashMap<String, Vec<String>>>,
+    request_context: RequestContext,
+}
+
+impl AuthorizerEvent {
+    /// The request's own method; in a TOKEN, as far as the route names one.
+    pub(super) fn method(&self) -> Option<&str> {
+        self.request_context.http.method.as_deref().or(self.http_method.as_deref())
+    }
+
+    /// Where the request is, in the gateway's words.
+    pub(super) fn arn(&self) -> Option<MethodArn<'_>> {
+        MethodArn::parse(self.route_arn.as_deref().or(self.method_arn.as_deref())?)
+    }
+
+    /// Whether it is of an HTTP API with payload format 2.0.
+    pub(super) fn is_format_2(&self) -> bool {
+        self.route_arn.is_some()
+    }
+
+    /// The address that the request came from, as the gateway saw it.
+    pub(super) fn source_ip(&self) -> Option<&str> {
+        let context = &self.request_context;
+        context.http.source_ip.as_deref().or(context.identity.source_ip.as_deref())
+    }
+
+    /// API Gateway's ID of the request.
+    pub(super) fn request_id(&self) -> Option<&str> {
+        self.request_context.request_id.as_deref()
+    }
+
+    /// The text that should be a key: the value of `key_header`, without the scheme if that is `authorization`.
+    pub(super) fn key(&self, key_header: &str) -> Option<&str> {
+        let value = match self.is_token() {
+            true => self.authorization_token.as_deref()?,
+            false => self.header(key_header)?,
+        };
+        if key_header != "authorization" {
+            return Some(value);
+        }
+        let (scheme, key) = value.split_once(' ')?;
+        let known = ["search", "bearer"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+        known.then_some(key.trim_start_matches(' '))
+    }
+
+    /// The header's value; none if it isn't there, or there more than once.
+    fn header(&self, name: &str) -> Option<&str> {
+        let all = self.multi_value_headers.iter().flatten().filter(|(key, _)| key.eq_ignore_ascii_case(name));
+        let mut values: Vec<_> = all.flat_map(|(_, values)| values).collect();
+        if values.is_empty() {
+            let single = self.headers.iter().flatten().filter(|(key, _)| key.eq_ignore_ascii_case(name));
+            values = single.map(|(_, value)| value).collect();
+        }
+        if let [value] = values.as_slice() { Some(value) } else { None }
+    }
+
+    fn is_token(&self) -> bool {
+        self.kind.as_deref() == Some("TOKEN")
+    }
+
+    /// A TOKEN says nothing of the address, but its answer is a policy, whose conditions the gateway checks.
+    pub(super) fn source(&self) -> Source {
+        if self.is_token() {
+            return Source::CheckedLater;
+        }
+        Source::parse(self.source_ip())
+    }
+}
+
+/// What API Gateway says of a request.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RequestContext {
+    request_id: Option<String>,
+    /// 2.0 only.
+    http: Http,
+    /// REQUEST and 1.0 only.
+    identity: Identity,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Http {
+    method: Option<String>,
+    source_ip: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Identity {
+    source_ip: Option<String>,
+}
+
+/// A stage of an API, and the request's place in it: `arn:aws:execute-api:REGION:ACCOUNT:API/STAGE/METHOD/PATH`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MethodArn<'a> {
+    /// Up to and with the stage.
+    pub stage: &'a str,
+    /// The method, as far as the route names one.
+    pub method: &'a str,
+    /// The path without the stage, beginning with a slash.
+    pub path: &'a str,
+}
+
+impl<'a> MethodArn<'a> {
+    /// Reads an ARN; a part that isn't there is empty.
+    pub fn parse(arn: &'a str) -> Option<Self> {
+        let (api, rest) = arn.split_once('/')?;
+        let stage_len = rest.find('/').unwrap_or(rest.len());
+        let (stage, below) = arn.split_at_checked(api.len() + 1 + stage_len)?;
+        let below = below.strip_prefix('/').unwrap_or(below);
+        let (method, path) = below.split_at_checked(below.find('/').unwrap_or(below.len()))?;
+        api.starts_with("arn:").then_some(Self { stage, method, path })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STAGE: &str = "arn:aws:execute-api:eu-central-1:123456789012:abcdefghij/live";
+
+    #[test]
+    fn arns_of_every_route() {
+        let parse = |below: &str| {
+            let arn = format!("{STAGE}{below}");
+            let arn = MethodArn::parse(&arn).unwrap();
+            assert_eq!(arn.stage, STAGE);
+            (arn.method.to_owned(), arn.path.to_owned())
+        };
+        let text = |method: &str, path: &str| (method.to_owned(), path.to_owned());
+        assert_eq!(parse("/GET/a/b"), text("GET", "/a/b"));
+        assert_eq!(parse("/GET/"), text("GET", "/"));
+        assert_eq!(parse("/$default"), text("$default", ""));
+        assert_eq!(parse(""), text("", ""));
+        for wrong in ["", "arn:aws:execute-api:r:a:api", "x/y/z"] {
+            assert_eq!(MethodArn::parse(wrong), None);
+        }
+    }
+}

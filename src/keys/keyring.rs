@@ -1,0 +1,258 @@
+//! Root keys, and the keyring that makes API keys of them and checks them.
+
+use std::fmt;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use super::api_key::{ApiKey, KeyId, parse_parts};
+
+/// NEVER CHANGE: the MAC of every key covers it.
+const KEY_LABEL: &[u8] = b"gaia-api-key/v1";
+/// NEVER CHANGE: every item names its root key by a MAC over it.
+const ROOT_KEY_ID_LABEL: &[u8] = b"gaia-api-key/v1/root-key-id";
+
+/// The 32 bytes that API keys are derived from; wiped from memory when dropped.
+pub struct RootKey(Zeroizing<[u8; 32]>);
+
+impl RootKey {
+    /// Takes the 32 bytes, as KMS returns them.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// Reads 64 hexadecimal digits.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut bytes = Zeroizing::new([0; 32]);
+        hex::decode_to_slice(text, bytes.as_mut_slice()).ok()?;
+        Some(Self(bytes))
+    }
+}
+
+impl fmt::Debug for RootKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RootKey(..)")
+    }
+}
+
+/// Which root key an API key is derived from: 8 hexadecimal digits, the attribute `root_key_id` of its item.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RootKeyId(String);
+
+impl RootKeyId {
+    /// The 8 hexadecimal digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A key as a caller named it: its ID, and the root key that the secret matches, or none if the ID came alone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NamedKey {
+    /// The key's ID.
+    pub id: KeyId,
+    /// The root key of the secret given. A key is valid only if its item names the same.
+    pub root_key: Option<RootKeyId>,
+}
+
+/// A root key made ready for the keys of one service.
+struct SigningKey {
+    id: RootKeyId,
+    /// The HMAC state of a key, which has taken in everything but the ULID.
+    mac: Hmac<Sha256>,
+}
+
+impl SigningKey {
+    fn new(root_key: &RootKey, service: &str) -> Self {
+        // HMAC itself pads a short key with zeros up to the hash's block.
+        let mut block = Zeroizing::new([0; 64]);
+        block.iter_mut().zip(root_key.0.iter()).for_each(|(padded, byte)| *padded = *byte);
+        let keyed = Hmac::<Sha256>::new(&(*block).into());
+        let id = absorb(keyed.clone(), ROOT_KEY_ID_LABEL).finalize().into_bytes();
+        let id = id.first_chunk::<4>().map(hex::encode).unwrap_or_default();
+        let mac = absorb(absorb(keyed, KEY_LABEL), service.as_bytes());
+        Self { id: RootKeyId(id), mac }
+    }
+
+    fn mac_of(&self, id: KeyId) -> Hmac<Sha256> {
+        absorb(self.mac.clone(), id.ulid().as_bytes())
+    }
+
+    fn key(&self, id: KeyId) -> ApiKey {
+        let tag = Zeroizing::new(<[u8; 32]>::from(self.mac_of(id).finalize().into_bytes()));
+        ApiKey::new(id, tag.first_chunk::<16>().copied().unwrap_or_default())
+    }
+
+    /// Compares in constant time.
+    fn signed(&self, id: KeyId, secret: &[u8; 16]) -> bool {
+        self.mac_of(id).verify_truncated_left(secret).is_ok()
+    }
+}
+
+/// The configured root keys of one service: the primary signs new keys, the secondary only verifies.
+pub struct Keyring {
+    primary: SigningKey,
+    secondary: Option<SigningKey>,
+}
+
+impl Keyring {
+    /// The keyring of a service.
+    pub fn new(service: &str, primary: &RootKey, secondary: Option<&RootKey>) -> Self {
+        Self {
+            primary: SigningKey::new(primary, service),
+            secondary: secondary.map(|root_key| SigningKey::new(root_key, service)),
+        }
+    }
+
+    /// Creates the key of a new ID under the primary root key.
+    pub fn create(&self, id: KeyId) -> (ApiKey, &RootKeyId) {
+        (self.primary.key(id), &self.primary.id)
+    }
+
+    /// Computes the key of an ID again under the root key with the ID `root_key`. Returns `None` if that root key is no
+    /// longer configured.
+    pub fn key(&self, id: KeyId, root_key: &str) -> Option<ApiKey> {
+        self.signing_keys()
+            .find(|signing_key| signing_key.id.as_str() == root_key)
+            .map(|signing_key| signing_key.key(id))
+    }
+
+    /// Reads a whole key. Returns `None` unless it is the canonical spelling of a key under a configured root key.
+    pub fn parse_key(&self, text: &str) -> Option<NamedKey> {
+        let (id, secret) = parse_parts(text)?;
+        let signing_key = self.signing_keys().find(|signing_key| signing_key.signed(id, &secret))?;
+        Some(NamedKey { id, root_key: Some(signing_key.id.clone()) })
+    }
+
+    /// Reads a whole key, as [`Keyring::parse_key`] does, or an ID alone.
+    pub fn parse_key_or_id(&self, text: &str) -> Option<NamedKey> {
+        match KeyId::parse(text) {
+            Some(id) => Some(NamedKey { id, root_key: None }),
+            None => self.parse_key(text),
+        }
+    }
+
+    fn signing_keys(&self) -> impl Iterator<Item = &SigningKey> {
+        std::iter::once(&self.primary).chain(&self.secondary)
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.signing_keys().map(|signing_key| &signing_key.id)).finish()
+    }
+}
+
+/// Feeds one field with its length before it (4 bytes, big-endian), so that no two lists of fields are the same bytes.
+fn absorb(mac: Hmac<Sha256>, field: &[u8]) -> Hmac<Sha256> {
+    let length = u32::try_from(field.len()).unwrap_or(u32::MAX);
+    mac.chain_update(length.to_be_bytes()).chain_update(field)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use ulid::Ulid;
+
+    const HEX: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
+    fn root_key(first: u8) -> RootKey {
+        RootKey::from_bytes(std::array::from_fn(|i| first.wrapping_add(i as u8)))
+    }
+
+    fn keyring() -> Keyring {
+        Keyring::new("demo", &RootKey::from_hex(HEX).unwrap(), None)
+    }
+
+    fn created(keyring: &Keyring) -> ApiKey {
+        keyring.create(Ulid::generate().into()).0
+    }
+
+    #[test]
+    fn test_vectors_of_docs_keys_md() {
+        let document = include_str!("../../docs/keys.md");
+        let mut rows = 0;
+        for row in document.lines().filter(|line| line.starts_with("| `0")) {
+            let cells: Vec<_> = row.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
+            let [_, hex, service, ulid, root_key_id, key, _] = cells[..] else { panic!("row: {row}") };
+            let keyring = Keyring::new(service, &RootKey::from_hex(hex).unwrap(), None);
+            let id = KeyId::from_ulid(ulid).unwrap();
+            assert_eq!(keyring.primary.id.as_str(), root_key_id);
+            assert_eq!(keyring.key(id, root_key_id).unwrap().expose(), key);
+            rows += 1;
+        }
+        assert!(rows >= 3, "docs/keys.md lists {rows} test vectors");
+    }
+
+    #[test]
+    fn created_keys_are_recognised() {
+        let keyring = keyring();
+        for _ in 0..1000 {
+            let key = created(&keyring);
+            assert_eq!(key.expose().len(), 58);
+            let named = keyring.parse_key(key.expose()).unwrap();
+            assert_eq!((named.id, named.root_key.as_ref()), (key.id(), Some(&keyring.primary.id)));
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let keyring = keyring();
+        let key = created(&keyring);
+        let secret = key.expose().rsplit('_').next().unwrap().to_owned();
+        let shown = format!("{key:?} {:?} {keyring:?} {:?}", key.id(), RootKey::from_hex(HEX).unwrap());
+        assert!(!shown.contains(&secret) && !shown.contains("0102"), "{shown}");
+    }
+
+    /// What holds a root key or the HMAC state of one wipes itself; the compiler is the test.
+    #[test]
+    fn root_keys_are_wiped_on_drop() {
+        fn wiped<T: zeroize::ZeroizeOnDrop>(_: Option<T>) {}
+        // What an HMAC state is made of; the type itself doesn't say so.
+        wiped::<sha2::block_api::Sha256VarCore>(None);
+        wiped(None::<RootKey>.map(|root_key| root_key.0));
+    }
+
+    #[test]
+    fn another_service_or_root_key_makes_other_keys() {
+        let key = created(&keyring());
+        assert!(Keyring::new("demo2", &root_key(0), None).parse_key(key.expose()).is_none());
+        assert!(Keyring::new("demo", &root_key(1), None).parse_key(key.expose()).is_none());
+    }
+
+    #[test]
+    fn a_secondary_root_key_verifies_and_is_named() {
+        let (key, old) = (created(&keyring()), keyring().primary.id);
+        let both = Keyring::new("demo", &root_key(1), Some(&root_key(0)));
+        assert_eq!(both.parse_key(key.expose()).unwrap().root_key, Some(old.clone()));
+        assert_eq!(both.key(key.id(), old.as_str()).unwrap().expose(), key.expose());
+        assert_ne!(both.create(key.id()).1, &old);
+    }
+
+    #[test]
+    fn a_root_key_is_64_hexadecimal_digits() {
+        for wrong in ["", "00", &"0".repeat(63), &"0".repeat(65), &"g".repeat(64), &"+1".repeat(32), &"é".repeat(32)] {
+            assert!(RootKey::from_hex(wrong).is_none(), "{wrong}");
+        }
+        assert!(RootKey::from_hex(&"aF".repeat(32)).is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn no_other_text_is_the_key(position in 0usize..58, other in any::<char>()) {
+            let keyring = keyring();
+            let id = KeyId::from_ulid("01ARZ3NDEKTSV4RRFFQ69G5FAV").unwrap();
+            let mut text: Vec<char> = keyring.create(id).0.expose().chars().collect();
+            prop_assume!(text[position] != other);
+            text[position] = other;
+            prop_assert!(keyring.parse_key(&text.into_iter().collect::<String>()).is_none());
+        }
+
+        #[test]
+        fn no_arbitrary_text_is_a_key(text in any::<String>()) {
+            prop_assert!(keyring().parse_key(&text).is_none());
+        }
+    }
+}

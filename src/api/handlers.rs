@@ -6,6 +6,7 @@ use ::time::OffsetDateTime;
 use lambda_http::http::HeaderValue;
 use lambda_http::http::header::LINK;
 use serde::Serialize;
+use serde_json::value::RawValue;
 use ulid::Generator;
 
 use crate::api::key_list::KeyList;
@@ -52,6 +53,21 @@ struct Outcome<'a> {
     result: &'static str,
 }
 
+/// `{"valid": true, "key_id": …, "config": {…}}`
+#[derive(Serialize)]
+struct Valid<'a> {
+    valid: bool,
+    key_id: &'a str,
+    config: &'a RawValue,
+}
+
+/// `{"valid": false, "reason": …}`
+#[derive(Serialize)]
+struct NotValid {
+    valid: bool,
+    reason: &'static str,
+}
+
 /// `GET …/api_keys?limit=…&after=…`: the keys and their configs, oldest first.
 pub(super) async fn list(keys: &Keys, request: ApiRequest<'_>) -> Result<Response, Error> {
     let (limit, mut after) = (request.limit()?, request.after()?);
@@ -89,7 +105,7 @@ pub(super) async fn create(keys: &Keys, request: ApiRequest<'_>) -> Result<Respo
     let record = keys.store.create(id, root_key, &change, token.as_ref()).await?;
     let Some((record, token)) = record.zip(token) else {
         audit(request, "create", id, None, Some(&config));
-        return outcome(key.expose(), "created");
+        return respond(&Outcome { api_key: key.expose(), result: "created" });
     };
     if !record.is_of(&token) {
         return Err(Detail::new(
@@ -103,7 +119,7 @@ pub(super) async fn create(keys: &Keys, request: ApiRequest<'_>) -> Result<Respo
     let key = keys.keyring.key(record.key_id, &record.root_key).filter(|_| still_there).ok_or(Error::KeyGone)?;
     // The first attempt may have stopped before it could log, so the retry is logged as well.
     audit(request, "retry", record.key_id, None, Some(&config));
-    outcome(key.expose(), "created")
+    respond(&Outcome { api_key: key.expose(), result: "created" })
 }
 
 /// `PUT …/api_keys/{api_key}`: another config for a key.
@@ -113,7 +129,7 @@ pub(super) async fn update(keys: &Keys, request: ApiRequest<'_>, api_key: &str) 
     let change = Change { config: &config, caller: request.caller, at: &now() };
     let before = keys.store.update(&key, &change).await?;
     audit(request, "update", key.id, before.as_deref(), Some(&config));
-    outcome(api_key, "updated")
+    respond(&Outcome { api_key: api_key, result: "updated" })
 }
 
 /// `DELETE …/api_keys/delete/{api_key}`: the end of a key.
@@ -121,34 +137,32 @@ pub(super) async fn delete(keys: &Keys, request: ApiRequest<'_>, api_key: &str) 
     let key = keys.keyring.parse_key_or_id(api_key).ok_or(Error::KeyNotFound)?;
     let before = keys.store.delete(&key).await?;
     audit(request, "delete", key.id, before.as_deref(), None);
-    outcome(api_key, "deleted")
+    respond(&Outcome { api_key: api_key, result: "deleted" })
 }
 
 /// `POST …/api_keys/verify`: may this key do this, from there, now?
 pub(super) async fn verify(keys: &Keys, request: ApiRequest<'_>) -> Result<Response, Error> {
     let question = request.question()?;
     let found = keys.store.find(&keys.keyring, &question.api_key).await?;
-    let body = match access::decide(&found, question.permission, question.source, OffsetDateTime::now_utc()) {
-        Ok((id, config)) => format!(r#"{{"valid":true,"key_id":"{id}","config":{}}}"#, config.as_str()),
+    match access::decide(&found, question.permission, question.source, OffsetDateTime::now_utc()) {
+        Ok((id, config)) => respond(&Valid { valid: true, key_id: &id.to_string(), config: config.as_raw() }),
         Err(reason) => {
-            let key_id = found.key_id().map(|id| id.to_string());
             tracing::info!(
                 reason = reason.as_str(),
-                key_id,
+                key_id = found.key_id().map(|id| id.to_string()),
                 client_ip = question.source.address().map(|address| address.to_string()),
                 actor = request.caller,
                 source_ip = request.source_ip(),
                 api_request_id = request.request_id(),
                 "denied"
             );
-            format!(r#"{{"valid":false,"reason":"{}"}}"#, reason.as_str())
+            respond(&NotValid { valid: false, reason: reason.as_str() })
         }
-    };
-    Ok(json(200, body))
+    }
 }
 
-fn outcome(api_key: &str, result: &'static str) -> Result<Response, Error> {
-    let body = serde_json::to_string(&Outcome { api_key, result }).map_err(|error| Error::Internal(error.into()))?;
+fn respond(body: &impl Serialize) -> Result<Response, Error> {
+    let body = serde_json::to_string(body).map_err(|error| Error::Internal(error.into()))?;
     Ok(json(200, body))
 }
 

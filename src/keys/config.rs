@@ -52,7 +52,7 @@ impl Permission {
 /// A config: its text as it was sent, and the members that have a meaning.
 #[derive(Debug)]
 pub struct KeyConfig {
-    text: String,
+    text: Box<RawValue>,
     /// What the key opens; nothing if absent.
     pub permissions: Option<Permission>,
     /// False: refused until it is true again.
@@ -103,7 +103,7 @@ impl KeyConfig {
             value.filter(|value| value.get() != "null")
         };
         let config = Self {
-            text: value.get().to_owned(),
+            text: value.to_owned(),
             permissions: member("permissions").and_then(|value| permission(value, &mut details)),
             enabled: member("enabled").is_none_or(|value| enabled(value, &mut details)),
             expires_at: member("expires_at").and_then(|value| expires_at(value, &mut details)),
@@ -114,6 +114,11 @@ impl KeyConfig {
 
     /// The text as it was sent, without the white space around.
     pub fn as_str(&self) -> &str {
+        self.text.get()
+    }
+
+    /// The same as JSON that is written as it is.
+    pub fn as_raw(&self) -> &RawValue {
         &self.text
     }
 

@@ -39,14 +39,14 @@ struct Counters {
 }
 
 impl Aws {
-    pub async fn start() -> Self {
+    /// The function finds both on `host`: a name, which it has to look up, as it does in AWS, or an address.
+    pub async fn start(host: &str) -> Self {
         let (database, _) = database::open(":memory:").expect("a database");
         let counters = Arc::new(Counters::default());
-        let (tls, authority) = certificate();
-        // The function looks the name up, as it does in AWS.
-        let [plain, dynamodb, kms] = [listen().await, listen().await, listen().await];
+        let (tls, authority) = certificate(host);
+        let [plain, dynamodb, kms] = [listen(host).await, listen(host).await, listen(host).await];
         let endpoint = |socket: &std::net::TcpListener| {
-            format!("https://localhost:{}", socket.local_addr().expect("an address").port())
+            format!("https://{host}:{}", socket.local_addr().expect("an address").port())
         };
         let aws = Self {
             dynamodb: endpoint(&dynamodb),
@@ -116,19 +116,19 @@ impl Aws {
     }
 }
 
-async fn listen() -> std::net::TcpListener {
-    TcpListener::bind("localhost:0").await.and_then(TcpListener::into_std).expect("a port")
+async fn listen(host: &str) -> std::net::TcpListener {
+    TcpListener::bind((host, 0)).await.and_then(TcpListener::into_std).expect("a port")
 }
 
-/// A certificate for `localhost`, and a file with the authority that signed it.
-fn certificate() -> (TlsAcceptor, tempfile::NamedTempFile) {
+/// A certificate for the host, and a file with the authority that signed it.
+fn certificate(host: &str) -> (TlsAcceptor, tempfile::NamedTempFile) {
     let mut root = CertificateParams::default();
     root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     root.distinguished_name.push(DnType::CommonName, "benchmark authority");
     let root_key = KeyPair::generate().expect("a key");
     let root_certificate = root.self_signed(&root_key).expect("a certificate");
     let key = KeyPair::generate().expect("a key");
-    let leaf = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+    let leaf = CertificateParams::new([host.to_owned()]).expect("a name");
     let leaf = leaf.signed_by(&key, &Issuer::new(root, &root_key)).expect("a certificate");
     let private = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
     let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))

@@ -8,7 +8,7 @@ use gaia_api_keys::settings::Settings;
 
 use crate::aws::Aws;
 use crate::database::TABLE_NAME;
-use crate::events;
+use crate::events::{self, api_key, forge};
 use crate::quota::Quota;
 use crate::report::Times;
 use crate::runtime::{Function, Program};
@@ -54,6 +54,7 @@ pub async fn throttled(program: &Program, event: &str, rounds: usize) -> Result<
 #[derive(Default)]
 pub struct Warm {
     pub hello: Times,
+    pub lean: Times,
     pub create: Times,
     pub update: Times,
     pub delete: Times,
@@ -61,13 +62,14 @@ pub struct Warm {
     pub forged: Times,
 }
 
-pub async fn warm(aws: &Aws, hello: &Program, api: &Program, authorizer: &Program, rounds: usize) -> Warm {
+pub async fn warm(aws: &Aws, hellos: &[Program; 2], api: &Program, authorizer: &Program, rounds: usize) -> Warm {
     let mut warm = Warm::default();
-    let (mut hello, mut api, mut authorizer) =
-        (Function::start(hello).await, Function::start(api).await, Function::start(authorizer).await);
+    let [mut hello, mut lean] = [Function::start(&hellos[0]).await, Function::start(&hellos[1]).await];
+    let [mut api, mut authorizer] = [Function::start(api).await, Function::start(authorizer).await];
     for round in 0..rounds + rounds / 10 {
         let before = aws.requests();
         let greeting = timed(aws, &mut hello, &events::create()).await.1;
+        let lean_greeting = timed(aws, &mut lean, &events::create()).await.1;
         let (answer, create) = timed(aws, &mut api, &events::create()).await;
         let key = api_key(&answer);
         let update = timed(aws, &mut api, &events::update(&key)).await.1;
@@ -80,6 +82,7 @@ pub async fn warm(aws: &Aws, hello: &Program, api: &Program, authorizer: &Progra
         // The first tenth only warms caches.
         if round >= rounds / 10 {
             warm.hello.push(greeting);
+            warm.lean.push(lean_greeting);
             warm.create.push(create);
             warm.update.push(update);
             warm.check.push(check);
@@ -154,18 +157,6 @@ async fn timed(aws: &Aws, function: &mut Function, event: &str) -> (String, Dura
     let before = aws.time();
     let answer = function.invoke(event).await;
     (String::from_utf8(answer.body).expect("text"), answer.time.saturating_sub(aws.time() - before))
-}
-
-/// The key in the body of a response.
-fn api_key(answer: &str) -> String {
-    let start = answer.find("gaia_").unwrap_or_else(|| panic!("no key: {answer}"));
-    answer[start..start + 58].to_owned()
-}
-
-/// The same key but for one character of the secret.
-fn forge(api_key: &str) -> String {
-    let other = if api_key.ends_with('0') { '1' } else { '0' };
-    format!("{}{other}", &api_key[..57])
 }
 
 /// The SDK's client with the function's settings, in this process.

@@ -27,11 +27,12 @@ mod runtime;
 
 use std::process::ExitCode;
 
+use aws::Aws;
 use callgrind::{Profile, count};
 use record::{Figure, Record};
 use runtime::{Function, Program};
 
-/// Each figure is the median of so many: a pause of the machine may repeat a request, or split one in two.
+/// Each figure is the median of so many.
 const ROUNDS: usize = 3;
 
 #[tokio::main(flavor = "current_thread")]
@@ -42,7 +43,7 @@ async fn main() -> ExitCode {
     }
     let recorded = Record::read();
     // An address, as looking a name up depends on the machine's files.
-    let aws = aws::Aws::start("127.0.0.1").await;
+    let aws = Aws::start("127.0.0.1").await;
     let api = Program::new("api", &build::service("none")).with(&aws.environment());
     let authorizer = api.clone().with(&[("FUNCTION", "authorizer")]);
     let full = api.clone().with(&[("SERVICE_NAME", "list")]);
@@ -57,11 +58,11 @@ async fn main() -> ExitCode {
     let mut forgeries = Vec::new();
     let mut lists = Vec::new();
     for _ in 0..ROUNDS {
-        starts.push(count(&api, &create, "created", 1).await);
-        creates.push(warm(&api, &create, "created", 50).await);
-        checks.push(warm(&authorizer, &check, "Allow", 50).await);
-        forgeries.push(warm(&authorizer, &forged, "Deny", 200).await);
-        lists.push(warm(&full, &events::list(), "01ARZ3NDEKTSV4RRFF00000999", 5).await);
+        starts.push(count(&aws, &api, &create, "created", 1).await);
+        creates.push(warm(&aws, &api, &create, "created", 50).await);
+        checks.push(warm(&aws, &authorizer, &check, "Allow", 50).await);
+        forgeries.push(warm(&aws, &authorizer, &forged, "Deny", 200).await);
+        lists.push(warm(&aws, &full, &events::list(), "01ARZ3NDEKTSV4RRFF00000999", 5).await);
     }
     record::report(
         &recorded,
@@ -78,7 +79,7 @@ async fn main() -> ExitCode {
 }
 
 /// One invocation of a warm function: the difference between a run with a few and a run with more.
-async fn warm(program: &Program, event: &str, expected: &str, more: i64) -> Profile {
-    let few = count(program, event, expected, 5).await;
-    (count(program, event, expected, 5 + more).await - few).part(more)
+async fn warm(aws: &Aws, program: &Program, event: &str, expected: &str, more: u64) -> Profile {
+    let few = count(aws, program, event, expected, 5).await;
+    (count(aws, program, event, expected, 5 + more).await - few).part(more)
 }

@@ -31,9 +31,10 @@ pub struct Aws {
     counters: Arc<Counters>,
 }
 
-/// What DynamoDB was asked, and how long it took, TLS not counted.
+/// Connections to both, what DynamoDB was asked, and how long it took, TLS not counted.
 #[derive(Default)]
 struct Counters {
+    connections: AtomicU64,
     requests: AtomicU64,
     nanoseconds: AtomicU64,
 }
@@ -62,8 +63,9 @@ impl Aws {
                 let [plain, dynamodb, kms] =
                     [plain, dynamodb, kms].map(|socket| TcpListener::from_std(socket).expect("a socket"));
                 tokio::spawn(database::serve(plain, database, std::future::pending()));
-                tokio::spawn(serve(kms, tls.clone(), answer_kms));
-                serve(dynamodb, tls, move |stream| forward(stream, upstream, counters.clone())).await;
+                tokio::spawn(serve(kms, tls.clone(), counters.clone(), answer_kms));
+                let counted = counters.clone();
+                serve(dynamodb, tls, counters, move |stream| forward(stream, upstream, counted.clone())).await;
             });
         });
         aws
@@ -87,6 +89,11 @@ impl Aws {
 
     fn authority(&self) -> &str {
         Path::to_str(self.authority.path()).expect("a path in UTF-8")
+    }
+
+    /// Connections that DynamoDB and KMS have accepted so far.
+    pub fn connections(&self) -> u64 {
+        self.counters.connections.load(Ordering::Relaxed)
     }
 
     /// Requests that DynamoDB has answered so far.
@@ -142,13 +149,14 @@ fn certificate(host: &str) -> (TlsAcceptor, tempfile::NamedTempFile) {
     (TlsAcceptor::from(Arc::new(config)), file)
 }
 
-async fn serve<C, F>(listener: TcpListener, tls: TlsAcceptor, connection: C)
+async fn serve<C, F>(listener: TcpListener, tls: TlsAcceptor, counters: Arc<Counters>, connection: C)
 where
     C: Fn(TlsStream<TcpStream>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Option<()>> + Send + 'static,
 {
     while let Ok((stream, _)) = listener.accept().await {
         stream.set_nodelay(true).expect("an option");
+        counters.connections.fetch_add(1, Ordering::Relaxed);
         let tls = tls.clone();
         let connection = connection.clone();
         tokio::spawn(async move { connection(tls.accept(stream).await.ok()?).await });

@@ -92,6 +92,7 @@ impl Aws {
     }
 
     /// Connections that DynamoDB and KMS have accepted so far.
+    #[allow(dead_code)] // The benchmark `counts` asks alone.
     pub fn connections(&self) -> u64 {
         self.counters.connections.load(Ordering::Relaxed)
     }

@@ -31,22 +31,23 @@ pub struct Aws {
     counters: Arc<Counters>,
 }
 
-/// What DynamoDB was asked, and how long it took, TLS not counted.
+/// Connections to both, what DynamoDB was asked, and how long it took, TLS not counted.
 #[derive(Default)]
 struct Counters {
+    connections: AtomicU64,
     requests: AtomicU64,
     nanoseconds: AtomicU64,
 }
 
 impl Aws {
-    pub async fn start() -> Self {
+    /// The function finds both on `host`: a name, which it has to look up, as it does in AWS, or an address.
+    pub async fn start(host: &str) -> Self {
         let (database, _) = database::open(":memory:").expect("a database");
         let counters = Arc::new(Counters::default());
-        let (tls, authority) = certificate();
-        // The function looks the name up, as it does in AWS.
-        let [plain, dynamodb, kms] = [listen().await, listen().await, listen().await];
+        let (tls, authority) = certificate(host);
+        let [plain, dynamodb, kms] = [listen(host).await, listen(host).await, listen(host).await];
         let endpoint = |socket: &std::net::TcpListener| {
-            format!("https://localhost:{}", socket.local_addr().expect("an address").port())
+            format!("https://{host}:{}", socket.local_addr().expect("an address").port())
         };
         let aws = Self {
             dynamodb: endpoint(&dynamodb),
@@ -62,8 +63,9 @@ impl Aws {
                 let [plain, dynamodb, kms] =
                     [plain, dynamodb, kms].map(|socket| TcpListener::from_std(socket).expect("a socket"));
                 tokio::spawn(database::serve(plain, database, std::future::pending()));
-                tokio::spawn(serve(kms, tls.clone(), answer_kms));
-                serve(dynamodb, tls, move |stream| forward(stream, upstream, counters.clone())).await;
+                tokio::spawn(serve(kms, tls.clone(), counters.clone(), answer_kms));
+                let counted = counters.clone();
+                serve(dynamodb, tls, counters, move |stream| forward(stream, upstream, counted.clone())).await;
             });
         });
         aws
@@ -87,6 +89,12 @@ impl Aws {
 
     fn authority(&self) -> &str {
         Path::to_str(self.authority.path()).expect("a path in UTF-8")
+    }
+
+    /// Connections that DynamoDB and KMS have accepted so far.
+    #[allow(dead_code)] // The benchmark `counts` asks alone.
+    pub fn connections(&self) -> u64 {
+        self.counters.connections.load(Ordering::Relaxed)
     }
 
     /// Requests that DynamoDB has answered so far.
@@ -116,19 +124,19 @@ impl Aws {
     }
 }
 
-async fn listen() -> std::net::TcpListener {
-    TcpListener::bind("localhost:0").await.and_then(TcpListener::into_std).expect("a port")
+async fn listen(host: &str) -> std::net::TcpListener {
+    TcpListener::bind((host, 0)).await.and_then(TcpListener::into_std).expect("a port")
 }
 
-/// A certificate for `localhost`, and a file with the authority that signed it.
-fn certificate() -> (TlsAcceptor, tempfile::NamedTempFile) {
+/// A certificate for the host, and a file with the authority that signed it.
+fn certificate(host: &str) -> (TlsAcceptor, tempfile::NamedTempFile) {
     let mut root = CertificateParams::default();
     root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     root.distinguished_name.push(DnType::CommonName, "benchmark authority");
     let root_key = KeyPair::generate().expect("a key");
     let root_certificate = root.self_signed(&root_key).expect("a certificate");
     let key = KeyPair::generate().expect("a key");
-    let leaf = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+    let leaf = CertificateParams::new([host.to_owned()]).expect("a name");
     let leaf = leaf.signed_by(&key, &Issuer::new(root, &root_key)).expect("a certificate");
     let private = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
     let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -142,13 +150,14 @@ fn certificate() -> (TlsAcceptor, tempfile::NamedTempFile) {
     (TlsAcceptor::from(Arc::new(config)), file)
 }
 
-async fn serve<C, F>(listener: TcpListener, tls: TlsAcceptor, connection: C)
+async fn serve<C, F>(listener: TcpListener, tls: TlsAcceptor, counters: Arc<Counters>, connection: C)
 where
     C: Fn(TlsStream<TcpStream>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Option<()>> + Send + 'static,
 {
     while let Ok((stream, _)) = listener.accept().await {
         stream.set_nodelay(true).expect("an option");
+        counters.connections.fetch_add(1, Ordering::Relaxed);
         let tls = tls.clone();
         let connection = connection.clone();
         tokio::spawn(async move { connection(tls.accept(stream).await.ok()?).await });

@@ -7,17 +7,26 @@ use crate::runtime::Program;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// The service's release binary; the variable `BINARY` puts another build in its place, to compare the two.
-pub fn service() -> PathBuf {
+/// The service's release binary: stripped of its `symbols`, it is what is deployed; of `none`, its functions have names.
+/// The variable `BINARY` puts another build in its place, to compare the two.
+pub fn service(strip: &str) -> PathBuf {
     if let Some(binary) = std::env::var_os("BINARY") {
         return binary.into();
     }
-    build(Path::new(ROOT), &target().join("service")).join("release/gaia-api-keys")
+    let strip = format!("profile.release.strip='{strip}'");
+    let arguments = ["--release", "--bins", "--config", &strip];
+    build(Path::new(ROOT), &target().join("service"), &arguments).join("release/gaia-api-keys")
 }
 
-/// The hello-world's release binary.
-pub fn hello() -> PathBuf {
-    build(&Path::new(ROOT).join("benches/hello"), &target().join("hello")).join("release/hello")
+/// The release binaries of cargo-lambda's template and of the lean hello-world.
+pub fn hellos() -> [PathBuf; 2] {
+    let package = Path::new(ROOT).join("benches/hello");
+    let target = target().join("hello");
+    let lean = ["--profile", "lean", "--no-default-features", "--bin", "lean"];
+    [
+        build(&package, &target, &["--release", "--bin", "hello"]).join("release/hello"),
+        build(&package, &target, &lean).join("lean/lean"),
+    ]
 }
 
 /// The Python function, if its environment has been made.
@@ -45,10 +54,11 @@ pub fn machine() -> String {
     format!("Measured on {}, {cores} cores.", model.trim_start_matches([' ', '\t', ':']))
 }
 
-fn build(package: &Path, target: &Path) -> PathBuf {
+fn build(package: &Path, target: &Path, arguments: &[&str]) -> PathBuf {
     let status = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--locked", "--bins", "--target-dir"])
+        .args(["build", "--locked", "--target-dir"])
         .arg(target)
+        .args(arguments)
         .current_dir(package)
         .status()
         .expect("cargo");

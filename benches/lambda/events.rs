@@ -1,4 +1,4 @@
-//! What API Gateway hands over, with the headers that a real one has.
+//! What API Gateway hands over, with the headers that a real one has; and the key in what it gets back.
 
 use serde_json::{Value, json};
 
@@ -95,6 +95,18 @@ pub fn check(api_key: &str) -> String {
         "stageVariables": {},
     })
     .to_string()
+}
+
+/// The key in the body of a response.
+pub fn api_key(answer: &str) -> String {
+    let start = answer.find("gaia_").unwrap_or_else(|| panic!("no key: {answer}"));
+    answer[start..start + 58].to_owned()
+}
+
+/// The same key but for one character of the secret.
+pub fn forge(api_key: &str) -> String {
+    let other = if api_key.ends_with('0') { '1' } else { '0' };
+    format!("{}{other}", &api_key[..57])
 }
 
 fn headers(authorization: &str) -> Value {

@@ -1,4 +1,4 @@
-//! `cargo bench --bench lambda`: how fast the service is, as ratios to a hello-world that runs beside it.
+//! `cargo bench --bench lambda`: how fast the service is, as ratios to two hello-worlds that run beside it.
 //!
 //! Measured from outside: the release binary as it is deployed, a Runtime API, DynamoDB and KMS behind TLS. What the
 //! figures mean, and what was tried to better them: docs/performance.md. A part alone: `cargo bench --bench lambda cold`
@@ -26,9 +26,10 @@ const MB: f64 = 1e6;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    let service = build::service();
-    let hello = Program::new("hello-world", &build::hello());
-    let aws = aws::Aws::start().await;
+    let service = build::service("symbols");
+    let [template, lean] = build::hellos();
+    let hellos = [Program::new("template", &template), Program::new("lean hello-world", &lean)];
+    let aws = aws::Aws::start("localhost").await;
     let api = Program::new("api", &service).with(&aws.environment());
     let authorizer = api.clone().with(&[("FUNCTION", "authorizer")]);
 
@@ -36,13 +37,13 @@ async fn main() {
     let asked = |part: &str| parts.is_empty() || parts.iter().any(|name| name == part);
     let mut rows = Vec::new();
     if asked("cold") {
-        rows.extend(cold(&hello, &api).await);
+        rows.extend(cold(&hellos, &api).await);
     }
     if asked("throttled") {
         rows.extend(throttled(&api).await);
     }
     if asked("warm") {
-        rows.extend(warm(&measure::warm(&aws, &hello, &api, &authorizer, 2000).await));
+        rows.extend(warm(&measure::warm(&aws, &hellos, &api, &authorizer, 2000).await));
     }
     if asked("list") {
         rows.extend(lists(&aws, &api).await);
@@ -60,20 +61,24 @@ async fn main() {
     }
 }
 
-async fn cold(hello: &Program, api: &Program) -> [Row; 2] {
-    let programs = [(hello.clone(), events::create()), (api.clone(), events::create())];
-    let [hello, api] = <[Cold; 2]>::try_from(measure::cold(&programs, 100).await).ok().expect("two");
-    let row = |what, target, api: &Times, hello: &Times| Row {
+async fn cold([hello, lean]: &[Program; 2], api: &Program) -> [Row; 2] {
+    let programs = [hello, lean, api].map(|program| (program.clone(), events::create()));
+    let [hello, lean, api] = <[Cold; 3]>::try_from(measure::cold(&programs, 100).await).ok().expect("three");
+    [
+        to_hellos("start to first answer, to cargo-lambda's template", 4.0, &api.time, &hello.time, &lean.time),
+        to_hellos("processor time of it, likewise", 3.0, &api.processor, &hello.processor, &lean.processor),
+    ]
+}
+
+fn to_hellos(what: &'static str, target: f64, ours: &Times, hello: &Times, lean: &Times) -> Row {
+    Row {
         what,
         target,
-        figure: api.p50() / hello.p50(),
+        figure: ours.p50() / hello.p50(),
+        lean: Some(ours.p50() / lean.p50()),
         unit: " x",
-        detail: format!("{}; hello-world {}", api.text(), hello.text()),
-    };
-    [
-        row("start to first answer, to the hello-world's", 4.0, &api.time, &hello.time),
-        row("processor time of it, to the hello-world's", 3.0, &api.processor, &hello.processor),
-    ]
+        detail: format!("{}; template {}; lean {}", ours.text(), hello.text(), lean.text()),
+    }
 }
 
 async fn throttled(api: &Program) -> Option<Row> {
@@ -86,6 +91,7 @@ async fn throttled(api: &Program) -> Option<Row> {
             what: "first request on 7.2 % of a core, to the second",
             target: 2.0,
             figure: first.p50() / second.p50(),
+            lean: None,
             unit: " x",
             detail: format!("first {}; second {}", first.text(), second.text()),
         }),
@@ -93,15 +99,9 @@ async fn throttled(api: &Program) -> Option<Row> {
 }
 
 fn warm(warm: &Warm) -> [Row; 5] {
-    let row = |what, target, times: &Times| Row {
-        what,
-        target,
-        figure: times.p50() / warm.hello.p50(),
-        unit: " x",
-        detail: format!("{}; hello-world {}", times.text(), warm.hello.text()),
-    };
+    let row = |what, target, times| to_hellos(what, target, times, &warm.hello, &warm.lean);
     [
-        row("warm create less DynamoDB, to a warm hello", 6.0, &warm.create),
+        row("warm create less DynamoDB, to a warm template", 6.0, &warm.create),
         row("warm update, likewise", 6.0, &warm.update),
         row("warm delete, likewise", 6.0, &warm.delete),
         row("warm check by the authorizer, likewise", 6.0, &warm.check),
@@ -124,6 +124,7 @@ async fn lists(aws: &aws::Aws, api: &Program) -> [Row; 2] {
             what: "list of 10,000 keys less DynamoDB, to a bare SDK client's Query pages",
             target: 2.0,
             figure: list.p50() / bare.p50(),
+            lean: None,
             unit: " x",
             detail: lists.iter().map(detail).collect::<Vec<_>>().join("; "),
         },
@@ -131,6 +132,7 @@ async fn lists(aws: &aws::Aws, api: &Program) -> [Row; 2] {
             what: "a key of a list of 40,000, to one of 10,000 (linear)",
             target: 1.2,
             figure: each(&lists[2]) / each(&lists[1]),
+            lean: None,
             unit: " x",
             detail: lists.iter().map(|list| format!("{:.2} µs", each(list))).collect::<Vec<_>>().join(", "),
         },
@@ -142,6 +144,7 @@ fn size(service: &std::path::Path) -> [Row; 2] {
         what,
         target,
         figure: bytes as f64 / MB,
+        lean: None,
         unit: " MB",
         detail: format!("{bytes} bytes"),
     };
@@ -156,6 +159,7 @@ async fn memory(api: &Program) -> [Row; 2] {
             what: "resident memory after 10,000 mixed requests",
             target: 14.0,
             figure: late,
+            lean: None,
             unit: " MB",
             detail: format!("{early:.2} MB after 1,000"),
         },
@@ -163,6 +167,7 @@ async fn memory(api: &Program) -> [Row; 2] {
             what: "the same, to that after 1,000 (flat)",
             target: 1.05,
             figure: late / early,
+            lean: None,
             unit: " x",
             detail: String::new(),
         },

@@ -14,6 +14,7 @@ from local import KEYS, Local  # noqa: E402
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CREATE, LIST, UPDATE, DELETE = "keys-createApiKey", "keys-listApiKeys", "keys-updateApiKey", "keys-deleteApiKey"
+GET, ROTATE, VERIFY = "keys-getApiKey", "keys-rotateApiKey", "checks-verifyApiKey"
 READ_DEMO, WRITE_DEMO = "demo-readDemo", "demo-writeDemo"
 
 

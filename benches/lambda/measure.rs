@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use aws_config::Region;
+use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::types::AttributeValue;
-use gaia_api_keys::aws::Clients;
-use gaia_api_keys::settings::Settings;
+use gaia_api_keys::aws;
 
 use crate::aws::Aws;
 use crate::database::TABLE_NAME;
@@ -109,7 +110,7 @@ pub async fn list(aws: &Aws, api: &Program, count: u64, rounds: usize) -> [Times
     aws.put_keys(&service, count);
     let program = api.clone().with(&[("SERVICE_NAME", &service)]);
     let mut function = Function::start(&program).await;
-    let client = bare_client(&program);
+    let client = bare_client(&program).await;
     let mut times = [Times::default(), Times::default()];
     for _ in 0..=rounds {
         let (answer, time) = timed(aws, &mut function, &events::list()).await;
@@ -170,8 +171,13 @@ fn forge(api_key: &str) -> String {
 }
 
 /// The SDK's client with the function's settings, in this process.
-fn bare_client(program: &Program) -> aws_sdk_dynamodb::Client {
-    let lookup = |name: &str| program.environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-    let settings = Settings::from_lookup(lookup).expect("settings");
-    Clients::new(&settings.aws).expect("clients").dynamodb()
+async fn bare_client(program: &Program) -> aws_sdk_dynamodb::Client {
+    let value = |name: &str| {
+        let found = program.environment.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.as_str()).unwrap_or_else(|| panic!("{name}: not set"))
+    };
+    let credentials = Credentials::from_keys(value("AWS_ACCESS_KEY_ID"), value("AWS_SECRET_ACCESS_KEY"), None);
+    let loader = aws::loader(Some(value("AWS_CA_BUNDLE"))).expect("a certificate");
+    let loader = loader.region(Region::new(value("AWS_REGION").to_owned())).credentials_provider(credentials);
+    aws::dynamodb(&aws::load(loader.endpoint_url(value("AWS_ENDPOINT_URL_DYNAMODB"))).await.expect("a Region"))
 }

@@ -69,7 +69,8 @@ for number, row in enumerate(rows):
         event |= {"path": path, "httpMethod": row["method"]}
         if query:
             event["queryStringParameters"] = dict(pair.partition("=")[::2] for pair in query.split("&"))
-        event["requestContext"] = {"stage": "live", "identity": {"userArn": caller, "sourceIp": "192.0.2.1"}}
+        identity = {"userArn": caller, "sourceIp": "192.0.2.1"}
+        event["requestContext"] = {"stage": "live", "httpMethod": row["method"], "identity": identity}
     else:
         event |= {"version": "2.0", "rawPath": path, "rawQueryString": query}
         http = {"method": row["method"], "sourceIp": "192.0.2.1"}

@@ -65,7 +65,8 @@ impl Request {
             event["httpMethod"] = method.into();
             event["queryStringParameters"] =
                 query.into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
-            event["requestContext"] = json!({ "stage": "prod", "identity": { "userArn": "arn:fuzz" } });
+            event["requestContext"] =
+                json!({ "stage": "prod", "httpMethod": method, "identity": { "userArn": "arn:fuzz" } });
         } else {
             event["version"] = "2.0".into();
             event["rawPath"] = path.into();

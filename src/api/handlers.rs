@@ -10,7 +10,7 @@ use ulid::Generator;
 
 use crate::api::key_list::KeyList;
 use crate::api::request::ApiRequest;
-use crate::api::{Response, json};
+use crate::api::response::{Response, json};
 use crate::error::{Detail, Error};
 use crate::keys::access;
 use crate::keys::api_key::KeyId;

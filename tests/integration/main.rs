@@ -22,6 +22,7 @@ mod near_misses;
 mod protected;
 mod proxy;
 mod rotation;
+mod sdk_config;
 mod secrets;
 mod support;
 mod table;

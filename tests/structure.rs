@@ -185,3 +185,30 @@ fn keys_know_no_aws_no_clock_and_no_io() {
         }
     }
 }
+
+/// lib.rs and docs/architecture.md show one picture, and every file of src/ is in it.
+#[test]
+fn the_picture_shows_every_file() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let picture = |file: &str, comment: &str| {
+        let text = std::fs::read_to_string(root.join(file)).expect("a file");
+        let block = text.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a picture");
+        block.lines().map(|line| line.strip_prefix(comment).unwrap_or(line).trim_end()).collect::<Vec<_>>().join("\n")
+    };
+    let drawn = picture("src/lib.rs", "//!").replace("\n ", "\n");
+    assert_eq!(drawn.trim(), picture("docs/architecture.md", "").trim());
+
+    let mut shown = BTreeSet::new();
+    let mut rest = drawn.as_str();
+    while let Some((before, after)) = rest.split_once(".rs") {
+        match before.rsplit_once('{').filter(|_| before.ends_with('}')) {
+            Some((folder, parts)) => {
+                let folder = folder.rsplit(char::is_whitespace).next().expect("a folder");
+                shown.extend(parts.trim_end_matches('}').split(", ").map(|part| format!("{folder}{part}")));
+            }
+            None => shown.extend(before.rsplit([' ', '\n']).next().map(str::to_owned)),
+        }
+        rest = after;
+    }
+    assert_eq!(shown, modules().iter().map(Module::name).collect());
+}

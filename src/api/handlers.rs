@@ -11,7 +11,7 @@ use ulid::Generator;
 
 use crate::api::key_list::{KeyList, Shown};
 use crate::api::request::{ApiRequest, RotationBody};
-use crate::api::{Response, json};
+use crate::api::response::{Response, json};
 use crate::error::{Detail, Error};
 use crate::keys::access::{self, Asked};
 use crate::keys::api_key::{ApiKey, KeyId};

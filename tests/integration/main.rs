@@ -25,6 +25,7 @@ mod proxy;
 mod rotate;
 mod rotation;
 mod routes;
+mod sdk_config;
 mod secrets;
 mod support;
 mod table;

@@ -74,8 +74,10 @@ def print_key(key, as_json, show_keys):
     if as_json:
         return click.echo(lossless.shown(describe(key, show_keys)))
     lines = cells(key, show_keys)
+    used = lines.pop("last used")
     for change in ("created", "updated"):
         lines[change] = " by ".join(filter(None, (key.details[f"{change}_at"], key.details[f"{change}_by"])))
+    lines["last used"] = used
     for name in ("rotated_from", "rotated_to", "root_key_id"):
         lines[name.replace("_", " ")] = key.details[name]
     lines["config"] = key.config and lossless.dumps(key.config)

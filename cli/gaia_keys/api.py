@@ -175,5 +175,5 @@ def reason(content):
     if isinstance(detail, list):
         # A position in a list is a number, so its text.
         place = lambda entry: ".".join(getattr(step, "encoded_json", step) for step in entry["loc"][1:])
-        return "; ".join(f"{place(entry)}: {entry['msg']}" for entry in detail)
+        return "; ".join(": ".join(filter(None, (place(entry), entry["msg"]))) for entry in detail)
     return str(detail)

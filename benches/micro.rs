@@ -47,7 +47,7 @@ fn keys(criterion: &mut Criterion) {
 fn list(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let client = client(page());
-    let store = Store::new(client.clone(), "keys".into(), "demo".into());
+    let store = Store::new(client.clone(), "keys".into(), "demo".into(), false);
     let environment = |name: &str| match name {
         "ROOT_KEY" => Some(ROOT_KEY.to_owned()),
         "SERVICE_NAME" => Some("demo".to_owned()),

@@ -39,7 +39,7 @@ pub struct Api {
 impl Api {
     /// The API that the settings describe.
     pub fn new(settings: &Settings, store: Store, keyring: Keyring) -> Self {
-        Self { keys: Keys::new(store, keyring, settings.key_disclosure), allow_anonymous: settings.allow_anonymous }
+        Self { keys: Keys::new(settings, store, keyring), allow_anonymous: settings.allow_anonymous }
     }
 
     /// Answers one invocation within the time that is left for it, in the format of the event. Every failure is a response,
@@ -86,6 +86,8 @@ impl Api {
             Route::List => handlers::list(keys, request).await,
             Route::Create => handlers::create(keys, request).await,
             Route::Verify => handlers::verify(keys, request).await,
+            Route::Get(api_key) => handlers::get(keys, request, api_key).await,
+            Route::Rotate(api_key) => handlers::rotate(keys, request, api_key).await,
             Route::Update(api_key) => handlers::update(keys, request, api_key).await,
             Route::Delete(api_key) => handlers::delete(keys, request, api_key).await,
         }

@@ -13,10 +13,10 @@ use time::OffsetDateTime;
 
 use crate::authorizer::policy::PolicyDocument;
 use crate::error::{Cause, Error};
-use crate::keys::access::{self, Denial, Found};
+use crate::keys::access::{self, Asked, Denial, Found};
 use crate::keys::config::KeyConfig;
 use crate::keys::keyring::Keyring;
-use crate::keys::route;
+use crate::keys::route::{Route, RoutePattern};
 use crate::settings::{AuthorizerSettings, Settings};
 use crate::store::Store;
 
@@ -32,13 +32,20 @@ pub struct Authorizer {
     store: Store,
     keyring: Keyring,
     service: String,
+    read_routes: Vec<RoutePattern>,
     settings: AuthorizerSettings,
 }
 
 impl Authorizer {
     /// The authorizer that the settings describe.
     pub fn new(settings: &Settings, store: Store, keyring: Keyring) -> Self {
-        Self { store, keyring, service: settings.service_name.clone(), settings: settings.authorizer.clone() }
+        Self {
+            store,
+            keyring,
+            service: settings.service_name.clone(),
+            read_routes: settings.read_routes.clone(),
+            settings: settings.authorizer.clone(),
+        }
     }
 
     /// AuthorizerResponses one request within the time that is left for it. Errors: the key could not be checked, or the event
@@ -51,8 +58,11 @@ impl Authorizer {
         let arn = event.arn().ok_or("the event names no method ARN and no route ARN")?;
         let method = event.method().unwrap_or(arn.method);
         let path = Some(arn.path).filter(|_| arn.method == method);
-        let required = route::required(method, path, &self.settings.read_routes);
-        let decision = access::decide(&found, Some(required), event.source(), OffsetDateTime::now_utc());
+        let (asked, now) = (Asked { permission: None, route: Some(Route { method, path }) }, OffsetDateTime::now_utc());
+        let decision = access::decide(&found, asked, &self.read_routes, event.source(), now);
+        if let Ok((id, _)) = decision {
+            self.store.record_use(id, now).await;
+        }
         if let Err(reason) = decision {
             let key_id = found.key_id().map(|id| id.to_string());
             tracing::info!(
@@ -89,12 +99,12 @@ impl Authorizer {
     /// Deny, whatever its method, and so do all others while a gateway keeps the answer.
     fn policy(&self, found: &Found, denial: Option<Denial>, stage: &str) -> AuthorizerResponse {
         let permitted = match (found, denial) {
-            (Found::Key(id, config), None | Some(Denial::Permission)) => {
-                config.permissions.map(|permission| (id, config, permission))
+            (Found::Key(id, config), None | Some(Denial::Permission | Denial::Route)) => {
+                PolicyDocument::allow(config, stage, &self.read_routes).map(|policy| (id, policy))
             }
             _ => None,
         };
-        let Some((id, config, permission)) = permitted else {
+        let Some((id, policy)) = permitted else {
             let context = self.context(found, denial);
             return AuthorizerResponse::Policy {
                 principal_id: "denied".to_owned(),
@@ -102,9 +112,10 @@ impl Authorizer {
                 context,
             };
         };
-        let answer = |context| {
-            let policy_document = PolicyDocument::allow(config, permission, stage, &self.settings.read_routes);
-            AuthorizerResponse::Policy { principal_id: id.to_string(), policy_document, context }
+        let answer = |context| AuthorizerResponse::Policy {
+            principal_id: id.to_string(),
+            policy_document: policy.clone(),
+            context,
         };
         self.with_config_if_it_fits(found, None, answer)
     }

@@ -22,8 +22,8 @@ pub enum Error {
     KeyNotFound,
     /// 405, with the methods that the path does know.
     MethodNotAllowed(&'static str),
-    /// 409: the key that an `Idempotency-Key` made is there no more.
-    KeyGone,
+    /// 409: the key's state doesn't allow it, with the sentence that says why.
+    Conflict(Cow<'static, str>),
     /// 413: more than this service takes, with the sentence that says how much that is.
     TooLarge(&'static str),
     /// 422: the request can be read, but not accepted.
@@ -100,7 +100,7 @@ impl fmt::Display for Error {
             Self::NotFound => f.write_str("Not Found"),
             Self::KeyNotFound => f.write_str("API key not found"),
             Self::MethodNotAllowed(_) => f.write_str("Method Not Allowed"),
-            Self::KeyGone => f.write_str("The key created with this Idempotency-Key has been deleted"),
+            Self::Conflict(why) => f.write_str(why),
             Self::TooLarge(what) => f.write_str(what),
             Self::Invalid(_) => f.write_str("Unprocessable Entity"),
             Self::Unavailable(_) => f.write_str("Service Unavailable"),
@@ -119,7 +119,7 @@ impl Error {
             Self::NotAuthenticated => 401,
             Self::NotFound | Self::KeyNotFound => 404,
             Self::MethodNotAllowed(_) => 405,
-            Self::KeyGone => 409,
+            Self::Conflict(_) => 409,
             Self::TooLarge(_) => 413,
             Self::Invalid(_) => 422,
             Self::Internal(_) => 500,

@@ -21,6 +21,10 @@ pub struct Settings {
     pub key_disclosure: KeyDisclosure,
     /// `ALLOW_ANONYMOUS`: whether a request without a caller's identity is served, as on a laptop.
     pub allow_anonymous: bool,
+    /// `READ_ROUTES`: `METHOD /path`, separated by commas, which need read although their methods write.
+    pub read_routes: Vec<RoutePattern>,
+    /// `TRACK_USAGE`: whether an allowed check records when its key was used.
+    pub track_usage: bool,
     /// What the authorizer alone needs.
     pub authorizer: AuthorizerSettings,
     /// `AWS_CA_BUNDLE`: a PEM file of the authorities to trust in place of Amazon's. aws-config doesn't read it.
@@ -59,8 +63,6 @@ pub enum KeyDisclosure {
 pub struct AuthorizerSettings {
     /// `KEY_HEADER`, in lower case: `authorization` holds a scheme and the key, any other the key alone.
     pub key_header: String,
-    /// `READ_ROUTES`: `METHOD /path`, separated by commas.
-    pub read_routes: Vec<RoutePattern>,
     /// `SIMPLE_RESPONSES`: whether HTTP APIs with payload format 2.0 expect them.
     pub simple_responses: bool,
 }
@@ -104,9 +106,10 @@ impl Settings {
             key_disclosure: variables
                 .one_of("KEY_DISCLOSURE", &[("full", KeyDisclosure::Full), ("id", KeyDisclosure::Id)])?,
             allow_anonymous: variables.one_of("ALLOW_ANONYMOUS", &[("false", false), ("true", true)])?,
+            read_routes: read_routes(variables.optional("READ_ROUTES"))?,
+            track_usage: variables.one_of("TRACK_USAGE", &[("true", true), ("false", false)])?,
             authorizer: AuthorizerSettings {
                 key_header: key_header(variables.optional("KEY_HEADER"))?,
-                read_routes: read_routes(variables.optional("READ_ROUTES"))?,
                 simple_responses: variables.one_of("SIMPLE_RESPONSES", &[("false", false), ("true", true)])?,
             },
             ca_bundle: variables.optional("AWS_CA_BUNDLE"),
@@ -156,7 +159,7 @@ fn key_header(name: Option<String>) -> Result<String, SettingsError> {
 fn read_routes(list: Option<String>) -> Result<Vec<RoutePattern>, SettingsError> {
     let list = list.unwrap_or_default();
     let routes: Result<Vec<_>, _> =
-        list.split(',').map(str::trim).filter(|_| !list.is_empty()).map(RoutePattern::parse).collect();
+        list.split(',').map(str::trim).filter(|_| !list.is_empty()).map(RoutePattern::parse_read).collect();
     let routes = routes.map_err(|problem| SettingsError::new("READ_ROUTES", problem))?;
     if route::read_routes_fit(&routes) {
         return Ok(routes);
@@ -233,6 +236,7 @@ mod tests {
             ("ROOT_KEY", &format!("{ROOT_KEY},")),
             ("KEY_HEADER", "x key"),
             ("SIMPLE_RESPONSES", "yes"),
+            ("TRACK_USAGE", "no"),
             ("READ_ROUTES", "POST /a,"),
             ("READ_ROUTES", "GET /a"),
             ("READ_ROUTES", &["POST /a"; 20].join(",")),

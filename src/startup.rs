@@ -34,7 +34,8 @@ pub fn time_left(context: &Context) -> Duration {
 
 /// Opens the connections to KMS and DynamoDB at the same time.
 async fn parts(settings: &Settings, sdk: &SdkConfig) -> Result<(Store, Keyring), Cause> {
-    let store = Store::new(aws::dynamodb(sdk), settings.table_name.clone(), settings.service_name.clone());
+    let (table, service) = (settings.table_name.clone(), settings.service_name.clone());
+    let store = Store::new(aws::dynamodb(sdk), table, service, settings.track_usage);
     let (keyring, ()) = tokio::join!(keyring(settings, sdk), store.warm_up());
     Ok((store, keyring?))
 }

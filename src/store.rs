@@ -1,6 +1,7 @@
 //! The table: partition key `service`, sort key `id` (the ULID), one item a key, and no secret in it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
@@ -17,10 +18,14 @@ use crate::keys::keyring::{Keyring, NamedKey, RootKeyId};
 
 mod failure;
 mod idempotency;
+mod rotation;
 mod transaction;
+mod usage;
 
 use failure::{InDoubt, failure};
 pub use idempotency::{IdempotencyRecord, IdempotencyToken};
+pub use rotation::{Rotated, Rotation, WholeItem};
+use usage::Attempts;
 
 /// How long after its expiry an item stays, so that "expired" doesn't turn into "unknown" at random.
 const KEPT_AFTER_EXPIRY: Duration = Duration::days(30);
@@ -36,10 +41,12 @@ pub struct Store {
     client: Client,
     table: String,
     service: String,
+    track_usage: bool,
+    attempts: Arc<Attempts>,
 }
 
 /// A key as the table holds it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Item {
     /// The sort key, as it stands there: a ULID, unless someone else wrote it.
     pub id: String,
@@ -49,7 +56,29 @@ pub struct Item {
     pub root_key: Option<String>,
     /// Random, and another one after each change; none in an item that someone else wrote.
     pub change_id: Option<String>,
+    /// What only the details of a key show.
+    pub details: Details,
 }
+
+/// Who created and changed a key when, and the keys that it was rotated from and to (ULIDs). What was not read or never
+/// happened is none.
+#[derive(Debug, Default)]
+#[allow(missing_docs)] // The fields are the item's attributes.
+pub struct Details {
+    pub created_at: Option<String>,
+    pub created_by: Option<String>,
+    pub updated_at: Option<String>,
+    pub updated_by: Option<String>,
+    pub rotated_from: Option<String>,
+    pub rotated_to: Option<String>,
+}
+
+/// The attributes of an item without its details.
+const PLAIN: &str = "id, config, root_key_id, change_id";
+
+/// All attributes that are read.
+const DETAILED: &str =
+    "id, config, root_key_id, change_id, created_at, created_by, updated_at, updated_by, rotated_from, rotated_to";
 
 /// A change: what it sets, and who makes it when.
 #[derive(Debug)]
@@ -63,9 +92,9 @@ pub struct Change<'a> {
 }
 
 impl Store {
-    /// The keys of `service` in `table`.
-    pub fn new(client: Client, table: String, service: String) -> Self {
-        Self { client, table, service }
+    /// The keys of `service` in `table`. `track_usage` says whether [`Store::record_use`] does anything.
+    pub fn new(client: Client, table: String, service: String, track_usage: bool) -> Self {
+        Self { client, table, service, track_usage, attempts: Arc::default() }
     }
 
     /// Opens the connection that later requests use, by reading an id that can't exist. A failure is the first request's.
@@ -87,7 +116,7 @@ impl Store {
         token: Option<&IdempotencyToken>,
     ) -> Result<Option<IdempotencyRecord>, Error> {
         let key = Put::builder().table_name(&self.table).set_item(Some(self.item(id, root_key, change)));
-        let record = token.map(|token| self.record(token, id, root_key));
+        let record = token.map(|token| self.record(token, id, root_key, None));
         let puts = std::iter::once(key.condition_expression("attribute_not_exists(id)")).chain(record);
         let failed = self.transact(puts, &id.ulid()).await?;
         if failed.is_empty() {
@@ -196,15 +225,22 @@ impl Store {
 
     /// The item of a key that a caller named. With the secret given, it must name the root key which made that.
     async fn named(&self, key: &NamedKey) -> Result<Item, Error> {
-        let item = self.get(key.id).await?.ok_or(Error::KeyNotFound)?;
-        let made = key.root_key.as_ref().is_none_or(|root_key| item.root_key.as_deref() == Some(root_key.as_str()));
-        if made { Ok(item) } else { Err(Error::KeyNotFound) }
+        self.get(key.id).await?.filter(|item| item.is_named_by(key)).ok_or(Error::KeyNotFound)
+    }
+
+    /// The item of a key that a caller named, with its details. One strongly consistent GetItem.
+    pub async fn detailed(&self, key: &NamedKey) -> Result<Item, Error> {
+        self.read(key.id, DETAILED).await?.filter(|item| item.is_named_by(key)).ok_or(Error::KeyNotFound)
     }
 
     /// A key's item, or none if there is no such key. One strongly consistent GetItem.
     pub async fn get(&self, id: KeyId) -> Result<Option<Item>, Error> {
+        self.read(id, PLAIN).await
+    }
+
+    async fn read(&self, id: KeyId, attributes: &str) -> Result<Option<Item>, Error> {
         let request = self.client.get_item().table_name(&self.table).set_key(Some(self.key(&id.ulid())));
-        let request = request.consistent_read(true).projection_expression("id, config, root_key_id, change_id");
+        let request = request.consistent_read(true).projection_expression(attributes);
         Ok(request.send().await.map_err(|error| failure(&error))?.item.map(Item::from))
     }
 
@@ -225,10 +261,11 @@ impl Store {
     }
 
     /// One page of keys, oldest first, from behind the ULID `after` on; at most `limit`. One strongly consistent Query.
-    pub async fn page(&self, after: Option<&str>, limit: Option<i32>) -> Result<Page, Error> {
+    pub async fn page(&self, after: Option<&str>, limit: Option<i32>, details: bool) -> Result<Page, Error> {
         let condition = if after.is_some() { "service = :service AND id > :after" } else { "service = :service" };
         let mut request = self.client.query().table_name(&self.table).consistent_read(true).set_limit(limit);
-        request = request.key_condition_expression(condition).projection_expression("id, config, root_key_id");
+        request =
+            request.key_condition_expression(condition).projection_expression(if details { DETAILED } else { PLAIN });
         request = request.expression_attribute_values(":service", AttributeValue::S(self.service.clone()));
         if let Some(after) = after {
             request = request.expression_attribute_values(":after", AttributeValue::S(after.to_owned()));
@@ -253,10 +290,15 @@ impl Store {
     }
 
     fn key(&self, id: &str) -> Attributes {
-        [("service", self.service.as_str()), ("id", id)]
-            .map(|(name, value)| (name.to_owned(), AttributeValue::S(value.to_owned())))
-            .into()
+        key(&self.service, id)
     }
+}
+
+/// The primary key of an item.
+fn key(partition: &str, id: &str) -> Attributes {
+    [("service", partition), ("id", id)]
+        .map(|(name, value)| (name.to_owned(), AttributeValue::S(value.to_owned())))
+        .into()
 }
 
 /// What became of a change to an item that was read before.
@@ -273,6 +315,11 @@ impl Outcome {
 }
 
 impl Item {
+    /// Whether it is the item of a key that a caller named: with the secret given, it must name the root key of that.
+    fn is_named_by(&self, key: &NamedKey) -> bool {
+        key.root_key.as_ref().is_none_or(|root_key| self.root_key.as_deref() == Some(root_key.as_str()))
+    }
+
     /// The condition that nobody has changed the item since it was read. An attempt that arrives late doesn't meet it, since
     /// no `change_id` comes twice.
     fn unchanged(&self) -> (&'static str, Attributes) {
@@ -304,6 +351,14 @@ impl From<Attributes> for Item {
             config: string("config"),
             root_key: string("root_key_id"),
             change_id: string("change_id"),
+            details: Details {
+                created_at: string("created_at"),
+                created_by: string("created_by"),
+                updated_at: string("updated_at"),
+                updated_by: string("updated_by"),
+                rotated_from: string("rotated_from"),
+                rotated_to: string("rotated_to"),
+            },
         }
     }
 }

@@ -9,17 +9,18 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use ulid::Generator;
 
-use crate::api::key_list::KeyList;
-use crate::api::request::ApiRequest;
+use crate::api::key_list::{KeyList, Shown};
+use crate::api::request::{ApiRequest, RotationBody};
 use crate::api::{Response, json};
 use crate::error::{Detail, Error};
-use crate::keys::access;
-use crate::keys::api_key::KeyId;
+use crate::keys::access::{self, Asked};
+use crate::keys::api_key::{ApiKey, KeyId};
 use crate::keys::config::KeyConfig;
 use crate::keys::keyring::Keyring;
+use crate::keys::route::{Route, RoutePattern};
 use crate::keys::time;
-use crate::settings::KeyDisclosure;
-use crate::store::{Change, Store};
+use crate::settings::{KeyDisclosure, Settings};
+use crate::store::{Change, IdempotencyRecord, IdempotencyToken, Item, Rotated, Rotation, Store};
 
 /// What the endpoints work on: the table, and the keyring that its keys are derived from.
 #[derive(Debug)]
@@ -27,12 +28,14 @@ pub(super) struct Keys {
     store: Store,
     keyring: Keyring,
     disclosure: KeyDisclosure,
+    read_routes: Vec<RoutePattern>,
     ids: Mutex<Generator>,
 }
 
 impl Keys {
-    pub fn new(store: Store, keyring: Keyring, disclosure: KeyDisclosure) -> Self {
-        Self { store, keyring, disclosure, ids: Mutex::new(Generator::new()) }
+    pub fn new(settings: &Settings, store: Store, keyring: Keyring) -> Self {
+        let (disclosure, read_routes) = (settings.key_disclosure, settings.read_routes.clone());
+        Self { store, keyring, disclosure, read_routes, ids: Mutex::new(Generator::new()) }
     }
 
     /// An ID for a new key. Those of one process ascend, even within a millisecond.
@@ -53,6 +56,21 @@ struct Outcome<'a> {
     result: &'static str,
 }
 
+/// `{"api_key": …, "result": "rotated", "rotated_from": …, "expires_at": …}`
+#[derive(Serialize)]
+struct RotatedKey<'a> {
+    api_key: &'a str,
+    result: &'static str,
+    rotated_from: String,
+    expires_at: &'a str,
+}
+
+impl<'a> RotatedKey<'a> {
+    fn new(api_key: &'a str, rotated_from: KeyId, expires_at: &'a str) -> Self {
+        Self { api_key, result: "rotated", rotated_from: rotated_from.to_string(), expires_at }
+    }
+}
+
 /// `{"valid": true, "key_id": …, "config": {…}}`
 #[derive(Serialize)]
 struct Valid<'a> {
@@ -68,31 +86,47 @@ struct NotValid {
     reason: &'static str,
 }
 
-/// `GET …/api_keys?limit=…&after=…`: the keys and their configs, oldest first.
+/// `GET …/api_keys?after=…&details=…&limit=…`: the keys and their configs, oldest first.
 pub(super) async fn list(keys: &Keys, request: ApiRequest<'_>) -> Result<Response, Error> {
-    let (limit, mut after) = (request.limit()?, request.after()?);
+    let (limit, mut after, details) = (request.limit()?, request.after()?, request.details()?);
     let mut list = KeyList::default();
     loop {
         // One more than is shown tells whether there are more.
         let wanted =
             limit.map(|limit| i32::try_from(limit.saturating_sub(list.count())).unwrap_or(i32::MAX).saturating_add(1));
-        let page = keys.store.page(after.as_deref(), wanted).await?;
+        let page = keys.store.page(after.as_deref(), wanted, details).await?;
+        let usage = match (page.items.first(), page.items.last()) {
+            (Some(first), Some(last)) if details => Some(keys.store.last_used_between(&first.id, &last.id).await?),
+            _ => None,
+        };
         for item in &page.items {
-            if limit == Some(list.count()) || !list.push(&keys.keyring, keys.disclosure, item)? {
+            let shown = Shown::new(&keys.keyring, keys.disclosure, item);
+            if limit == Some(list.count()) || !list.push(&shown, usage.as_ref())? {
                 // Sorted by name, as SigV4 signs it and curl doesn't.
+                let details = if details { "&details=true" } else { "" };
                 let limit = limit.map(|limit| format!("&limit={limit}")).unwrap_or_default();
-                let link = format!("<?after={}{limit}>; rel=\"next\"", list.last());
-                let mut response = json(200, list.into_body());
+                let link = format!("<?after={}{details}{limit}>; rel=\"next\"", list.last());
                 let link = HeaderValue::try_from(link).map_err(|error| Error::Internal(error.into()))?;
+                let mut response = json(200, list.into_body()?);
                 response.headers_mut().insert(LINK, link);
                 return Ok(response);
             }
         }
         after = page.next;
         if after.is_none() {
-            return Ok(json(200, list.into_body()));
+            return Ok(json(200, list.into_body()?));
         }
     }
+}
+
+/// `GET …/api_keys/{api_key}`: one key with its details.
+pub(super) async fn get(keys: &Keys, _request: ApiRequest<'_>, api_key: &str) -> Result<Response, Error> {
+    let key = keys.keyring.parse_key_or_id(api_key).ok_or(Error::KeyNotFound)?;
+    let item = keys.store.detailed(&key).await?;
+    let last_used = keys.store.last_used(key.id).await?;
+    let mut body = Vec::new();
+    Shown::new(&keys.keyring, keys.disclosure, &item).write(&mut body, Some(last_used.as_deref()))?;
+    Ok(json(200, String::from_utf8(body).map_err(|error| Error::Internal(error.into()))?))
 }
 
 /// `POST …/api_keys`: a new key; with an `Idempotency-Key`, the one that it made before.
@@ -107,19 +141,133 @@ pub(super) async fn create(keys: &Keys, request: ApiRequest<'_>) -> Result<Respo
         audit(request, "create", id, None, Some(&config));
         return respond(&Outcome { api_key: key.expose(), result: "created" });
     };
-    if !record.is_of(&token) {
-        return Err(Detail::new(
-            ["header", "idempotency-key"],
-            "already used with another body",
-            "value_error.idempotency_key",
-        )
-        .into());
-    }
-    let still_there = keys.store.get(record.key_id).await?.is_some();
-    let key = keys.keyring.key(record.key_id, &record.root_key).filter(|_| still_there).ok_or(Error::KeyGone)?;
+    let key = created_earlier(keys, &record, &token).await?;
     // The first attempt may have stopped before it could log, so the retry is logged as well.
     audit(request, "retry", record.key_id, None, Some(&config));
     respond(&Outcome { api_key: key.expose(), result: "created" })
+}
+
+/// The key that an `Idempotency-Key` created earlier.
+async fn created_earlier(keys: &Keys, record: &IdempotencyRecord, token: &IdempotencyToken) -> Result<ApiKey, Error> {
+    if !record.is_of(token) {
+        let msg = "Idempotency-Key was already used with a different request body";
+        return Err(Detail::new(["header", "idempotency-key"], msg, "value_error.idempotency_key").into());
+    }
+    let still_there = keys.store.get(record.key_id).await?.is_some();
+    let key = keys.keyring.key(record.key_id, &record.root_key).filter(|_| still_there);
+    key.ok_or(Error::Conflict("The key created with this Idempotency-Key has been deleted".into()))
+}
+
+/// `POST …/api_keys/{api_key}/rotate`: a new key with the same config, and an end for the old one.
+pub(super) async fn rotate(keys: &Keys, request: ApiRequest<'_>, api_key: &str) -> Result<Response, Error> {
+    let body = request.rotation()?;
+    let key = keys.keyring.parse_key_or_id(api_key).ok_or(Error::KeyNotFound)?;
+    let token = request.idempotency_token(&format!("rotate {}", key.id))?;
+    if let Some(token) = &token
+        && let Some(record) = keys.store.recorded(token).await?
+    {
+        return rotated_earlier(keys, request, key.id, &record, token).await;
+    }
+    let (new_key, root_key) = keys.keyring.create(keys.new_id());
+    loop {
+        let old = keys.store.whole(&key).await?;
+        let config = old.item.config.as_deref().map(KeyConfig::parse);
+        let Some(Ok(config)) = config else {
+            return Err(Error::Internal(format!("stored config of {} is invalid", key.id).into()));
+        };
+        let now = OffsetDateTime::now_utc();
+        refuse_rotation(keys, &old.item, &config, now).await?;
+        let (new_config, old_config) = rotated_configs(&config, &body, now)?;
+        let expires_at = old_config.expires_at_seconds().unwrap_or_default();
+        let rotation = Rotation {
+            old: &old,
+            old_config: &old_config,
+            expires_at: &expires_at,
+            id: new_key.id(),
+            root_key,
+            change: Change { config: &new_config, caller: request.caller, at: &time::milliseconds(now) },
+        };
+        match (keys.store.rotate(&rotation, token.as_ref()).await?, &token) {
+            (Rotated::Changed, _) => {}
+            (Rotated::Earlier(record), Some(token)) => {
+                return rotated_earlier(keys, request, key.id, &record, token).await;
+            }
+            _ => {
+                let change = Audit {
+                    action: "rotate",
+                    key_id: key.id,
+                    rotated_to: Some(new_key.id()),
+                    expires_at: Some(&expires_at),
+                };
+                change.log(request, Some(&config), Some(&new_config));
+                return respond(&RotatedKey::new(new_key.expose(), key.id, &expires_at));
+            }
+        }
+    }
+}
+
+/// What a rotation makes of a config: the new key's, and the old key's from now on.
+fn rotated_configs(
+    config: &KeyConfig,
+    body: &RotationBody,
+    now: OffsetDateTime,
+) -> Result<(KeyConfig, KeyConfig), Error> {
+    let too_long = |error| match error {
+        Error::TooLarge(_) => {
+            let msg = "config would exceed 4096 bytes with expires_at";
+            Detail::new(["body"], msg, "value_error.config_size").into()
+        }
+        other => other,
+    };
+    if config.expires_at.is_some() && body.expires_at.is_none() {
+        // Nobody should get an unbounded key, or a lifetime, by accident.
+        let msg = "the key has an expires_at: give the new key's, a time or null";
+        return Err(Detail::new(["body", "expires_at"], msg, "value_error.missing").into());
+    }
+    let new = match &body.expires_at {
+        None => KeyConfig::parse(config.as_str())?,
+        Some(expires_at) => config.with_expires_at(expires_at).map_err(too_long)?,
+    };
+    let end = now + body.grace;
+    let old = match config.expires_at {
+        Some(earlier) if earlier <= end => KeyConfig::parse(config.as_str())?,
+        _ => config.with_expires_at(&format!("\"{}\"", time::seconds(end))).map_err(too_long)?,
+    };
+    Ok((new, old))
+}
+
+/// Why a key can't be rotated: 409.
+async fn refuse_rotation(keys: &Keys, old: &Item, config: &KeyConfig, now: OffsetDateTime) -> Result<(), Error> {
+    if let Some(successor) = old.details.rotated_to.as_deref().and_then(KeyId::from_ulid)
+        && keys.store.get(successor).await?.is_some()
+    {
+        let why = format!("API key was rotated to {successor} already: delete that key to rotate this one again");
+        return Err(Error::Conflict(why.into()));
+    }
+    match config {
+        KeyConfig { enabled: false, .. } => Err(Error::Conflict("API key is disabled".into())),
+        KeyConfig { expires_at: Some(end), .. } if *end <= now => Err(Error::Conflict("API key has expired".into())),
+        _ => Ok(()),
+    }
+}
+
+/// The response to a rotation that was carried out before.
+async fn rotated_earlier(
+    keys: &Keys,
+    request: ApiRequest<'_>,
+    id: KeyId,
+    record: &IdempotencyRecord,
+    token: &IdempotencyToken,
+) -> Result<Response, Error> {
+    let new_key = created_earlier(keys, record, token).await?;
+    let change = Audit {
+        action: "retry",
+        key_id: id,
+        rotated_to: Some(record.key_id),
+        expires_at: record.expires_at.as_deref(),
+    };
+    change.log(request, None, None);
+    respond(&RotatedKey::new(new_key.expose(), id, record.expires_at.as_deref().unwrap_or_default()))
 }
 
 /// `PUT …/api_keys/{api_key}`: another config for a key.
@@ -144,8 +292,13 @@ pub(super) async fn delete(keys: &Keys, request: ApiRequest<'_>, api_key: &str) 
 pub(super) async fn verify(keys: &Keys, request: ApiRequest<'_>) -> Result<Response, Error> {
     let question = request.question()?;
     let found = keys.store.find(&keys.keyring, &question.api_key).await?;
-    match access::decide(&found, question.permission, question.source, OffsetDateTime::now_utc()) {
-        Ok((id, config)) => respond(&Valid { valid: true, key_id: &id.to_string(), config: config.as_raw() }),
+    let route = question.route.as_deref().and_then(Route::parse);
+    let (asked, now) = (Asked { permission: question.permission, route }, OffsetDateTime::now_utc());
+    match access::decide(&found, asked, &keys.read_routes, question.source, now) {
+        Ok((id, config)) => {
+            keys.store.record_use(id, now).await;
+            respond(&Valid { valid: true, key_id: &id.to_string(), config: config.as_raw() })
+        }
         Err(reason) => {
             tracing::info!(
                 reason = reason.as_str(),
@@ -171,21 +324,48 @@ fn now() -> String {
     time::milliseconds(OffsetDateTime::now_utc())
 }
 
-/// One line a change: who did what to which key, and from where. docs/operations.md has its members.
-fn audit(request: ApiRequest<'_>, action: &str, key_id: KeyId, before: Option<&str>, after: Option<&KeyConfig>) {
-    let permissions = |config: Option<&KeyConfig>| config?.permissions.map(|permission| permission.as_str());
+/// One entry per change: who did what to which key, and from where. docs/operations.md has its fields.
+fn audit(
+    request: ApiRequest<'_>,
+    action: &'static str,
+    key_id: KeyId,
+    before: Option<&str>,
+    after: Option<&KeyConfig>,
+) {
     let before = before.and_then(|text| KeyConfig::parse(text).ok());
-    tracing::info!(
-        action,
-        %key_id,
-        actor = request.caller,
-        source_ip = request.source_ip(),
-        api_request_id = request.request_id(),
-        permissions_before = permissions(before.as_ref()),
-        permissions = permissions(after),
-        enabled = after.map(|config| config.enabled),
-        expires_at = after.and_then(KeyConfig::expires_at_seconds),
-        allowed_ips = after.map(|config| config.allowed_ips_texts().join(" ")).filter(|ips| !ips.is_empty()),
-        "audit"
-    );
+    Audit { action, key_id, rotated_to: None, expires_at: None }.log(request, before.as_ref(), after);
+}
+
+/// An audit entry.
+struct Audit<'a> {
+    action: &'static str,
+    key_id: KeyId,
+    /// Of a rotation: the new key.
+    rotated_to: Option<KeyId>,
+    /// Of a rotation: when the old key ends.
+    expires_at: Option<&'a str>,
+}
+
+impl Audit<'_> {
+    /// `before` is the config until now, `after` the one from now on; of a rotation, the new key's.
+    fn log(&self, request: ApiRequest<'_>, before: Option<&KeyConfig>, after: Option<&KeyConfig>) {
+        let permissions = |config: Option<&KeyConfig>| config?.permissions.map(|permission| permission.as_str());
+        let routes = |config: &KeyConfig| config.routes.iter().map(RoutePattern::text).collect::<Vec<_>>().join(", ");
+        tracing::info!(
+            action = self.action,
+            key_id = %self.key_id,
+            actor = request.caller,
+            source_ip = request.source_ip(),
+            api_request_id = request.request_id(),
+            rotated_to = self.rotated_to.map(|id| id.to_string()),
+            old_expires_at = self.expires_at,
+            permissions_before = permissions(before),
+            permissions = permissions(after),
+            routes = after.map(routes).filter(|routes| !routes.is_empty()),
+            enabled = after.map(|config| config.enabled),
+            expires_at = after.and_then(KeyConfig::expires_at_seconds),
+            allowed_ips = after.map(|config| config.allowed_ips_texts().join(" ")).filter(|ips| !ips.is_empty()),
+            "audit"
+        );
+    }
 }

@@ -4,12 +4,15 @@ use std::net::IpAddr;
 
 use lambda_http::request::RequestContext;
 use lambda_http::{Request, RequestExt};
+use serde_json::value::RawValue;
+use time::Duration;
 
 use crate::error::{Detail, Error};
 use crate::keys::access::Source;
 use crate::keys::api_key::KeyId;
-use crate::keys::config::{KeyConfig, MAX_CONFIG, Permission};
+use crate::keys::config::{self, KeyConfig, MAX_CONFIG, Permission};
 use crate::keys::json::{self, Members};
+use crate::keys::route::Route;
 use crate::store::IdempotencyToken;
 
 /// A request whose caller is authenticated and whose size is checked.
@@ -21,15 +24,25 @@ pub(super) struct ApiRequest<'a> {
     pub caller: &'a str,
 }
 
-/// The body of a verify: `{"api_key": …, "permission"?: …, "source_ip"?: …}`.
+/// The body of a rotation: `{"grace_seconds": …, "expires_at"?: …}`.
+pub(super) struct RotationBody {
+    /// For how long the old key keeps working.
+    pub grace: Duration,
+    /// The new key's `expires_at`, as JSON: a string or `null`. `None` if the body doesn't have it.
+    pub expires_at: Option<String>,
+}
+
+/// The longest grace period, in seconds: a year.
+const MAX_GRACE: i64 = 31_536_000;
+
+/// The body of a verify: `{"api_key": …, "permission"?: …, "route"?: …, "source_ip"?: …}`.
 pub(super) struct Question {
     pub api_key: String,
     pub permission: Option<Permission>,
+    /// `METHOD /path`, checked.
+    pub route: Option<String>,
     pub source: Source,
 }
-
-/// The fields of a verify's body.
-const QUESTION: [&str; 3] = ["api_key", "permission", "source_ip"];
 
 impl<'a> ApiRequest<'a> {
     /// The body's `config`, checked.
@@ -71,6 +84,12 @@ impl<'a> ApiRequest<'a> {
             permission.ok_or_else(|| Permission::detail(vec!["body".into(), "permission".into()]))
         });
         let permission = permission.and_then(|permission| permission.map_err(&mut valid).ok());
+        let route = optional("route").map(|value| {
+            let route = json::string(value).filter(|text| Route::parse(text).is_some());
+            let msg = "must be a method, a space and a path that begins with a slash";
+            route.ok_or_else(|| Detail::new(["body", "route"], msg, "value_error.route"))
+        });
+        let route = route.and_then(|route| route.map_err(&mut valid).ok());
         let address = optional("source_ip").map(|value| {
             let address = json::string(value).and_then(|text| text.parse::<IpAddr>().ok());
             let msg = "value is not a valid IPv4 or IPv6 address";
@@ -79,13 +98,60 @@ impl<'a> ApiRequest<'a> {
         let address = address.and_then(|address| address.map_err(&mut valid).ok());
         // A server that takes both families on one socket writes an IPv4 client's address as IPv4-mapped.
         let source = address.map_or(Source::Unsaid, |address| Source::Address(address.to_canonical()));
-        // A field that is passed over is a question that isn't asked, so that the answer to it would be yes.
-        let mut unknown: Vec<_> =
-            members.iter().map(|(name, _)| name.as_str()).filter(|name| !QUESTION.contains(name)).collect();
-        unknown.sort_unstable();
-        let extra = |name| Detail::new(["body", name], "extra fields not permitted", "value_error.extra");
-        details.extend(unknown.into_iter().map(extra));
-        if details.is_empty() { Ok(Question { api_key, permission, source }) } else { Err(details.into()) }
+        // A field that is ignored is a question that isn't asked, and the response would say yes.
+        details.extend(extra_fields(&members, &["api_key", "permission", "route", "source_ip"]));
+        if details.is_empty() { Ok(Question { api_key, permission, route, source }) } else { Err(details.into()) }
+    }
+
+    /// The body of a rotation.
+    pub fn rotation(&self) -> Result<RotationBody, Error> {
+        let members = members(self.body()?)?;
+        let mut details = Vec::new();
+        let member = |name: &str| members.iter().find(|(key, _)| key == name).map(|(_, value)| *value);
+
+        let place = ["body", "grace_seconds"];
+        let grace = member("grace_seconds").map(|value| (value.get(), value.get().parse::<i64>()));
+        let bound = |msg: String, kind, limit: i64| Detail {
+            ctx: Some(serde_json::json!({ "limit_value": limit })),
+            ..Detail::new(place, msg, kind)
+        };
+        let grace = match grace {
+            None => Err(missing(&place)),
+            Some(("null", _)) => Err(null(&place)),
+            Some((_, Err(_))) => Err(Detail::new(place, "value is not a valid integer", "type_error.integer")),
+            Some((_, Ok(..0))) => {
+                Err(bound("ensure this value is greater than or equal to 0".into(), "value_error.number.not_ge", 0))
+            }
+            Some((_, Ok(seconds))) if seconds > MAX_GRACE => {
+                let msg = format!("ensure this value is less than or equal to {MAX_GRACE}");
+                Err(bound(msg, "value_error.number.not_le", MAX_GRACE))
+            }
+            Some((_, Ok(seconds))) => Ok(Duration::seconds(seconds)),
+        };
+        let grace = grace.map_err(|detail| details.push(detail)).unwrap_or_default();
+        let expires_at = member("expires_at").map(RawValue::get);
+        if expires_at.is_some_and(|text| !config::is_expiry(text)) {
+            details.push(config::expiry_detail(vec!["body".into(), "expires_at".into()]));
+        }
+        details.extend(extra_fields(&members, &["grace_seconds", "expires_at"]));
+        if details.is_empty() {
+            Ok(RotationBody { grace, expires_at: expires_at.map(str::to_owned) })
+        } else {
+            Err(details.into())
+        }
+    }
+
+    /// The query's `details`; false if it isn't there.
+    pub fn details(&self) -> Result<bool, Error> {
+        // The words that pydantic takes for a boolean.
+        match self.query("details").map(|text| text.to_lowercase()).as_deref() {
+            None | Some("false" | "0" | "off" | "f" | "n" | "no") => Ok(false),
+            Some("true" | "1" | "on" | "t" | "y" | "yes") => Ok(true),
+            Some(_) => {
+                let msg = "value could not be parsed to a boolean";
+                Err(Detail::new(["query", "details"], msg, "type_error.bool").into())
+            }
+        }
     }
 
     /// The query's `limit`: at least 1.
@@ -195,6 +261,15 @@ pub(super) fn stage(request: &Request) -> Option<&str> {
         _ => None,
     };
     stage.filter(|stage| *stage != "$default")
+}
+
+/// A mistake for each field that a body may not have, by name, as pydantic 1 reports them.
+fn extra_fields(members: &Members<'_>, known: &[&str]) -> Vec<Detail> {
+    let mut unknown: Vec<_> =
+        members.iter().map(|(name, _)| name.as_str()).filter(|name| !known.contains(name)).collect();
+    unknown.sort_unstable();
+    let extra = |name| Detail::new(["body", name], "extra fields not permitted", "value_error.extra");
+    unknown.into_iter().map(extra).collect()
 }
 
 /// Whether a config in the body is too long: asked before [`members`] checks the whole body in depth.

@@ -14,6 +14,10 @@ pub enum Route<'a> {
     Create,
     /// `POST …/api_keys/verify`
     Verify,
+    /// `GET …/api_keys/{api_key}`
+    Get(&'a str),
+    /// `POST …/api_keys/{api_key}/rotate`
+    Rotate(&'a str),
     /// `PUT …/api_keys/{api_key}`
     Update(&'a str),
     /// `DELETE …/api_keys/delete/{api_key}`
@@ -27,6 +31,8 @@ impl Route<'_> {
             Self::List => "GET /es/api/v1/credentials/api_keys",
             Self::Create => "POST /es/api/v1/credentials/api_keys",
             Self::Verify => "POST /es/api/v1/credentials/api_keys/verify",
+            Self::Get(_) => "GET /es/api/v1/credentials/api_keys/{api_key}",
+            Self::Rotate(_) => "POST /es/api/v1/credentials/api_keys/{api_key}/rotate",
             Self::Update(_) => "PUT /es/api/v1/credentials/api_keys/{api_key}",
             Self::Delete(_) => "DELETE /es/api/v1/credentials/api_keys/delete/{api_key}",
         }
@@ -47,11 +53,15 @@ pub fn route<'a>(method: &str, path: &'a str, stage: Option<&str>) -> Result<Rou
         ("POST", []) => Ok(Route::Create),
         (_, []) => Err(Error::MethodNotAllowed("GET, POST")),
         ("POST", ["verify"]) => Ok(Route::Verify),
+        ("GET", [api_key]) => Ok(Route::Get(api_key)),
         ("PUT", [api_key]) => Ok(Route::Update(api_key)),
-        (_, ["verify"]) => Err(Error::MethodNotAllowed("POST, PUT")),
-        (_, [_]) => Err(Error::MethodNotAllowed("PUT")),
+        (_, ["verify"]) => Err(Error::MethodNotAllowed("GET, POST, PUT")),
+        (_, [_]) => Err(Error::MethodNotAllowed("GET, PUT")),
         ("DELETE", ["delete", api_key]) => Ok(Route::Delete(api_key)),
+        ("POST", [api_key, "rotate"]) => Ok(Route::Rotate(api_key)),
+        (_, ["delete", "rotate"]) => Err(Error::MethodNotAllowed("DELETE, POST")),
         (_, ["delete", _]) => Err(Error::MethodNotAllowed("DELETE")),
+        (_, [_, "rotate"]) => Err(Error::MethodNotAllowed("POST")),
         _ => Err(Error::NotFound),
     }
 }
@@ -87,12 +97,19 @@ mod tests {
             ("PUT", "/delete", "Update(\"delete\")"),
             ("POST", "/verify", "Verify"),
             ("PUT", "/verify", "Update(\"verify\")"),
-            ("GET", "/verify", "405 POST, PUT"),
+            ("GET", "/verify", "Get(\"verify\")"),
+            ("PATCH", "/verify", "405 GET, POST, PUT"),
+            ("GET", "/k", "Get(\"k\")"),
+            ("POST", "/k/rotate", "Rotate(\"k\")"),
+            ("GET", "/k/rotate", "405 POST"),
+            ("POST", "/delete/rotate", "Rotate(\"delete\")"),
+            ("DELETE", "/delete/rotate", "Delete(\"rotate\")"),
+            ("GET", "/delete/rotate", "405 DELETE, POST"),
             ("DELETE", "/delete/verify", "Delete(\"verify\")"),
-            ("POST", "/k", "405 PUT"),
+            ("POST", "/k", "405 GET, PUT"),
             ("DELETE", "/delete/k", "Delete(\"k\")"),
             ("GET", "/delete/k", "405 DELETE"),
-            ("DELETE", "/delete", "405 PUT"),
+            ("DELETE", "/delete", "405 GET, PUT"),
             ("DELETE", "/other/k", "404"),
             ("PUT", "/k/l/m", "404"),
             ("PUT", "//k", "404"),

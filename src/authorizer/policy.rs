@@ -1,6 +1,8 @@
 //! What a key may do in a stage, as an IAM policy: the same for every request with that key, so that it may be cached
 //! (but for one from an address that the key isn't for: docs/security.md).
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -8,14 +10,14 @@ use crate::keys::config::{IPV4_MAPPED, KeyConfig, Permission};
 use crate::keys::route::{READ_METHODS, RoutePattern};
 
 /// An IAM policy.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct PolicyDocument {
     version: &'static str,
-    statement: [Statement; 1],
+    statement: Vec<Statement>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Statement {
     action: &'static str,
@@ -26,16 +28,29 @@ struct Statement {
 }
 
 impl PolicyDocument {
-    /// All that a key with this config may do in the stage; its expiry and its addresses are conditions.
-    pub fn allow(config: &KeyConfig, permission: Permission, stage: &str, read_routes: &[RoutePattern]) -> Self {
-        let resource = match permission {
-            Permission::Write => vec![format!("{stage}/*")],
-            Permission::Read => {
+    /// All that a key with this config may do in the stage; its expiry and its addresses are conditions. Returns `None` if
+    /// it may do nothing.
+    pub fn allow(config: &KeyConfig, stage: &str, read_routes: &[RoutePattern]) -> Option<Self> {
+        let named = |routes: &[RoutePattern]| -> Vec<String> {
+            routes.iter().map(|route| format!("{stage}/{}", route.resource())).collect()
+        };
+        // No route covers a path with `..`, so a policy that names routes must not allow it either.
+        let (resource, unsafe_paths): (Vec<_>, Vec<_>) = match config.permissions {
+            _ if !config.routes.is_empty() => (named(&config.routes), vec![format!("{stage}/*..*")]),
+            None => return None,
+            Some(Permission::Write) => (vec![format!("{stage}/*")], Vec::new()),
+            Some(Permission::Read) => {
                 let methods = READ_METHODS.iter().map(|method| format!("{stage}/{method}/*"));
-                methods.chain(read_routes.iter().map(|route| format!("{stage}/{}", route.resource()))).collect()
+                let denied: BTreeSet<_> =
+                    read_routes.iter().map(|route| format!("{stage}/{}/*..*", route.method())).collect();
+                (methods.chain(named(read_routes)).collect(), denied.into_iter().collect())
             }
         };
-        Self::new("Allow", resource, conditions(config))
+        let mut policy = Self::new("Allow", resource, conditions(config));
+        if !unsafe_paths.is_empty() {
+            policy.statement.push(Statement::new("Deny", unsafe_paths, Value::Null));
+        }
+        Some(policy)
     }
 
     /// Nothing, in the whole stage.
@@ -44,8 +59,13 @@ impl PolicyDocument {
     }
 
     fn new(effect: &'static str, resource: Vec<String>, condition: Value) -> Self {
-        let statement = Statement { action: "execute-api:Invoke", effect, resource, condition };
-        Self { version: "2012-10-17", statement: [statement] }
+        Self { version: "2012-10-17", statement: vec![Statement::new(effect, resource, condition)] }
+    }
+}
+
+impl Statement {
+    fn new(effect: &'static str, resource: Vec<String>, condition: Value) -> Self {
+        Self { action: "execute-api:Invoke", effect, resource, condition }
     }
 }
 

@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 
 use crate::keys::api_key::KeyId;
 use crate::keys::config::{KeyConfig, Permission};
+use crate::keys::route::{Route, RoutePattern};
 
 /// What became of the text that a caller gave as a key.
 #[derive(Debug)]
@@ -67,6 +68,17 @@ pub enum Denial {
     SourceIp,
     /// `permissions` doesn't include what is needed.
     Permission,
+    /// None of the key's `routes` covers the request.
+    Route,
+}
+
+/// What is asked for. If it is nothing, only the key's own state counts; if it is both, both must hold.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked<'a> {
+    /// A permission that the key must have.
+    pub permission: Option<Permission>,
+    /// A request that the key must grant.
+    pub route: Option<Route<'a>>,
 }
 
 impl Denial {
@@ -79,17 +91,19 @@ impl Denial {
             Self::Expired => "expired",
             Self::SourceIp => "source_ip",
             Self::Permission => "permission",
+            Self::Route => "route",
         }
     }
 }
 
-/// Decides. `required` is none where the caller asks about the key itself, not about what it opens.
-pub fn decide(
-    found: &Found,
-    required: Option<Permission>,
+/// Decides. `read_routes` are the routes of the deployment that need read although their methods write.
+pub fn decide<'a>(
+    found: &'a Found,
+    asked: Asked<'_>,
+    read_routes: &[RoutePattern],
     source: Source,
     now: OffsetDateTime,
-) -> Result<(KeyId, &KeyConfig), Denial> {
+) -> Result<(KeyId, &'a KeyConfig), Denial> {
     let (id, config) = match found {
         Found::Invalid => return Err(Denial::Invalid),
         Found::NotFound(_) => return Err(Denial::NotFound),
@@ -109,9 +123,17 @@ pub fn decide(
     if !address_allowed {
         return Err(Denial::SourceIp);
     }
-    // None is less than read, and read less than write.
-    if required.is_some() && config.permissions < required {
+    // None is less than read, and read less than write. A key with routes has no permission.
+    if asked.permission.is_some() && config.permissions < asked.permission {
         return Err(Denial::Permission);
+    }
+    match (asked.route, config.routes.as_slice()) {
+        (None, _) => {}
+        (Some(route), []) if config.permissions < Some(route.required(read_routes)) => return Err(Denial::Permission),
+        (Some(route), routes) if !routes.is_empty() && !routes.iter().any(|pattern| pattern.covers(route)) => {
+            return Err(Denial::Route);
+        }
+        _ => {}
     }
     Ok((id, config))
 }
@@ -131,7 +153,7 @@ mod tests {
     }
 
     fn decided(found: &Found, required: Option<Permission>, source: Source) -> Result<(), Denial> {
-        decide(found, required, source, NOW).map(drop)
+        decide(found, Asked { permission: required, route: None }, &[], source, NOW).map(drop)
     }
 
     /// Every state of a key, permission, requirement and source, against the rules said another way.
@@ -183,7 +205,7 @@ mod tests {
     #[test]
     fn a_key_expires_at_its_second_in_any_offset() {
         let found = key(r#"{"expires_at":"2026-01-01T14:00:00.5+02:00"}"#);
-        let at = |offset| decide(&found, None, Source::Unsaid, NOW + offset).map(drop);
+        let at = |offset| decide(&found, Asked::default(), &[], Source::Unsaid, NOW + offset).map(drop);
         assert_eq!(at(Duration::milliseconds(499)), Ok(()));
         assert_eq!(at(Duration::milliseconds(500)), Err(Denial::Expired));
     }

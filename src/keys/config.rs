@@ -10,10 +10,14 @@ use strsim::osa_distance;
 
 use crate::error::{Detail, Error, Loc};
 use crate::keys::json::{self, Members};
+use crate::keys::route::{self, RoutePattern};
 use crate::keys::time;
 
 /// The longest config, in bytes of its text.
 pub const MAX_CONFIG: usize = 4096;
+
+/// The most routes of a key.
+const MAX_ROUTES: usize = 20;
 
 /// What a key opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +59,8 @@ pub struct KeyConfig {
     text: Box<RawValue>,
     /// What the key opens; nothing if absent.
     pub permissions: Option<Permission>,
+    /// In place of permissions, exactly these routes; empty if absent.
+    pub routes: Vec<RoutePattern>,
     /// False: refused until it is true again.
     pub enabled: bool,
     /// From then on the key is refused. In UTC.
@@ -85,6 +91,10 @@ impl KeyConfig {
             let detail = Detail::new(place(&["allowed_ips".into()]), msg, "value_error.list.min_items");
             details.push(Detail { ctx: Some(serde_json::json!({ "limit_value": 1 })), ..detail });
         }
+        if !route::policy_fits(&config.routes, &config.allowed_ips_texts()) {
+            let msg = "routes and allowed_ips would exceed API Gateway's 8 KB limit for a policy";
+            details.push(Detail::new(place(&["routes".into()]), msg, "value_error.policy_size"));
+        }
         details.extend(members.iter().filter_map(|(name, _)| near_miss(name)));
         if details.is_empty() { Ok(config) } else { Err(Error::Invalid(details)) }
     }
@@ -105,10 +115,15 @@ impl KeyConfig {
         let config = Self {
             text: value.to_owned(),
             permissions: member("permissions").and_then(|value| permission(value, &mut details)),
+            routes: member("routes").map(|value| routes(value, &mut details)).unwrap_or_default(),
             enabled: member("enabled").is_none_or(|value| enabled(value, &mut details)),
             expires_at: member("expires_at").and_then(|value| expires_at(value, &mut details)),
             allowed_ips: member("allowed_ips").and_then(|value| allowed_ips(value, &mut details)),
         };
+        if member("permissions").is_some() && member("routes").is_some() {
+            let msg = "permissions and routes can't both be set";
+            details.push(Detail::new(place(&["routes".into()]), msg, "value_error.exclusive"));
+        }
         Ok((config, members, details))
     }
 
@@ -120,6 +135,25 @@ impl KeyConfig {
     /// The same as JSON that is written as it is.
     pub fn as_raw(&self) -> &RawValue {
         &self.text
+    }
+
+    /// The same config with another `expires_at`, which is JSON: a string or `null`. All other fields keep their text and
+    /// order. Errors: 413 if it is too long.
+    pub fn with_expires_at(&self, value: &str) -> Result<Self, Error> {
+        let text = self.as_str();
+        let members = json::members(&self.text).unwrap_or_default();
+        let found = members.iter().find(|(name, _)| name == "expires_at").map(|(_, value)| value.get());
+        let end = text.len().saturating_sub(1);
+        let (start, end, inserted) = match found {
+            Some(old) => {
+                let start = old.as_ptr() as usize - text.as_ptr() as usize;
+                (start, start + old.len(), value.to_owned())
+            }
+            None if value == "null" => return Self::parse(text),
+            None => (end, end, format!("{}\"expires_at\":{value}", if members.is_empty() { "" } else { "," })),
+        };
+        let (before, after) = (text.get(..start).unwrap_or_default(), text.get(end..).unwrap_or_default());
+        Self::parse(&format!("{before}{inserted}{after}"))
     }
 
     /// `expires_at` in UTC and whole seconds, as IAM takes it: up to one second too early, never too late.
@@ -158,6 +192,34 @@ fn permission(value: &RawValue, details: &mut Vec<Detail>) -> Option<Permission>
     permission
 }
 
+/// As many as are right. An empty list would grant nothing, and is one mistake more.
+fn routes(value: &RawValue, details: &mut Vec<Detail>) -> Vec<RoutePattern> {
+    let at = |steps: &[Loc]| place(&[&["routes".into()], steps].concat());
+    let Some(elements) = json::elements(value) else {
+        details.push(Detail::new(at(&[]), "value is not a valid list", "type_error.list"));
+        return Vec::new();
+    };
+    if elements.is_empty() {
+        let detail = Detail::new(at(&[]), "ensure this value has at least 1 items", "value_error.list.min_items");
+        details.push(Detail { ctx: Some(serde_json::json!({ "limit_value": 1 })), ..detail });
+    }
+    if elements.len() > MAX_ROUTES {
+        let msg = format!("ensure this value has at most {MAX_ROUTES} items");
+        let detail = Detail::new(at(&[]), msg, "value_error.list.max_items");
+        details.push(Detail { ctx: Some(serde_json::json!({ "limit_value": MAX_ROUTES })), ..detail });
+    }
+    let mut routes = Vec::new();
+    for (index, element) in elements.into_iter().enumerate() {
+        let detail = |msg: String, kind| Detail::new(at(&[Loc::Index(index)]), msg, kind);
+        match json::string(element).map(|text| RoutePattern::parse(&text)) {
+            Some(Ok(route)) => routes.push(route),
+            Some(Err(problem)) => details.push(detail(problem, "value_error.route")),
+            None => details.push(detail("str type expected".to_owned(), "type_error.str")),
+        }
+    }
+    routes
+}
+
 fn enabled(value: &RawValue, details: &mut Vec<Detail>) -> bool {
     match value.get() {
         "true" => true,
@@ -173,11 +235,20 @@ fn enabled(value: &RawValue, details: &mut Vec<Detail>) -> bool {
 fn expires_at(value: &RawValue, details: &mut Vec<Detail>) -> Option<OffsetDateTime> {
     let time = json::string(value).and_then(|text| rfc3339(&text));
     if time.is_none() {
-        let loc = place(&["expires_at".into()]);
-        let msg = "invalid datetime format; expected RFC 3339, such as 2030-01-31T12:00:00Z";
-        details.push(Detail::new(loc, msg, "value_error.datetime"));
+        details.push(expiry_detail(place(&["expires_at".into()])));
     }
     time
+}
+
+/// Whether JSON is an `expires_at`: a time, or `null`.
+pub fn is_expiry(json: &str) -> bool {
+    json == "null" || serde_json::from_str(json).is_ok_and(|text: String| rfc3339(&text).is_some())
+}
+
+/// The detail of a 422 for anything else.
+pub fn expiry_detail(loc: Vec<Loc>) -> Detail {
+    let msg = "invalid datetime format; expected RFC 3339, such as 2030-01-31T12:00:00Z";
+    Detail::new(loc, msg, "value_error.datetime")
 }
 
 /// A time in UTC. The parser takes any separator, and times that no UTC year has four digits for.

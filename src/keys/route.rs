@@ -5,6 +5,9 @@ use crate::keys::config::Permission;
 /// Methods that only read, unless a deployment says more with `READ_ROUTES`.
 pub const READ_METHODS: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
 
+/// The methods that a pattern may have.
+pub const METHODS: [&str; 7] = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"];
+
 /// What a resource takes up to the stage, the longest of stage names and a slash included, in bytes.
 const STAGE: usize = 205;
 
@@ -25,16 +28,32 @@ pub struct RoutePattern {
 }
 
 impl RoutePattern {
-    /// Reads `METHOD /path`. Nothing in it may mean something else in a policy than it does here.
+    /// Reads `METHOD /path`, where the method is one of [`METHODS`]. Errors: what is wrong with the text, with the text in
+    /// front.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let wrong = |why| Err(format!("'{text}' {why}"));
+        Self::parse_with(&METHODS, text)
+    }
+
+    /// Reads an entry of `READ_ROUTES`: a method that writes unless a deployment says otherwise. Errors: as of
+    /// [`RoutePattern::parse`].
+    pub fn parse_read(text: &str) -> Result<Self, String> {
+        let writing: Vec<_> = METHODS.into_iter().filter(|method| !READ_METHODS.contains(method)).collect();
+        Self::parse_with(&writing, text)
+    }
+
+    fn parse_with(methods: &[&str], text: &str) -> Result<Self, String> {
+        let wrong = |why: &str| Err(format!("'{text}' {why}"));
         let Some((method, path)) = text.split_once(' ') else { return wrong("must be a method, a space and a path") };
-        if !["POST", "PUT", "PATCH", "DELETE"].contains(&method) {
-            return wrong("must begin with POST, PUT, PATCH or DELETE");
+        // `*` would be a method of its own here, and match paths too in a policy.
+        if !methods.contains(&method) {
+            return wrong(&format!("must begin with one of {}", methods.join(", ")));
         }
         let allowed = |c: char| c.is_ascii_alphanumeric() || "/*-._~:@+%=".contains(c);
         if !path.starts_with('/') || !path.chars().all(allowed) {
             return wrong("must have a path of letters, digits and /*-._~:@+%= that begins with a slash");
+        }
+        if path.contains("..") {
+            return wrong("must not have '..' in its path");
         }
         if STAGE + method.len() + path.len() > MAX_RESOURCE {
             return wrong("is longer than 306 characters");
@@ -42,9 +61,20 @@ impl RoutePattern {
         Ok(Self { method: method.to_owned(), path: path.to_owned() })
     }
 
-    /// Whether a request is on this route.
-    pub fn covers(&self, method: &str, path: &str) -> bool {
-        self.method == method && matches(&self.path, path)
+    /// Whether a request is on this route. A path with `..` in it never is: a server may take it for another path.
+    pub fn covers(&self, request: Route<'_>) -> bool {
+        let path = request.path.filter(|path| !path.contains(".."));
+        self.method == request.method && path.is_some_and(|path| matches(&self.path, path))
+    }
+
+    /// The method.
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// `METHOD /path`, as it was read.
+    pub fn text(&self) -> String {
+        format!("{} {}", self.method, self.path)
     }
 
     /// The resource of a policy below a stage: `METHOD/path`.
@@ -53,11 +83,29 @@ impl RoutePattern {
     }
 }
 
-/// The permission that a request needs. `path` is `None` if the gateway doesn't name the request's own method with it: a
-/// read route then doesn't count.
-pub fn required(method: &str, path: Option<&str>, read_routes: &[RoutePattern]) -> Permission {
-    let reads = |route: &RoutePattern| path.is_some_and(|path| route.covers(method, path));
-    if READ_METHODS.contains(&method) || read_routes.iter().any(reads) { Permission::Read } else { Permission::Write }
+/// What is requested of a protected API.
+#[derive(Clone, Copy, Debug)]
+pub struct Route<'a> {
+    /// The request's method.
+    pub method: &'a str,
+    /// The path without the stage. `None` if the gateway doesn't name the request's own method with it, as on routes with
+    /// `ANY`: then no pattern covers the request.
+    pub path: Option<&'a str>,
+}
+
+impl<'a> Route<'a> {
+    /// Reads `METHOD /path`. Returns `None` if the text is anything else.
+    pub fn parse(text: &'a str) -> Option<Self> {
+        let (method, path) = text.split_once(' ')?;
+        let known = !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase());
+        (known && path.starts_with('/')).then_some(Self { method, path: Some(path) })
+    }
+
+    /// The permission that the request needs.
+    pub fn required(self, read_routes: &[RoutePattern]) -> Permission {
+        let reads = READ_METHODS.contains(&self.method) || read_routes.iter().any(|route| route.covers(self));
+        if reads { Permission::Read } else { Permission::Write }
+    }
 }
 
 /// Whether `pattern`, in which `*` is any text, covers the whole of `text`.
@@ -72,11 +120,25 @@ fn matches(pattern: &str, text: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// Whether a policy can name the routes.
+/// Whether a policy can name the read routes, and the methods of each for paths with `..` once more.
 pub fn read_routes_fit(routes: &[RoutePattern]) -> bool {
+    let mut methods: Vec<_> = routes.iter().map(RoutePattern::method).collect();
+    methods.sort_unstable();
+    methods.dedup();
     let lengths = routes.iter().map(|route| STAGE + route.resource().len());
     let quotes_and_commas = 3 * (READ_METHODS.len() + routes.len());
-    READ_METHODS.len() * STAGE + lengths.sum::<usize>() + quotes_and_commas <= MAX_RESOURCES
+    (READ_METHODS.len() + methods.len()) * STAGE + lengths.sum::<usize>() + quotes_and_commas <= MAX_RESOURCES
+}
+
+/// The longest policy that routes and addresses may make, in bytes. API Gateway takes 8 KB.
+const MAX_POLICY: usize = 8000;
+
+/// Whether a policy can name the routes of a key and its addresses, with 1,000 bytes for all else.
+pub fn policy_fits(routes: &[RoutePattern], addresses: &[String]) -> bool {
+    let routes = routes.iter().map(|route| 208 + route.text().len());
+    // Quotes and a comma each.
+    let addresses = addresses.iter().map(|address| address.len() + 3);
+    routes.chain(addresses).sum::<usize>() + 1000 <= MAX_POLICY
 }
 
 #[cfg(test)]
@@ -120,23 +182,28 @@ mod tests {
             "POST /${aws:username}",
             "POST /é",
             "POST /x y",
+            "POST /x/../y",
+            "POST /..",
         ] {
-            let error = RoutePattern::parse(wrong).unwrap_err();
+            let error = RoutePattern::parse_read(wrong).unwrap_err();
             assert!(error.contains(wrong), "{error}");
         }
-        assert!(RoutePattern::parse("POST /es/api/v1/search/*").is_ok());
+        assert!(RoutePattern::parse_read("POST /es/api/v1/search/*").is_ok());
+        assert!(RoutePattern::parse("GET /es/api/v1/*").is_ok() && RoutePattern::parse("* /es/api/v1/*").is_err());
     }
 
     #[test]
     fn what_a_request_needs() {
-        let routes = [RoutePattern::parse("POST /search/*").unwrap()];
+        let routes = [RoutePattern::parse_read("POST /search/*").unwrap()];
         for method in READ_METHODS {
-            assert_eq!(required(method, Some("/x"), &routes), Permission::Read);
+            assert_eq!(Route { method, path: Some("/x") }.required(&routes), Permission::Read);
         }
-        for (method, path) in [("POST", "/x"), ("PUT", "/search/x"), ("get", "/x"), ("TRACE", "/x"), ("", "/x")] {
-            assert_eq!(required(method, Some(path), &routes), Permission::Write, "{method} {path}");
+        for (method, path) in
+            [("POST", "/x"), ("PUT", "/search/x"), ("get", "/x"), ("TRACE", "/x"), ("", "/x"), ("POST", "/search/../x")]
+        {
+            assert_eq!(Route { method, path: Some(path) }.required(&routes), Permission::Write, "{method} {path}");
         }
-        assert_eq!(required("POST", Some("/search/x"), &routes), Permission::Read);
-        assert_eq!(required("POST", None, &routes), Permission::Write);
+        assert_eq!(Route { method: "POST", path: Some("/search/x") }.required(&routes), Permission::Read);
+        assert_eq!(Route { method: "POST", path: None }.required(&routes), Permission::Write);
     }
 }

@@ -5,7 +5,8 @@ use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckF
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
-use super::{Attributes, Store};
+use super::{Attributes, Store, failure};
+use crate::error::Error;
 use crate::keys::api_key::KeyId;
 use crate::keys::keyring::RootKeyId;
 
@@ -41,13 +42,20 @@ pub struct IdempotencyRecord {
     /// The id of the root key that made it.
     pub root_key: String,
     body: String,
+    /// Of a rotation: when the old key ends.
+    pub expires_at: Option<String>,
 }
 
 impl IdempotencyRecord {
     pub(super) fn from_item(item: &Attributes) -> Option<Self> {
         let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
         let key_id = KeyId::from_ulid(text("key_id")?)?;
-        Some(Self { key_id, root_key: text("root_key_id")?.clone(), body: text("body")?.clone() })
+        Some(Self {
+            key_id,
+            root_key: text("root_key_id")?.clone(),
+            body: text("body")?.clone(),
+            expires_at: text("expires_at").cloned(),
+        })
     }
 
     /// Whether it was made for the same body.
@@ -57,23 +65,44 @@ impl IdempotencyRecord {
 }
 
 impl Store {
+    /// The record of what a token created, if anything within a day. One strongly consistent GetItem.
+    pub async fn recorded(&self, token: &IdempotencyToken) -> Result<Option<IdempotencyRecord>, Error> {
+        let key = super::key(&self.idempotency_partition(), &token.id);
+        let request = self.client.get_item().table_name(&self.table).set_key(Some(key)).consistent_read(true);
+        let item = request.send().await.map_err(|error| failure(&error))?.item;
+        let created_at = |item: &Attributes| item.get("created_at")?.as_n().ok()?.parse::<i64>().ok();
+        let stale = OffsetDateTime::now_utc().unix_timestamp() - KEPT_FOR;
+        Ok(item.filter(|item| created_at(item) > Some(stale)).as_ref().and_then(IdempotencyRecord::from_item))
+    }
+
+    fn idempotency_partition(&self) -> String {
+        format!("{}#idem", self.service)
+    }
+
     /// The write of a token's record, unless there is one that is younger than a day: that is in the reason then.
-    pub(super) fn record(&self, token: &IdempotencyToken, id: KeyId, root_key: &RootKeyId) -> PutBuilder {
+    pub(super) fn record(
+        &self,
+        token: &IdempotencyToken,
+        id: KeyId,
+        root_key: &RootKeyId,
+        expires_at: Option<&str>,
+    ) -> PutBuilder {
         let text = |text: &str| AttributeValue::S(text.to_owned());
         let number = |number: i64| AttributeValue::N(number.to_string());
         let now = OffsetDateTime::now_utc().unix_timestamp();
-        let record = [
-            ("service", text(&format!("{}#idem", self.service))),
-            ("id", text(&token.id)),
+        let mut record = super::key(&self.idempotency_partition(), &token.id);
+        let attributes = [
             ("key_id", text(&id.ulid())),
             ("root_key_id", text(root_key.as_str())),
             ("body", text(&token.body)),
             ("created_at", number(now)),
             ("ttl", number(now + KEPT_FOR)),
         ];
+        record.extend(attributes.map(|(name, value)| (name.to_owned(), value)));
+        record.extend(expires_at.map(|time| ("expires_at".to_owned(), text(time))));
         Put::builder()
             .table_name(&self.table)
-            .set_item(Some(record.map(|(name, value)| (name.to_owned(), value)).into()))
+            .set_item(Some(record))
             .condition_expression("attribute_not_exists(id) OR created_at <= :stale")
             .expression_attribute_values(":stale", number(now - KEPT_FOR))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)

@@ -44,6 +44,9 @@ async fn each_function_calls_what_its_role_may_no_more_and_no_less() {
     app.list().await;
     app.send(Call::new("POST", &format!("{API_KEYS}verify")).json(&json!({ "api_key": key }))).await;
     app.update(&key, json!({ "permissions": "write" })).await;
+    app.send(Call::new("GET", API_KEYS).query("details", true)).await;
+    app.send(Call::new("POST", &format!("{API_KEYS}{key}/rotate")).json(&json!({ "grace_seconds": 60 }))).await;
+    app.send(Call::new("GET", &format!("{API_KEYS}{key}"))).await;
     app.delete(&key).await;
     assert_eq!(called(&app.table, &asked).await, declared("api"));
 

@@ -108,7 +108,10 @@ async fn one_request_for_a_key_and_none_for_garbage() {
         for scheme in ["Search", "search", "BEARER", "Search  "] {
             let visit = Visit { header: format!("{scheme} {key}"), ..Visit::new("", "GET", "/x") };
             assert!(protected.opens(shape, &visit).await, "{shape:?} {scheme}");
-            assert_eq!(protected.app.table.proxy.requests(), ["GetItem"]);
+            // Each of the two authorizers records the first use of the hour.
+            let first = scheme == "Search" && matches!(shape, Shape::RestToken | Shape::Simple);
+            let expected: &[&str] = if first { &["GetItem", "PutItem"] } else { &["GetItem"] };
+            assert_eq!(protected.app.table.proxy.requests(), expected);
         }
     }
 }
@@ -208,7 +211,7 @@ async fn a_key_whose_item_names_another_root_key_is_unknown() {
 
 #[tokio::test]
 async fn the_longest_configs_fit() {
-    let routes = ["POST", "PUT", "PATCH", "DELETE"].map(|method| format!("{method} /{}", "a".repeat(290))).join(", ");
+    let routes = ["POST", "PUT", "PATCH", "DELETE"].map(|method| format!("{method} /{}", "a".repeat(239))).join(", ");
     let protected = Protected::new(&[("READ_ROUTES", &routes)]).await;
     let fill = |entry: &str, others: &str| {
         let mut config =

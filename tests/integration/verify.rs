@@ -50,7 +50,7 @@ async fn what_a_question_is_answered() {
     let known = json!({ "valid": true, "key_id": id, "config": { "permissions": "read" } });
     app.table.proxy.requests();
     assert_eq!(ask(&app, json!({ "api_key": key })).await.json(), known);
-    assert_eq!(app.table.proxy.requests(), ["GetItem"]);
+    assert_eq!(app.table.proxy.requests(), ["GetItem", "PutItem"], "the first use of the hour is recorded");
     let more = json!({ "api_key": key, "permission": null, "source_ip": null });
     assert_eq!(ask(&app, more).await.json(), known);
     assert_eq!(ask(&app, json!({ "api_key": key, "permission": "write" })).await.json(), no("permission"));
@@ -76,7 +76,8 @@ async fn who_asks_must_be_known_and_other_methods_mean_something_else() {
     let app = App::new().await;
     // As a key's path, `verify` is a key that doesn't exist.
     assert_eq!(app.update("verify", json!({})).await.status, 404);
-    assert_eq!(app.send(Call::new("GET", &format!("{API_KEYS}verify"))).await.status, 405);
+    assert_eq!(app.send(Call::new("GET", &format!("{API_KEYS}verify"))).await.status, 404);
+    assert_eq!(app.send(Call::new("PATCH", &format!("{API_KEYS}verify"))).await.status, 405);
     let question = Call::new("POST", &format!("{API_KEYS}verify")).json(&json!({ "api_key": "x" }));
     let mut anonymous = question.event(Format::Http);
     anonymous["requestContext"]["authorizer"] = Value::Null;

@@ -1,0 +1,98 @@
+//! Rotations: a successor is created and the old key changed, together or not at all.
+
+use aws_sdk_dynamodb::types::{AttributeValue, Put};
+use ulid::Ulid;
+
+use super::{Attributes, Change, IdempotencyRecord, IdempotencyToken, Item, Store, failure, ttl};
+use crate::error::Error;
+use crate::keys::api_key::KeyId;
+use crate::keys::config::KeyConfig;
+use crate::keys::keyring::{NamedKey, RootKeyId};
+
+/// An item as it was read, to be written whole again.
+#[derive(Debug)]
+pub struct WholeItem {
+    /// What the service reads of it.
+    pub item: Item,
+    attributes: Attributes,
+}
+
+/// A rotation of one key.
+#[derive(Debug)]
+pub struct Rotation<'a> {
+    /// The old key, as it was read.
+    pub old: &'a WholeItem,
+    /// The old key's config from now on.
+    pub old_config: &'a KeyConfig,
+    /// When the old key ends, as the response says it.
+    pub expires_at: &'a str,
+    /// The new key's ID.
+    pub id: KeyId,
+    /// The root key that the new key is derived from.
+    pub root_key: &'a RootKeyId,
+    /// The new key's config, and who rotates when.
+    pub change: Change<'a>,
+}
+
+/// What became of a rotation.
+#[derive(Debug)]
+pub enum Rotated {
+    /// It is done.
+    Done,
+    /// The same `Idempotency-Key` did it before.
+    Earlier(IdempotencyRecord),
+    /// The old key was changed or deleted since it was read.
+    Changed,
+}
+
+impl Store {
+    /// The whole item of a key that a caller named. One strongly consistent GetItem.
+    pub async fn whole(&self, key: &NamedKey) -> Result<WholeItem, Error> {
+        let request = self.client.get_item().table_name(&self.table).set_key(Some(self.key(&key.id.ulid())));
+        let output = request.consistent_read(true).send().await.map_err(|error| failure(&error))?;
+        let attributes = output.item.ok_or(Error::KeyNotFound)?;
+        let item = Item::from(attributes.clone());
+        if item.is_named_by(key) { Ok(WholeItem { item, attributes }) } else { Err(Error::KeyNotFound) }
+    }
+
+    /// Creates the new key, writes the old one with its new config and, with a `token`, the record of both. One
+    /// TransactWriteItems.
+    pub async fn rotate(&self, rotation: &Rotation<'_>, token: Option<&IdempotencyToken>) -> Result<Rotated, Error> {
+        let Rotation { old, id, root_key, change, .. } = rotation;
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let put = |item: Attributes| Put::builder().table_name(&self.table).set_item(Some(item));
+
+        let mut new_item = self.item(*id, root_key, change);
+        new_item.insert("rotated_from".to_owned(), text(&old.item.id));
+
+        // Written whole: the condition says that nobody changed it, and one action covers the transaction in IAM.
+        let mut old_item = old.attributes.clone();
+        let changed = [
+            ("config", rotation.old_config.as_str()),
+            ("updated_at", change.at),
+            ("updated_by", change.caller),
+            ("rotated_to", &id.ulid()),
+            ("change_id", &Ulid::generate().to_string()),
+        ];
+        old_item.extend(changed.map(|(name, value)| (name.to_owned(), text(value))));
+        old_item.extend(ttl(rotation.old_config).map(|ttl| ("ttl".to_owned(), ttl)));
+        let (condition, values) = old.item.unchanged();
+        let old_put = put(old_item)
+            .condition_expression(condition)
+            .set_expression_attribute_values(Some(values).filter(|values| !values.is_empty()));
+
+        let record = token.map(|token| self.record(token, *id, root_key, Some(rotation.expires_at)));
+        let new_put = put(new_item).condition_expression("attribute_not_exists(id)");
+        let puts = [new_put, old_put].into_iter().chain(record);
+        // A token of its own each time the old key was read anew, as the requests differ. An earlier one that arrives late
+        // fails: its condition is over.
+        let failed = self.transact(puts, &Ulid::generate().to_string()).await?;
+        if failed.is_empty() {
+            return Ok(Rotated::Done);
+        }
+        match failed.iter().find_map(|reason| IdempotencyRecord::from_item(reason.item()?)) {
+            Some(record) => Ok(Rotated::Earlier(record)),
+            None => Ok(Rotated::Changed),
+        }
+    }
+}

@@ -64,14 +64,15 @@ for number, row in enumerate(rows):
     event = {"headers": headers, "isBase64Encoded": encoded}
     if body is not None:
         event["body"] = base64.b64encode(body).decode() if encoded else with_key(body)
-    if query:
-        event["queryStringParameters"] = dict(pair.partition("=")[::2] for pair in query.split("&"))
     caller = "arn:aws:iam::123456789012:user/seed"
     if number % 2:
         event |= {"path": path, "httpMethod": row["method"]}
-        event["requestContext"] = {"stage": "live", "identity": {"userArn": caller, "sourceIp": "192.0.2.1"}}
+        if query:
+            event["queryStringParameters"] = dict(pair.partition("=")[::2] for pair in query.split("&"))
+        identity = {"userArn": caller, "sourceIp": "192.0.2.1"}
+        event["requestContext"] = {"stage": "live", "httpMethod": row["method"], "identity": identity}
     else:
-        event["rawPath"] = path
+        event |= {"version": "2.0", "rawPath": path, "rawQueryString": query}
         http = {"method": row["method"], "sourceIp": "192.0.2.1"}
         event["requestContext"] = {"stage": "$default", "authorizer": {"iam": {"userArn": caller}}, "http": http}
     # Rows differ in the body mostly: every third is enough for the events.
@@ -96,7 +97,8 @@ for endpoint in range(6):
 # What a mutation can't guess.
 words = ["/es/api/v1/credentials/api_keys", "/delete/", "/verify", KEY, KEY[:31], "permissions", "read", "write",
          "enabled", "expires_at", "allowed_ips", "2030-01-31T12:00:00Z", "10.0.0.0/8", "::ffff:0.0.0.0/96", "config",
-         "rawPath", "httpMethod", "requestContext", "isBase64Encoded", "queryStringParameters", "limit", "after",
+         "rawPath", "httpMethod", "requestContext", "isBase64Encoded", "queryStringParameters", "rawQueryString",
+         "multiValueQueryStringParameters", "domainName", "version", "2.0", "host", "x-forwarded-proto", "limit", "after",
          "authorizationToken", "methodArn", "routeArn", "multiValueHeaders", ARN, "api_key", "source_ip", "permission",
          "\\ud800", "%2F", "%5F", "1e400"]
 (HERE / "corpus" / "words.dict").write_text("".join('"%s"\n' % w.replace("\\", "\\\\") for w in words))

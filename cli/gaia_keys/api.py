@@ -1,4 +1,4 @@
-"""The management API: signed requests, tried again where that helps, and what its answers mean."""
+"""The management API: signed requests, repeated where that helps, and what its responses mean."""
 
 import os
 import re
@@ -9,11 +9,11 @@ import requests
 import urllib3
 
 from gaia_keys import lossless
-from gaia_keys.errors import Gone, NoSuchKey, Refused, Stopped
-from gaia_keys.keys import Key, before
+from gaia_keys.errors import Failed, Gone, NoSuchKey, Stopped
+from gaia_keys.keys import Key
 
 COLLECTION = "/es/api/v1/credentials/api_keys"
-# An id that no key has: a config sent to it is checked (422, 413), and then there is no such key (404).
+# An ID that no key has: the service checks a config sent to it (422, 413), and then finds no such key (404).
 NOBODY = "gaia_00000000000000000000000000"
 ATTEMPTS = 6
 RETRIED = [429, 500, 502, 503, 504]
@@ -33,11 +33,11 @@ class SigV4(requests.auth.AuthBase):
         found = re.search(r"\.execute-api\.([a-z0-9-]+)\.", host)
         self.region = region or (found and found[1]) or os.environ.get("AWS_REGION") or session.get_config_variable("region")
         if not self.region:
-            raise Stopped(f"no AWS Region in the URL, AWS_REGION or the profile: use --region, {UNSIGNED}")
+            raise Stopped(f"cannot determine the AWS Region from the URL, AWS_REGION or the profile; use --region, {UNSIGNED}")
         self.credentials = session.get_credentials()
         if self.credentials is None:
             credentials = "--profile, AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-            raise Stopped(f"no AWS credentials: use {credentials}, {UNSIGNED}")
+            raise Stopped(f"no AWS credentials; use {credentials}, {UNSIGNED}")
 
     def __call__(self, request):
         import botocore.auth
@@ -54,7 +54,7 @@ class Bearer(requests.auth.AuthBase):
     def __init__(self):
         self.token = os.environ.get("GAIA_KEYS_TOKEN")
         if not self.token:
-            raise Stopped("GAIA_KEYS_TOKEN is not set")
+            raise Stopped("GAIA_KEYS_TOKEN is not set; --auth bearer sends the token in it")
 
     def __call__(self, request):
         request.headers["Authorization"] = f"Bearer {self.token}"
@@ -62,14 +62,14 @@ class Bearer(requests.auth.AuthBase):
 
 
 class Api:
-    """The API at a URL. Every method raises Refused if the service refuses what is asked, Stopped if it can't be asked."""
+    """The API at a URL. Every method raises Failed if the service rejects the request, Stopped if it can't be reached."""
 
     def __init__(self, url, auth, profile, region):
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
             raise Stopped("--url: expected https://HOST, as the stack's output ApiUrl has it")
         if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
-            raise Stopped("--url: keys are only sent over https")
+            raise Stopped("--url: keys are sent only over https")
         path = parts.path.rstrip("/")
         path = path[: -len(COLLECTION)] if path.endswith(COLLECTION) else path
         self.origin = f"{parts.scheme}://{parts.netloc}"
@@ -95,60 +95,62 @@ class Api:
         try:
             data = None if body is None else lossless.dumps(body).encode()
         except UnicodeEncodeError:
-            raise Refused("half of a character (a lone surrogate)") from None
+            raise Failed("the config contains an unpaired UTF-16 surrogate") from None
         sent = {"Content-Type": "application/json"} | (headers or {})
         try:
             response = self.http.request(method, url, data=data, headers=sent, timeout=TIMEOUT, allow_redirects=False)
         except requests.RequestException as error:
             cause = getattr(error.args[0] if error.args else error, "reason", error)
-            raise Stopped(f"{self.origin}: {str(cause).split(': ', 1)[-1]}, {ATTEMPTS} times") from None
+            raise Stopped(f"no response from {self.origin} after {ATTEMPTS} attempts: {str(cause).split(': ', 1)[-1]}") from None
         try:
-            answer = lossless.loads(response.content.decode())
+            content = lossless.loads(response.content.decode())
         except ValueError:
-            raise Stopped(f"{response.status_code}, and no JSON: is this the management API?") from None
-        return response, answer
+            raise Stopped(f"HTTP {response.status_code}: the response is not JSON. Check that --url is the stack's ApiUrl.") from None
+        return response, content
 
     def ask(self, method, url, body=None, headers=None):
         """The response and its JSON, if it is a 200."""
-        response, answer = self.send(method, url, body, headers)
+        response, content = self.send(method, url, body, headers)
         status = response.status_code
         if status == 200:
-            return response, answer
-        if (status, answer) == (404, {"detail": "API key not found"}):
+            return response, content
+        if (status, content) == (404, {"detail": "API key not found"}):
             raise NoSuchKey(repeated=bool(response.raw.retries.history))
-        tried = f", {ATTEMPTS} times" if status in RETRIED else ""
-        raise {409: Gone, 413: Refused, 422: Refused}.get(status, Stopped)(f"{status}: {reason(answer)}{tried}")
+        if (status, content) == (409, {"detail": "The key created with this Idempotency-Key has been deleted"}):
+            raise Gone(content["detail"])
+        attempts = f" (after {ATTEMPTS} attempts)" if status in RETRIED else ""
+        raise (Failed if status in (409, 413, 422) else Stopped)(f"{status}: {reason(content)}{attempts}")
 
-    def keys(self, after=None, limit=None):
-        """The keys younger than an id, oldest first; a page of `limit` is asked for when the one before is used up."""
-        query = urllib.parse.urlencode({name: value for name, value in (("after", after), ("limit", limit)) if value})
-        url = f"{self.base}/" + (f"?{query}" if query else "")
+    def keys(self):
+        """All keys with their details, oldest first; each page is requested when the one before is used up."""
+        url = f"{self.base}/?details=true"
         while url:
-            response, answer = self.ask("GET", url)
-            if not isinstance(answer, list):
-                raise Stopped("no list of keys: is this the management API?")
-            yield from (Key(entry["api_key"], entry["config"]) for entry in answer)
+            response, content = self.ask("GET", url)
+            if not isinstance(content, list):
+                raise Stopped("the response is not a list of keys. Check that --url is the stack's ApiUrl.")
+            yield from map(Key, content)
             following = response.links.get("next")
             url = following and urllib.parse.urljoin(url, following["url"])
 
     def find(self, key_id):
-        """One key: the first of those younger than the id before."""
-        key = next((key for key in self.keys(before(key_id), 1) if key.id >= key_id), None)
-        if key is None or key.id != key_id:
-            raise NoSuchKey
-        return key
+        """One key with its details."""
+        return Key(self.ask("GET", f"{self.base}/{key_id}")[1])
 
     def create(self, config, idempotency_key=None):
-        """The new key, secret included; the same again for the same `idempotency_key`. Raises Gone if that one was deleted."""
+        """The new key, secret included; the same again for the same `idempotency_key`."""
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
         return self.ask("POST", f"{self.base}/", {"config": config}, headers)[1]["api_key"]
 
+    def rotate(self, key_id, body, idempotency_key):
+        """The response, new key included; the same again for the same request. Raises Gone if the new key was deleted."""
+        return self.ask("POST", f"{self.base}/{key_id}/rotate", body, {"Idempotency-Key": idempotency_key})[1]
+
     def update(self, key_id, config):
-        """Replaces the config whole."""
+        """Replaces the entire config."""
         self.ask("PUT", f"{self.base}/{key_id}", {"config": config})
 
     def check(self, config):
-        """Whether the service would take a config; nothing is made."""
+        """Whether the service would accept a config; nothing is created."""
         try:
             self.update(NOBODY, config)
         except NoSuchKey:
@@ -158,20 +160,20 @@ class Api:
         try:
             self.ask("DELETE", f"{self.base}/delete/{key_id}")
         except NoSuchKey as error:
-            if not error.repeated:  # else the attempt before was carried out, and its answer got lost
+            if not error.repeated:  # else an earlier attempt was carried out, and its response got lost
                 raise
 
-    def verify(self, question):
-        return self.ask("POST", f"{self.base}/verify", question)[1]
+    def verify(self, body):
+        return self.ask("POST", f"{self.base}/verify", body)[1]
 
 
-def reason(answer):
+def reason(content):
     """What an error says, without the values."""
-    if not isinstance(answer, dict):
-        return "an answer without a reason"
-    detail = answer.get("detail", answer.get("message", ""))
+    if not isinstance(content, dict):
+        return "a response without a reason"
+    detail = content.get("detail", content.get("message", ""))
     if isinstance(detail, list):
         # A position in a list is a number, so its text.
         place = lambda entry: ".".join(getattr(step, "encoded_json", step) for step in entry["loc"][1:])
-        return "; ".join(f"{place(entry)}: {entry['msg']}" for entry in detail)
+        return "; ".join(": ".join(filter(None, (place(entry), entry["msg"]))) for entry in detail)
     return str(detail)

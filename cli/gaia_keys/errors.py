@@ -5,17 +5,17 @@ class Stopped(Exception):
     """Nothing more can be done, with this key or any other."""
 
 
-class Refused(Exception):
+class Failed(Exception):
     """This can't be done with this key; it may with others."""
 
 
-class NoSuchKey(Refused):
-    """`repeated`: the request was sent more than once, so that an earlier attempt may be why."""
+class NoSuchKey(Failed):
+    """`repeated`: the request was sent more than once, so an earlier attempt may be the cause."""
 
     def __init__(self, repeated=False):
         super().__init__("no such key")
         self.repeated = repeated
 
 
-class Gone(Refused):
-    """The key that an Idempotency-Key made was deleted."""
+class Gone(Failed):
+    """The key that was created with this Idempotency-Key has been deleted."""

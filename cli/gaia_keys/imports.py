@@ -6,7 +6,7 @@ import io
 import pathlib
 import sys
 
-from gaia_keys.errors import Refused, Stopped
+from gaia_keys.errors import Failed, Stopped
 from gaia_keys.lossless import fault, loads
 from gaia_keys.output import each, say
 
@@ -17,6 +17,8 @@ def cell(name, text):
         if text.lower() not in words:
             raise ValueError("enabled is neither true nor false")
         return words[text.lower()]
+    if name == "routes":
+        return [route.strip() for route in text.split(",")]
     return text.split() if name == "allowed_ips" else text
 
 
@@ -26,11 +28,11 @@ def rows_of_csv(text):
     if "api_key" not in columns:
         raise Stopped("the CSV has no column api_key")
     if len(set(columns)) != len(columns):
-        raise Stopped("the CSV has two columns of one name")
+        raise Stopped("the CSV has two columns with the same name")
     rows = []
     for row in reader:
         if None in row or None in row.values():
-            raise Stopped(f"line {reader.line_num}: {len(columns)} columns are expected")
+            raise Stopped(f"line {reader.line_num}: expected {len(columns)} columns")
         place, old = f"line {reader.line_num}", row.pop("api_key")
         try:
             if "config" in columns:
@@ -47,9 +49,9 @@ def rows_of_json(text):
     try:
         entries = loads(text)
     except ValueError as error:
-        raise Stopped(f"no list of keys: {error}") from None
+        raise Stopped(f"not a list of keys: {error}") from None
     if not isinstance(entries, list):
-        raise Stopped("no list of keys: expected [{\"api_key\": ..., \"config\": {...}}, ...]")
+        raise Stopped("not a list of keys: expected [{\"api_key\": ..., \"config\": {...}}, ...]")
     rows = []
     for number, entry in enumerate(entries, 1):
         if isinstance(entry, ValueError):
@@ -74,30 +76,30 @@ def read(path):
         if not isinstance(old, str) or not old:
             raise Stopped(f"{path}: {place} has no api_key")
         if old in seen:
-            raise Stopped(f"{path}: {place} has the api_key of {seen[old]}")
+            raise Stopped(f"{path}: {place} has the same api_key as {seen[old]}")
         seen[old] = place
     return rows
 
 
 def create(api, old, config):
-    """The new key for an old one, the same again if asked again. The old key itself stays here."""
+    """The new key for an old one, the same again if asked again. The old key is only sent hashed."""
     return api.create(config, "import-" + hashlib.sha256(f"gaia-api-keys import of {old}".encode()).hexdigest())
 
 
 def run(api, rows, mapping):
-    """Makes a key for each entry that isn't in the mapping; without a mapping, only checks. How many were refused."""
+    """Creates a key for each entry; without a mapping, only checks. How many failed."""
 
     def work(entry):
         old, config = entry
         if fault(config):
-            raise Refused(fault(config))
+            raise Failed(fault(config))
         if not isinstance(config, dict):
-            raise Refused("config is no object")
+            raise Failed("config is not an object")
         if mapping:
             mapping.add(old, create(api, old, config))
         else:
             api.check(config)
 
-    done, refused = each([(place, (old, config)) for place, old, config in rows], len(rows), work)
-    say(f"{done} {'imported' if mapping else 'can be imported'}, {refused} refused")
-    return refused
+    done, failed = each([(place, (old, config)) for place, old, config in rows], len(rows), work)
+    say(f"{done} {'imported' if mapping else 'can be imported'}, {failed} failed")
+    return failed

@@ -1,6 +1,6 @@
 """JSON whose numbers keep their digits: a config that is read, changed and written differs in the change alone.
 
-The order of members stays too. White space doesn't, nor does the spelling of a text (`\\u00fc` for `ü`); the value is the same.
+The order of fields stays too. White space doesn't, nor does the spelling of a string (`\\u00fc` for `ü`); the value is the same.
 """
 
 import simplejson
@@ -9,7 +9,7 @@ import simplejson
 def unambiguous(pairs):
     names = [name for name, _ in pairs]
     twice = sorted({name for name in names if names.count(name) > 1})
-    return ValueError(f"member named twice: {', '.join(twice)}") if twice else dict(pairs)
+    return ValueError(f"field named twice: {', '.join(twice)}") if twice else dict(pairs)
 
 
 def loads(text):
@@ -17,7 +17,7 @@ def loads(text):
 
     Errors: ValueError if the whole can't be read.
     """
-    constant = lambda text: ValueError(f"{text} is no JSON")
+    constant = lambda text: ValueError(f"{text} is not valid JSON")
     number = simplejson.RawJSON
     try:
         return simplejson.loads(

@@ -1,217 +1,286 @@
-"""The commands. Each returns the exit status: 0 done, 1 refused; what stops it is an exception, see main."""
+"""The commands. Each returns the exit status: 0 done, 1 failed; what stops it is an exception, see status."""
 
+import datetime
 import sys
 
 import click
 from botocore.exceptions import BotoCoreError, ClientError
 
-from gaia_keys import imports, options, rotation
-from gaia_keys.errors import NoSuchKey, Refused, Stopped
-from gaia_keys.keys import Key, before, id_of
+from gaia_keys import imports, options, rotation, times
+from gaia_keys.errors import Failed, Stopped
+from gaia_keys.keys import id_of
 from gaia_keys.lossless import shown
 from gaia_keys.mapping import Mapping
-from gaia_keys.options import connected
-from gaia_keys.output import print_keys, printable, say
+from gaia_keys.options import connected, example
+from gaia_keys.output import print_key, print_keys, printable, say
+
+# `list --exit-code`, where there are keys to list.
+FOUND = 3
+# What `list` sorts by. A key that never expires is the last to, and one that was never used is unused for longest.
+LATEST, EARLIEST = (moment.replace(tzinfo=times.UTC) for moment in (datetime.datetime.max, datetime.datetime.min))
+ORDERS = {
+    "created_at": lambda key: key.created or EARLIEST,
+    "expires_at": lambda key: key.expires or LATEST,
+    "last_used_at": lambda key: key.last_used or EARLIEST,
+    "name": lambda key: (key.field("name") is None, key.field("name")),
+}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, no_args_is_help=False)
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    no_args_is_help=False,
+    epilog=example("gaia-keys create reports --permissions read --expires 90d", "gaia-keys list --unused-for 90d"),
+)
 @click.version_option(package_name="gaia-keys", prog_name="gaia-keys")
 def cli():
-    """GAIA API keys from a terminal.
+    """Manage GAIA API keys.
 
-    Results go to standard output, all else to standard error. An ID is the first 31 characters of a key.
+    Results go to standard output, all else to standard error. KEY is a key, its ID (the first 31 characters), or - to read
+    it from standard input. Only the ID is used.
 
-    Exit status: 0 done, 1 refused (no such key, not valid, some not done), 2 wrong usage or stopped by an error, 130 interrupted.
+    Exit status: 0 done, 1 failed (no such key, not valid, some not done), 2 usage error or stopped by an error, 3 keys found
+    (list --exit-code), 130 interrupted.
     """
 
 
-@cli.command("list")
-@click.option("--name", help="Only keys of this name.")
-@click.option("--older-than", type=options.When(-1), metavar="WHEN", help="Only keys made before a date, or a span like 90d ago.")
+@cli.command("list", epilog=example("gaia-keys list --unused-for 90d", "gaia-keys list --expires-within 14d --sort expires_at --json"))
+@click.option("--name", help="Only keys with this name.")
+@click.option("--older-than", type=options.When(-1), metavar="WHEN", help="Only keys created before a date, or a span like 90d ago.")
+@click.option("--unused-for", type=options.Span(), metavar="SPAN", help="Only keys older than this and not used for as long.")
+@click.option("--never-used", is_flag=True, help="Only keys without a recorded use.")
+@click.option("--expires-within", type=options.Span(), metavar="SPAN", help="Only active keys that expire within this time.")
+@click.option("--sort", type=click.Choice(list(ORDERS)), default="created_at", show_default=True, help="Lowest first.")
+@click.option("--exit-code", is_flag=True, help=f"Exit with status {FOUND} if there are keys to list, for cron jobs and scripts.")
 @options.show_keys
-@options.output
+@options.as_json
 @connected
-def list_keys(api, name, older_than, show_keys, output):
-    """List the keys, oldest first."""
+def list_keys(api, name, older_than, unused_for, never_used, expires_within, sort, exit_code, show_keys, as_json):
+    """List keys.
+
+    Filters can be combined: only keys that match all of them are listed.
+    """
+    now = times.now()
+    every = list(api.keys())
     keys = [
         key
-        for key in api.keys()
-        if (name is None or key.member("name") == name)
-        and (older_than is None or (key.created is not None and key.created < older_than))
+        for key in every
+        if (name is None or key.field("name") == name)
+        and (older_than is None or (key.created and key.created < older_than))
+        and (unused_for is None or (key.created and now - max(key.created, key.last_used or key.created) > unused_for))
+        and not (never_used and key.last_used)
+        and (expires_within is None or (key.state == "active" and key.expires and key.expires - now <= expires_within))
     ]
-    print_keys(keys, output, show_keys)
+    print_keys(sorted(keys, key=ORDERS[sort]), as_json, show_keys)
     hidden = sum(key.api_key is None for key in keys)
     if show_keys and hidden:
-        say(f"{hidden} of {len(keys)} by their ids: the service doesn't show these keys")
-    return 0
+        say(f"{hidden} of {len(keys)} keys are shown by ID only: this deployment doesn't disclose secrets")
+    if (never_used or unused_for is not None) and keys and not any(key.last_used for key in every):
+        say("no key has a recorded use: check that the stack's parameter TrackUsage is true")
+    return FOUND if exit_code and keys else 0
 
 
-@cli.command()
-@click.argument("name")
-@options.config_members(required=True)
-@options.output
+@cli.command(epilog=example("gaia-keys get gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV", 'gaia-keys get - --json <<<"$KEY"'))
+@options.key_id
+@options.show_keys
+@options.as_json
 @connected
-def create(api, name, output, **members):
-    """Make a key and print it."""
-    key = api.create(options.changed({}, options.changes(name, **members)))
-    print_key(output, key)
-    say(f"{id_of(key)} was made")
+def get(api, key_id, show_keys, as_json):
+    """Show a key with its details."""
+    key = api.find(key_id)
+    print_key(key, as_json, show_keys)
+    if show_keys and key.api_key is None:
+        say("the key is shown by ID only: this deployment doesn't disclose its secret")
     return 0
 
 
-def print_key(output, key, **more):
-    """A new key, alone or with what belongs to it. At once, as what follows may fail."""
-    click.echo(shown({"key_id": id_of(key), "api_key": key, **more}) if output == "json" else key)
+@cli.command(
+    epilog=example(
+        "gaia-keys create reports --permissions read --expires 90d",
+        "gaia-keys create search --route 'GET /items/*' --route 'POST /search'",
+    )
+)
+@click.argument("name")
+@options.config_fields
+@options.as_json
+@connected
+def create(api, name, as_json, **fields):
+    """Create a key and print it.
+
+    It needs either --permissions or --route: a key without them grants nothing.
+    """
+    if not (fields["permissions"] or fields["route"]):
+        raise click.UsageError("expected --permissions or --route")
+    key = api.create(options.changed({}, options.changes(name, **fields)))
+    print_new(key, as_json)
+    say(f"{id_of(key)} was created")
+    return 0
 
 
-def change(api, key_id, members, output):
-    """Sets members of a key's config and leaves all others as they are."""
+def print_new(key, as_json, **more):
+    """A new key, alone or with what belongs to it."""
+    click.echo(shown({"key_id": id_of(key), "api_key": key, **more}) if as_json else key)
+
+
+def change(api, key_id, fields, as_json):
+    """Sets fields of a key's config and leaves all others as they are."""
     config = api.find(key_id).config
     if config is None:
-        raise Refused("its config is not one that the service wrote")
-    config = options.changed(config, members)
-    api.update(key_id, config)
-    print_keys([Key(key_id, config)], output)
+        raise Failed("its config is not one that the service wrote")
+    api.update(key_id, options.changed(config, fields))
+    print_keys([api.find(key_id)], as_json)
     return 0
 
 
-@cli.command()
+@cli.command(
+    epilog=example(
+        "gaia-keys update gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV --expires 2w",
+        "gaia-keys update gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV --clear-allowed-ips --config '{\"team\": \"search\"}'",
+    )
+)
 @options.key_id
 @click.option("--name")
-@options.config_members(required=False)
-@options.output
+@options.config_fields
+@click.option("--clear-allowed-ips", is_flag=True, help="Remove allowed_ips: the key works from any address.")
+@options.as_json
 @connected
-def update(api, key_id, name, output, **members):
-    """Change some members of a key's config.
+def update(api, key_id, name, clear_allowed_ips, as_json, **fields):
+    """Change some fields of a key's config.
 
-    null in --config takes a member out.
+    All other fields stay as they are. Each list is replaced entirely. --permissions and --route replace each other.
+    --expires never removes expires_at, and null in --config removes any field.
     """
-    members = options.changes(name, **members)
-    if not members:
+    if clear_allowed_ips and fields["allowed_ip"]:
+        raise click.UsageError("expected either --allowed-ip or --clear-allowed-ips")
+    fields = options.changes(name, **fields) | ({"allowed_ips": None} if clear_allowed_ips else {})
+    if not fields:
         raise click.UsageError("nothing to change")
-    return change(api, key_id, members, output)
+    return change(api, key_id, fields, as_json)
 
 
-@cli.command()
+@cli.command(epilog=example("gaia-keys disable gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV"))
 @options.key_id
-@options.output
+@options.as_json
 @connected
-def disable(api, key_id, output):
-    """Refuse a key until it is enabled again."""
-    return change(api, key_id, {"enabled": False}, output)
+def disable(api, key_id, as_json):
+    """Deny a key until it is enabled again."""
+    return change(api, key_id, {"enabled": False}, as_json)
 
 
-@cli.command()
+@cli.command(epilog=example("gaia-keys enable gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV"))
 @options.key_id
-@options.output
+@options.as_json
 @connected
-def enable(api, key_id, output):
-    """Accept a disabled key again."""
-    return change(api, key_id, {"enabled": True}, output)
+def enable(api, key_id, as_json):
+    """Enable a disabled key."""
+    return change(api, key_id, {"enabled": True}, as_json)
 
 
-@cli.command()
+@cli.command(epilog=example("gaia-keys delete gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV --yes"))
 @options.key_id
-@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--yes", is_flag=True, help="Don't ask for confirmation.")
 @connected
 def delete(api, key_id, yes):
-    """Delete a key for good."""
+    """Delete a key permanently."""
     if not yes:
         if not sys.stdin.isatty():
-            raise click.UsageError("--yes is needed where nobody can be asked")
-        name = api.find(key_id).member("name")
-        if not click.confirm(f"Delete {key_id}{f' ({printable(name)})' if name else ''} for good?", err=True):
+            raise click.UsageError("cannot prompt for confirmation (stdin is not a terminal); use --yes")
+        name = api.find(key_id).field("name")
+        if not click.confirm(f"Delete {key_id}{f' ({printable(name)})' if name else ''} permanently?", err=True):
             return 1
     api.delete(key_id)
     say(f"{key_id} was deleted")
     return 0
 
 
-@cli.command()
-@click.argument("key_id", metavar="[ID]", type=options.KeyId(), required=False)
-@click.option("--older-than", type=options.When(-1), metavar="WHEN", help="All keys made before a date, or a span like 90d ago.")
-@click.option("--grace", type=options.Span(), required=True, metavar="SPAN", help="How long old keys are accepted; 0: no more.")
-@click.option("--expires", type=options.When(1), metavar="WHEN", help="When new keys end; else as long as the old ones lived.")
-@click.option("--mapping", metavar="FILE", help="With --older-than: where old,new is written; made for you alone.")
-@click.option("--dry-run", is_flag=True, help="List what would be rotated.")
-@options.output
+@cli.command(
+    epilog=example(
+        "gaia-keys rotate gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV --grace 7d",
+        "gaia-keys rotate --older-than 90d --grace 7d --mapping mapping.csv",
+    )
+)
+@click.argument("key_id", metavar="[KEY]", type=options.KeyId(), required=False)
+@click.option("--older-than", type=options.When(-1), metavar="WHEN", help="All keys created before a date, or a span like 90d ago.")
+@click.option(
+    "--grace",
+    type=options.Span("365d"),
+    required=True,
+    metavar="SPAN",
+    help="How long the old keys keep working. With 0 they expire immediately.",
+)
+@click.option(
+    "--expires",
+    type=options.When(1, never=True),
+    metavar="WHEN",
+    help="Expiry of the new keys: a date, a time, a span from now, or never. Default: the same lifetime as the old key.",
+)
+@click.option("--mapping", metavar="FILE", help="CSV file to write old and new keys to (created with mode 0600).")
+@click.option("--dry-run", is_flag=True, help="With --older-than: list the keys to rotate, and rotate none.")
+@options.as_json
 @connected
-def rotate(api, key_id, older_than, grace, expires, mapping, dry_run, output):
-    """Make a new key with the same config, and let the old one expire.
+def rotate(api, key_id, older_than, grace, expires, mapping, dry_run, as_json):
+    """Replace a key: create a new one with the same config and expire the old one.
 
-    The new key of one ID is printed. Run again, it goes on where it was interrupted.
+    The new key of a single KEY is printed; the new keys of --older-than go to --mapping. If a rotation is interrupted, run
+    the same command again within 24 hours: it continues, and creates no second key.
     """
     if (key_id is None) == (older_than is None):
-        raise click.UsageError("expected either an ID or --older-than")
-    if older_than and not (mapping or dry_run):
-        raise click.UsageError("--older-than needs --mapping, or --dry-run")
-    keys = list(api.keys(key_id and before(key_id)))
-    run = rotation.Rotation(api, keys, grace, expires)
+        raise click.UsageError("expected either a KEY or --older-than")
     if key_id:
-        return rotate_one(run, key_id, dry_run, output)
-    written = Mapping(mapping) if mapping and not dry_run else None
-    due, obstacles = run.due(older_than, written.known if written else {})
-    if dry_run:
-        print_keys(due, output)
-    for obstacle, count in obstacles.items():
-        say(f"{count} {obstacle}: left as they are")
-    return 0 if dry_run or not rotation.rotate_all(run, due, written) else 1
-
-
-def rotate_one(run, key_id, dry_run, output):
-    old = run.keys[0] if run.keys else None
-    if old is None or old.id != key_id:
-        raise NoSuchKey
-    obstacle = run.obstacle(old)
-    if obstacle:
-        raise Refused(f"{key_id}: {obstacle}" + (f", to {old.member('rotated_to')}" if obstacle == rotation.ROTATED else ""))
-    if dry_run:
-        print_keys([old], output)
+        if mapping or dry_run:
+            raise click.UsageError("--mapping and --dry-run go with --older-than")
+        response = rotation.rotate_one(api, key_id, grace, expires)
+        print_new(response["api_key"], as_json, rotated_from=key_id, rotated_from_expires_at=response["expires_at"])
+        say(f"{key_id} was rotated; it is denied from {response['expires_at']} on")
         return 0
-    limited = run.rotate(old, None, lambda key: print_key(output, key, rotated_from=key_id))
-    say(f"{key_id} was rotated; it is refused from {limited['expires_at'] if run.grace else 'now'} on")
-    return 0
+    if not (mapping or dry_run):
+        raise click.UsageError("--older-than needs --mapping or --dry-run")
+    written = None if dry_run else Mapping(mapping)
+    many = rotation.Rotation(api, older_than, written.known if written else {}, written and written.pending)
+    if dry_run:
+        print_keys(many.due, as_json)
+    for obstacle, count in many.obstacles.items():
+        say(f"{count} {obstacle}: left as they are")
+    return 1 if not dry_run and many.run(written, grace, expires) else 0
 
 
-@cli.command()
-@click.option("--permission", type=click.Choice(["read", "write"]), help="May it do this too?")
-@click.option("--source-ip", metavar="ADDRESS", help="From there?")
-@options.output
+@cli.command(
+    epilog=example('gaia-keys verify --permission read <<<"$KEY"', "gaia-keys verify --route 'POST /search' --source-ip 192.0.2.7 <<<\"$KEY\"")
+)
+@click.option("--permission", type=click.Choice(["read", "write"]), help="Also check that the key has this permission.")
+@click.option("--route", metavar="'METHOD /PATH'", help="Also check that the key grants this route.")
+@click.option("--source-ip", metavar="ADDRESS", help="Also check that the key may be used from this IP address.")
+@options.as_json
 @connected
-def verify(api, permission, source_ip, output):
-    """Ask whether a key is valid.
+def verify(api, as_json, **conditions):
+    """Check whether a key is valid.
 
-    The key is read from standard input, or asked for on a terminal without being shown.
+    The key is read from standard input. On a terminal you are asked for it, and it isn't shown.
     """
-    key = click.prompt("Key", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
-    key = key.strip()
-    if not key:
-        raise click.UsageError("expected a key on standard input")
-    question = {"api_key": key, "permission": permission, "source_ip": source_ip}
-    answer = api.verify(question)
-    if output == "json":
-        click.echo(shown(answer))
+    body = {"api_key": options.read_secret()} | {name: value for name, value in conditions.items() if value is not None}
+    response = api.verify(body)
+    if as_json:
+        click.echo(shown(response))
     else:
-        click.echo(f"valid: {answer['key_id']}" if answer["valid"] else f"not valid: {answer['reason']}")
-    return 0 if answer["valid"] else 1
+        click.echo(f"valid: {response['key_id']}" if response["valid"] else f"not valid: {response['reason']}")
+    return 0 if response["valid"] else 1
 
 
-@cli.command("import")
+@cli.command("import", epilog=example("gaia-keys import keys.csv --dry-run", "gaia-keys import keys.csv --mapping mapping.csv"))
 @click.argument("file", metavar="FILE")
-@click.option("--mapping", metavar="FILE", help="Where old,new is written; made for you alone.")
-@click.option("--dry-run", is_flag=True, help="Let the service check each config, and make nothing.")
+@click.option("--mapping", metavar="FILE", help="CSV file to write old and new keys to (created with mode 0600).")
+@click.option("--dry-run", is_flag=True, help="Have the service check each config, and create no keys.")
 @connected
 def import_keys(api, file, mapping, dry_run):
-    """Make a new key for each key of a list.
+    """Create a new key for each key of a list.
 
     FILE is GAIA's list, [{"api_key": ..., "config": {...}}, ...], or a CSV with a column api_key and either a column config
-    (JSON) or a column for each member: permissions, enabled, expires_at, allowed_ips (separated by spaces); other columns
-    become texts. Empty cells are left out. "-" reads standard input.
+    (JSON) or a column per field: permissions, routes (separated by commas), enabled, expires_at, allowed_ips (separated by
+    spaces). Other columns become strings. Empty cells are left out. "-" reads standard input.
 
-    Run again with the same mapping, within 24 hours and as the same caller, it goes on where it was.
+    If an import is interrupted, run the same command again within 24 hours, as the same caller: it continues.
     """
     if not dry_run and not mapping:
-        raise click.UsageError("--mapping is needed, or --dry-run")
+        raise click.UsageError("expected --mapping or --dry-run")
     rows = imports.read(file)
     written = None if dry_run else Mapping(mapping)
     left = [row for row in rows if not written or row[1] not in written.known]
@@ -228,14 +297,14 @@ def status():
         command = error.ctx.command_path if getattr(error, "ctx", None) else "gaia-keys"
         say(f"{command}: {' '.join(error.format_message().split())} (try {command} --help)")
         return 2
-    except Refused as error:
+    except Failed as error:
         say(f"gaia-keys: {error}")
         return 1
     except (Stopped, BotoCoreError, ClientError, OSError) as error:
         say(f"gaia-keys: {error}")
         return 2
     except (click.Abort, KeyboardInterrupt):
-        say("gaia-keys: interrupted; import and rotate go on from here when they are run again")
+        say("gaia-keys: interrupted. To continue an import or a rotation, run the same command again.")
         return 130
 
 

@@ -1,6 +1,7 @@
-"""What commands have in common: how the API is reached, how results are printed, what ids and times look like."""
+"""What commands have in common: how they reach the API, and what keys, times and configs look like."""
 
 import functools
+import sys
 
 import click
 
@@ -9,27 +10,42 @@ from gaia_keys.api import Api
 from gaia_keys.keys import id_of
 
 
-class KeyId(click.ParamType):
-    """An id, or a key, of which no more than the id is used. What was typed may be a secret, so no error repeats it."""
+def read_secret():
+    """A key from standard input; a terminal asks for it and doesn't show it."""
+    key = click.prompt("Key", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
+    if not key.strip():
+        raise click.UsageError("expected a key on standard input")
+    return key.strip()
 
-    name = "id"
+
+class KeyId(click.ParamType):
+    """An ID, or a key, of which only the ID is used. What was typed may be a secret, so no error repeats it."""
+
+    name = "key"
 
     def convert(self, value, param, ctx):
-        return id_of(value) or self.fail("expected a key's id: gaia_ and 26 characters", param, ctx)
+        text = read_secret() if value == "-" else value
+        return id_of(text) or self.fail("expected a key, or its ID: gaia_ and 26 characters", param, ctx)
 
 
 class Span(click.ParamType):
     name = "span"
 
+    def __init__(self, most=None):
+        self.most = most
+
     def convert(self, value, param, ctx):
         try:
-            return value if not isinstance(value, str) else times.span(value)
+            span = value if not isinstance(value, str) else times.span(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        if self.most and span > times.span(self.most):
+            self.fail(f"expected {self.most} at most", param, ctx)
+        return span
 
 
 class When(click.ParamType):
-    """A date, a time, or a span: before now (`sign` -1), or from now (1), where no time that is over will do.
+    """A date, a time, or a span: before now (`sign` -1), or from now (1), where the past is an error.
 
     With `never`, that word too.
     """
@@ -48,7 +64,7 @@ class When(click.ParamType):
         except ValueError:
             time = self.parse(value, param, ctx)
         if self.sign == 1 and time <= now:
-            self.fail("that is over", param, ctx)
+            self.fail(f"'{value}' is in the past", param, ctx)
         return time
 
     def parse(self, value, param, ctx):
@@ -59,17 +75,17 @@ class When(click.ParamType):
             self.fail(f"{error}, or {words}", param, ctx)
 
 
-class Members(click.ParamType):
+class Fields(click.ParamType):
     name = "json"
 
     def convert(self, value, param, ctx):
         try:
-            members = value if isinstance(value, dict) else lossless.loads(value)
+            fields = value if isinstance(value, dict) else lossless.loads(value)
         except ValueError as error:
-            self.fail(f"no JSON: {error}", param, ctx)
-        if lossless.fault(members) or not isinstance(members, dict):
-            self.fail(str(lossless.fault(members) or "expected an object of JSON"), param, ctx)
-        return members
+            self.fail(f"not valid JSON: {error}", param, ctx)
+        if lossless.fault(fields) or not isinstance(fields, dict):
+            self.fail(str(lossless.fault(fields) or "expected a JSON object"), param, ctx)
+        return fields
 
 
 CONNECTION = [
@@ -83,13 +99,13 @@ CONNECTION = [
         show_default=True,
         help="sigv4: AWS credentials. bearer: the token in GAIA_KEYS_TOKEN. none: for `cargo local`.",
     ),
-    click.option("--profile", metavar="NAME", help="Of the AWS credentials; else AWS_PROFILE."),
-    click.option("--region", metavar="NAME", help="Of the signature; else the URL's, AWS_REGION, the profile's."),
+    click.option("--profile", metavar="NAME", help="AWS profile to sign with. Default: AWS_PROFILE."),
+    click.option("--region", metavar="NAME", help="AWS Region to sign for. Default: from the URL, AWS_REGION, or the profile."),
 ]
 
 
 def connected(function):
-    """A command that asks the API: it gets an Api first. Stands below the command's own options."""
+    """A command that sends requests to the API: it gets an Api first. Goes below the command's own options."""
 
     @functools.wraps(function)
     def command(url, auth, profile, region, **options):
@@ -100,45 +116,55 @@ def connected(function):
     return command
 
 
-output = click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
-key_id = click.argument("key_id", metavar="ID", type=KeyId())
-show_keys = click.option("--show-keys", is_flag=True, help="Show whole keys, secrets included.")
+def example(*lines):
+    """An epilog; `\\b` keeps click from joining its lines."""
+    return "\n  ".join(["\b\nExamples:" if len(lines) > 1 else "\b\nExample:", *lines])
 
 
-def config_members(required):
-    """The options that set members of a config, for a new key (`required`) or one that is there."""
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+key_id = click.argument("key_id", metavar="KEY", type=KeyId())
+show_keys = click.option("--show-keys", is_flag=True, help="Show entire keys, secrets included.")
+
+
+def config_fields(function):
+    """The options that set fields of a config, for a new key or an existing one."""
     options = [
-        click.option("--permissions", type=click.Choice(["read", "write"]), required=required, help="write includes read."),
+        click.option("--permissions", type=click.Choice(["read", "write"]), help="write includes read."),
+        click.option(
+            "--route",
+            metavar="'METHOD /PATH'",
+            multiple=True,
+            help="Grant only this route, in place of --permissions; * is any text. May be repeated.",
+        ),
         click.option(
             "--expires",
-            type=When(1, never=not required),
+            type=When(1, never=True),
             metavar="WHEN",
-            help=f"2027-01-31, 2027-01-31T12:00:00Z, or from now: {times.FORMS}" + ("." if required else "; or never."),
+            help=f"2027-01-31, 2027-01-31T12:00:00Z, a span from now ({times.FORMS}), or never.",
         ),
-        click.option("--allowed-ip", metavar="ADDRESS", multiple=True, help="Or a CIDR range; may be repeated."),
-        click.option("--config", type=Members(), metavar="JSON", default="{}", help="An object of further members."),
+        click.option("--allowed-ip", metavar="ADDRESS", multiple=True, help="Address or CIDR range. May be repeated."),
+        click.option("--config", type=Fields(), metavar="JSON", default="{}", help="Additional config fields, as a JSON object."),
     ]
 
-    def decorate(function):
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
+    for option in reversed(options):
+        function = option(function)
+    return function
 
 
-def changes(name, permissions, expires, allowed_ip, config):
-    """Members by name, as a config has them; None for one that is to go."""
-    expires_at = None if expires == "never" else expires and times.written(expires)
-    given = {
-        "name": (name, name),
-        "permissions": (permissions, permissions),
-        "expires_at": (expires, expires_at),
-        "allowed_ips": (allowed_ip, list(allowed_ip)),
-    }
-    return {member: value for member, (option, value) in given.items() if option} | config
+def changes(name, permissions, route, expires, allowed_ip, config):
+    """Fields by name, as a config has them; None for one to remove."""
+    if permissions and route:
+        raise click.UsageError("expected either --permissions or --route")
+    given = {"name": name} if name else {}
+    if permissions or route:
+        given |= {"permissions": permissions, "routes": list(route) or None}
+    if expires:
+        given["expires_at"] = None if expires == "never" else times.written(expires)
+    if allowed_ip:
+        given["allowed_ips"] = list(allowed_ip)
+    return given | config
 
 
-def changed(config, members):
-    """The config with members set, and those that are None taken out."""
-    return {name: value for name, value in (config | members).items() if value is not None}
+def changed(config, fields):
+    """The config with fields set, and those that are None removed."""
+    return {name: value for name, value in (config | fields).items() if value is not None}

@@ -6,17 +6,17 @@ import sys
 import click
 
 from gaia_keys import lossless, times
-from gaia_keys.errors import Refused
+from gaia_keys.errors import Failed
 from gaia_keys.keys import ULID
 
 
 def printable(text):
-    """The text, what could steer a terminal written as an escape."""
+    """The text, with what could steer a terminal written as an escape."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def clean(line):
-    """A line fit for standard error: keys are cut to their ids."""
+    """A line fit for standard error: keys are cut to their IDs."""
     return re.sub(f"(gaia_{ULID})_[0-9A-Za-z]*", r"\1", printable(line))
 
 
@@ -24,49 +24,69 @@ def say(line):
     print(clean(line), file=sys.stderr, flush=True)
 
 
-def describe(key, show_keys=False):
+def describe(key, show_keys):
     """A key as JSON has it."""
-    created = key.created and times.written(key.created)
     secret = {"api_key": key.api_key} if show_keys else {}
-    return {"key_id": key.id, **secret, "state": key.state, "created": created, "config": key.config}
+    return {"key_id": key.id, **secret, "state": key.state, **key.details, "config": key.config}
 
 
-def row(key, show_keys):
-    addresses = (key.config or {}).get("allowed_ips") or []
-    cells = [
-        (show_keys and key.api_key) or key.id,
-        key.member("name"),
-        key.member("permissions"),
-        key.state,
-        key.member("expires_at"),
-        " ".join(map(str, addresses)) if isinstance(addresses, list) else None,
-        key.created and times.written(key.created)[:10],
-    ]
-    return [printable(cell or "") for cell in cells]
+def last_used(key):
+    """For people on a terminal; a time that sorts and can be compared elsewhere."""
+    if not key.last_used:
+        return None
+    return times.ago(key.last_used) if sys.stdout.isatty() else key.details["last_used_at"]
 
 
-def table(keys, show_keys):
-    """One line a key, however long: a terminal wraps it, and it can be searched."""
+def cells(key, show_keys):
+    """What a list and `get` show of a key, by heading."""
+    return {
+        ("key" if show_keys else "id"): (show_keys and key.api_key) or key.id,
+        "name": key.field("name"),
+        "grants": key.field("permissions") or ", ".join(key.strings("routes")),
+        "state": key.state + ", rotated" * bool(key.details["rotated_to"]),
+        "expires": key.field("expires_at"),
+        "allowed ips": " ".join(key.strings("allowed_ips")),
+        "created": key.details["created_at"],
+        "last used": last_used(key),
+    }
+
+
+def print_keys(keys, as_json, show_keys=False):
+    """One line per key, however long: a terminal wraps it, and it can be searched."""
+    if as_json:
+        return click.echo(lossless.shown([describe(key, show_keys) for key in keys]))
+    if not keys:
+        return say("no keys") if sys.stdout.isatty() else None
+
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    headings = ["api_key" if show_keys else "key_id", "name", "permissions", "state", "expires_at", "allowed_ips", "created"]
-    grid = Table(*headings, box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for key in keys:
-        grid.add_row(*map(Text, row(key, show_keys)))
+    rows = [cells(key, show_keys) | {"created": (key.details["created_at"] or "")[:10]} for key in keys]
+    grid = Table(*map(str.upper, rows[0]), box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for row in rows:
+        grid.add_row(*(Text(printable(cell or "")) for cell in row.values()))
     Console(width=100_000).print(grid)
 
 
-def print_keys(keys, output, show_keys=False):
-    if output == "json":
-        click.echo(lossless.shown([describe(key, show_keys) for key in keys]))
-    else:
-        table(keys, show_keys)
+def print_key(key, as_json, show_keys):
+    """One key with all its details, a line each."""
+    if as_json:
+        return click.echo(lossless.shown(describe(key, show_keys)))
+    lines = cells(key, show_keys)
+    used = lines.pop("last used")
+    for change in ("created", "updated"):
+        lines[change] = " by ".join(filter(None, (key.details[f"{change}_at"], key.details[f"{change}_by"])))
+    lines["last used"] = used
+    for name in ("rotated_from", "rotated_to", "root_key_id"):
+        lines[name.replace("_", " ")] = key.details[name]
+    lines["config"] = key.config and lossless.dumps(key.config)
+    for heading, value in lines.items():
+        click.echo(f"{f'{heading}:':14}{printable(value or '-')}")
 
 
 class Progress:
-    """`with Progress(total) as progress:` counts: a bar on a terminal, a line for each hundredth elsewhere."""
+    """`with Progress(total) as progress:` counts: a bar on a terminal, a line per hundred elsewhere."""
 
     def __init__(self, total):
         from rich.console import Console
@@ -95,17 +115,17 @@ class Progress:
 
 
 def each(items, total, work):
-    """Works through `items`, pairs of what an item is called and the item itself, of which there are about `total`.
+    """Works through `items`, pairs of a name and the item itself, `total` in all.
 
-    One that is refused is told, and the next one follows. How many were done, and how many refused.
+    Prints why one failed, and goes on with the next. How many were done, and how many failed.
     """
-    refused = 0
+    failed = 0
     with Progress(total) as progress:
         for name, item in items:
             try:
                 work(item)
-            except Refused as error:
-                refused += 1
+            except Failed as error:
+                failed += 1
                 progress.say(f"{name}: {error}")
             progress.step()
-    return progress.done - refused, refused
+    return progress.done - failed, failed

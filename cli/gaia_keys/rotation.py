@@ -1,123 +1,101 @@
-"""New keys for old ones, which end after a grace period.
+"""New keys for old ones, which expire after a grace period. The service does both in one request."""
 
-Two members of configs say how far a rotation has come, so that a later run, by whoever, goes on where one was interrupted:
-the new key's `rotated_from` names the old one from the start, the old key's `rotated_to` the new one when all is done.
-An Idempotency-Key makes the create itself safe to repeat.
-"""
-
-import bisect
-import hashlib
 import itertools
-import uuid
 from collections import Counter
 
 from gaia_keys import times
-from gaia_keys.errors import Gone, Refused
-from gaia_keys.keys import before, id_of
-from gaia_keys.lossless import dumps
+from gaia_keys.errors import Failed, Gone, NoSuchKey
+from gaia_keys.keys import id_of
 from gaia_keys.output import each, say
 
-# Keys that are read at once before they are rotated: they take about a second, and the stack admits one list a second.
-PAGE = 10
 ROTATED = "rotated already"
 
 
-class Rotation:
-    """`keys` is the list from the first old key on; `grace` a timedelta; `expires` the end of new keys, or None: see renewed."""
+def rotate(api, old, successor, grace, expires):
+    """The service's response to a rotation: the same one again if it was carried out within 24 hours.
 
-    def __init__(self, api, keys, grace, expires):
-        self.api, self.keys, self.grace, self.expires, self.now = api, keys, grace, expires, times.now()
-        self.ids = {key.id for key in keys}
-        self.successors = {key.member("rotated_from"): key for key in keys}
+    For that, the request must be the same again. So if there is a successor, its expiry is the one to ask for. `expires`
+    is a time, "never", or None for the old key's lifetime.
+    """
+    body = {"grace_seconds": int(grace.total_seconds())}
+    if successor and successor.field("expires_at"):
+        body["expires_at"] = successor.field("expires_at")
+    elif expires:
+        body["expires_at"] = None if expires == "never" else times.written(expires)
+    elif old.expires and not successor:
+        if old.details["rotated_to"]:
+            raise Failed("it expires because it was rotated before: use --expires WHEN, or --expires never")
+        body["expires_at"] = times.written(times.add(times.now(), old.expires - old.created))
+    header = f"rotate-{body['grace_seconds']}-{body.get('expires_at', 'unset')}"
+    for number in itertools.count(1):
+        try:
+            return api.rotate(old.id, body, f"{header}-{number}")
+        except Gone:  # the new key was deleted, and another one is wanted
+            pass
+
+
+def rotate_one(api, key_id, grace, expires):
+    old = api.find(key_id)
+    return rotate(api, old, successor(api, old), grace, expires)
+
+
+def successor(api, old):
+    """The key that replaces an old one, or None."""
+    try:
+        return api.find(old.details["rotated_to"]) if old.details["rotated_to"] else None
+    except NoSuchKey:
+        return None
+
+
+class Rotation:
+    """The keys created before a time that are to be rotated, and why the others aren't, counted.
+
+    The new keys of a rotation that is under way are none of those to be rotated: otherwise a time within it (`0d`) would
+    never come to an end.
+    """
+
+    def __init__(self, api, older_than, known, pending):
+        self.api, self.known, self.pending = api, known, pending
+        self.keys = {key.id: key for key in api.keys()}
+        created = {id_of(new) for new in known.values()}
+        if pending in self.keys:
+            created.add(self.keys[pending].details["rotated_to"])
+        old = [key for key in self.keys.values() if key.id not in created and key.created and key.created < older_than]
+        obstacles = {key.id: self.obstacle(key) for key in old}
+        self.due = [key for key in old if not obstacles[key.id]]
+        # First, as the next key's line takes the place of this one's.
+        self.due.sort(key=lambda key: key.id != pending)
+        self.obstacles = Counter(filter(None, obstacles.values()))
 
     def obstacle(self, key):
-        """Why a key is not to be rotated: ROTATED, or a state that is not active; else None."""
-        if key.member("rotated_to"):
-            return ROTATED
-        return None if key.state == "active" else key.state
+        """Why a key is not to be rotated, or None."""
+        if key.state != "active" and key.id != self.pending:
+            return key.state
+        rotated = key.id in self.known or key.details["rotated_to"] in self.keys
+        return ROTATED if rotated and key.id != self.pending else None
 
-    def due(self, older_than, known):
-        """Which keys made before a time are to be rotated, and why the others aren't, counted.
+    def run(self, mapping, grace, expires):
+        """Rotates the keys, oldest first. How many failed."""
 
-        `known` leads from old ids to new keys. The new keys of a rotation that is going on are none of those to be rotated:
-        otherwise a time within it (`0d`) would never come to an end.
-        """
-        made = {id_of(new) for new in known.values()}
-        made |= {new.id for old in self.keys if (new := self.successors.get(old.id)) and old.member("rotated_to") != new.id}
-        old = [key for key in self.keys if key.id not in made and (key.created is None or key.created < older_than)]
-        obstacles = Counter(map(self.obstacle, old))
-        del obstacles[None]
-        return [key for key in old if not self.obstacle(key)], obstacles
+        def work(old):
+            new = self.keys.get(old.details["rotated_to"])
+            mapping.begin(old.id)
+            try:
+                key = rotate(self.api, old, new, grace, expires)["api_key"]
+            except Failed as error:
+                key = new and new.api_key  # after 24 hours, or for another caller
+                if not key:
+                    mapping.drop()
+                    raise Failed(lost(new) if new else str(error)) from None
+            mapping.add(old.id, key)
 
-    def renewed(self, old):
-        """The new key's config: the old one's; where that ends, the new one lives as long from now, unless told otherwise."""
-        config = {name: value for name, value in old.config.items() if name != "rotated_to"}
-        expires = self.expires
-        if expires is None and old.expires is not None:
-            expires = times.add(self.now, old.expires - old.created)
-        if expires is not None:
-            config["expires_at"] = times.written(expires)
-        return config | {"rotated_from": old.id}
-
-    def limited(self, old, new_id):
-        """The old key's config from now on. It ends after the grace period, or when it would have ended anyway."""
-        if not self.grace:
-            return old.config | {"enabled": False, "rotated_to": new_id}
-        end = times.add(self.now, self.grace)
-        sooner = {} if old.expires is not None and old.expires <= end else {"expires_at": times.written(end)}
-        return old.config | sooner | {"rotated_to": new_id}
-
-    def make(self, old):
-        """The new key: the one that an interrupted run made, if there is one."""
-        made = self.successors.get(old.id)
-        if made and made.state != "active":
-            raise Refused(f"{made.id} was made for it, and is {made.state}: delete that one, and rotate again")
-        if made and made.api_key:
-            return made.api_key
-        # What an interrupted run sent, to the letter: the same request is answered with the same key.
-        config = made.config if made else self.renewed(old)
-        header = "rotate-" + hashlib.sha256(f"{old.id} {dumps(config)}".encode()).hexdigest()
-        try:
-            key = self.api.create(config, header)
-        except Gone:  # it was deleted, and another one is wanted
-            key = self.api.create(config, f"{header}-{uuid.uuid4()}")
-        if made and made.id != id_of(key):
-            self.api.delete(id_of(key))
-            raise Refused(f"{made.id} was made for it, and can't be told again: delete that one, and rotate again")
-        return key
-
-    def rotate(self, old, known, tell):
-        """Makes the new key, unless it is `known`; tells it, and then limits the old one. The config that this one has now."""
-        self.api.check(self.limited(old, old.id))  # before anything is made; both ids have one length
-        key = known if known and id_of(known) in self.ids else self.make(old)
-        tell(key)
-        limited = self.limited(old, id_of(key))
-        try:
-            self.api.update(old.id, limited)
-        except Refused as error:
-            raise Refused(f"{error}; {id_of(key)} was made all the same") from None
-        return limited
+        done, failed = each([(old.id, old) for old in self.due], len(self.due), work)
+        say(f"{done} rotated, {failed} failed")
+        return failed
 
 
-def read_again(api, keys):
-    """The keys as they are now, a page at a time: what was changed since the list was read is not to be undone."""
-    ids = [key.id for key in keys]
-    while ids:
-        page = list(itertools.islice(api.keys(before(ids[0]), PAGE), PAGE))
-        yield from (key for key in page if key.id in ids[:PAGE])
-        del ids[: bisect.bisect_right(ids, page[-1].id) if page else None]
-
-
-def rotate_all(rotation, keys, mapping):
-    """Rotates keys, oldest first; how many were refused."""
-
-    def work(old):
-        known = mapping.known.get(old.id)
-        if rotation.obstacle(old):
-            raise Refused(f"is {rotation.obstacle(old)} by now")
-        rotation.rotate(old, known, lambda new: new == known or mapping.add(old.id, new))
-
-    now = read_again(rotation.api, keys)
-    done, refused = each(((old.id, old) for old in now), len(keys), work)
-    say(f"{done} rotated, {refused} refused")
-    return refused
+def lost(new):
+    return (
+        f"{new.id} was already created to replace this key, but its secret can no longer be retrieved: "
+        f"run `gaia-keys delete {new.id}`, then rotate again"
+    )

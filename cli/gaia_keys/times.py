@@ -1,4 +1,4 @@
-"""Points in time and spans, as they are typed and as configs have them."""
+"""Times and spans, as they are typed, shown and stored in configs."""
 
 import datetime
 import re
@@ -34,6 +34,14 @@ def parse(text):
         raise ValueError("expected a date like 2027-01-31 or a time like 2027-01-31T12:00:00Z") from None
 
 
+def parsed(text):
+    """The UTC datetime of a time that the service returned, or None if there is none that can be read."""
+    try:
+        return text and parse(text)
+    except ValueError:
+        return None
+
+
 def add(time, length):
     """The sum, or the last moment there is."""
     try:
@@ -45,3 +53,12 @@ def add(time, length):
 def written(time):
     """A UTC datetime as RFC 3339, in whole seconds."""
     return time.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def ago(time):
+    """How long ago a time was, for people. The service records uses by the hour, so nothing shorter is told."""
+    hours = (now() - time) // datetime.timedelta(hours=1)
+    if hours < 1:
+        return "within the hour"
+    count, unit = (hours, "hour") if hours < 48 else (hours // 24, "day")
+    return f"{count} {unit}{'s' * (count > 1)} ago"

@@ -1,15 +1,21 @@
-//! A config is kept to the letter, read again to the same, and serde_json agrees on what it says.
+//! A config is kept verbatim, is read again to the same, and serde_json agrees on what it says.
 #![no_main]
 
 use std::collections::HashMap;
 
+use gaia_api_keys::authorizer::PolicyDocument;
 use gaia_api_keys::error::Error;
-use gaia_api_keys::keys::json;
 use gaia_api_keys::keys::config::{KeyConfig, MAX_CONFIG, Permission};
-use gaia_api_keys::authorizer::policy::PolicyDocument;
+use gaia_api_keys::keys::json;
+use http::Response;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use serde_json::value::RawValue;
+
+fn check(error: Error) {
+    let response = Response::from(error);
+    gaia_api_keys_fuzz::check(response.status().as_u16(), response.body());
+}
 
 fuzz_target!(|data: &[u8]| {
     let Ok(text) = str::from_utf8(data) else { return };
@@ -20,7 +26,7 @@ fuzz_target!(|data: &[u8]| {
                 assert!(!details.is_empty());
             }
             assert!(matches!(error.status(), 413 | 422), "{error:?}");
-            return gaia_api_keys_fuzz::check(&error.into());
+            return check(error);
         }
     };
     let kept = config.as_str();
@@ -33,10 +39,10 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!((again.expires_at, &again.allowed_ips), (config.expires_at, &config.allowed_ips));
 
     // A second opinion: every name once, every value JSON.
-    let members: HashMap<String, &RawValue> = serde_json::from_str(kept).expect("an object");
+    let fields: HashMap<String, &RawValue> = serde_json::from_str(kept).expect("an object");
     let in_order = json::members(json::parse(kept).expect("JSON")).expect("an object");
-    assert_eq!(members.len(), in_order.len(), "a member named twice");
-    let says = |name: &str| members.get(name).map_or("null", |value| value.get());
+    assert_eq!(fields.len(), in_order.len(), "a field named twice");
+    let says = |name: &str| fields.get(name).map_or("null", |value| value.get());
     let value = |name: &str| serde_json::from_str::<Value>(says(name));
     match serde_json::from_str::<Value>(kept) {
         Ok(whole) => assert!(whole.is_object()),
@@ -57,7 +63,7 @@ fuzz_target!(|data: &[u8]| {
         Ok(new) => {
             assert_eq!(new.as_str(), kept);
             assert!(new.allowed_ips.is_none_or(|ranges| !ranges.is_empty()));
-            for name in members.keys() {
+            for name in fields.keys() {
                 let plain: String = name.to_lowercase().chars().filter(char::is_ascii_alphanumeric).collect();
                 let meant = ["permissions", "routes", "enabled", "expires_at", "allowed_ips"].contains(&name.as_str());
                 let known = ["permissions", "routes", "enabled", "expiresat", "allowedips"].contains(&plain.as_str());
@@ -66,7 +72,7 @@ fuzz_target!(|data: &[u8]| {
                 assert!(meant || !known || other || name.trim().contains(' '), "{name} opens a key");
             }
         }
-        Err(error) => gaia_api_keys_fuzz::check(&error.into()),
+        Err(error) => check(error),
     }
 
     // Whoever may write a config must not be able to break the authorizer with it.

@@ -1,5 +1,6 @@
 """The installed command `gaia-keys` against the local service."""
 
+import datetime
 import json
 import pathlib
 import signal
@@ -17,7 +18,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 COMMAND = pathlib.Path(sys.executable).parent / "gaia-keys"
 SECRET = r"gaia_[0-9A-Z]{26}_"
 SAMPLE = "gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV"
-# Members of which a program that reads and writes JSON would change something, as it comes to mind first.
+# Fields of which a program that reads and writes JSON would change something, as it comes to mind first.
 ODD = (
     '"a":1.10,"b":1e400,"c":-0,"d":123456789012345678901234567890,"e":[1E-7,{"z":0.1234567890123456789,"y":1}],'
     '"f":"süd\\n\U0001f511"'
@@ -50,7 +51,7 @@ class Case(unittest.TestCase):
         return subprocess.Popen([COMMAND, *map(str, arguments)], env=env, cwd=self.folder, text=True, **pipes)
 
     def run_command(self, *arguments, status=0, stdin="", **where):
-        """What it printed to standard output, and to standard error, where a secret never stands."""
+        """What it printed to standard output, and to standard error, which never holds a secret."""
         process = self.start(*arguments, **where)
         printed, told = process.communicate(stdin, timeout=60)
         self.assertEqual(process.returncode, status, printed + told)
@@ -67,7 +68,7 @@ class Case(unittest.TestCase):
         return told
 
     def json(self, *arguments, **where):
-        return json.loads(self.run_command(*arguments, "--output", "json", **where)[0])
+        return json.loads(self.run_command(*arguments, "--json", **where)[0])
 
     def made(self):
         """The configs of the keys that were not there at first, by key."""
@@ -78,11 +79,22 @@ class Case(unittest.TestCase):
         return {f"gaia_{item['id']}": item["config"] for item in self.local.table().scan()["Items"] if item["service"] == "demo"}
 
     def put(self, text):
-        """A new key whose config is a text, to the letter; its id."""
-        key = self.local.create({})
+        """A new key with exactly this text as its config; its ID."""
+        return self.store(self.local.create({}), "config", text)
+
+    def store(self, key, attribute, value):
+        """Sets an attribute of a key's item; the key's ID."""
         self.local.table().update_item(
             Key={"service": "demo", "id": key[5:31]},
-            UpdateExpression="SET config = :config",
-            ExpressionAttributeValues={":config": text},
+            UpdateExpression="SET #attribute = :value",
+            ExpressionAttributeNames={"#attribute": attribute},
+            ExpressionAttributeValues={":value": value},
         )
         return key[:31]
+
+    def used(self, key, hours):
+        """Records that a key was used so long ago; the time as the service has it."""
+        time = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(hours=hours)
+        text = time.strftime("%Y-%m-%dT%H:00:00Z")
+        self.local.table().put_item(Item={"service": "demo#use", "id": key[5:31], "last_used_at": text})
+        return text

@@ -1,4 +1,4 @@
-"""list, create, update, disable, enable, delete, verify: what is printed, and what is stored then."""
+"""list, get, create, update, disable, enable, delete, verify: what they print, and what is stored then."""
 
 import datetime
 import json
@@ -17,27 +17,34 @@ class List(Case):
             {"permissions": "write", "name": f"billing [bold] {STEER}", "expires_at": "2031-01-31T12:00:00.5+02:00", "x": 1.5}
             | {"allowed_ips": ["10.0.0.0/8", "2001:db8::1"]}
         )
+        used = self.used(key, 100)
         self.local.create({"enabled": False, "expires_at": "2020-01-01T00:00:00Z"})
         self.local.create({"expires_at": "2020-01-01T00:00:00Z"})
         printed, told = self.run_command("list")
         self.assertEqual(told, "")
         self.assertNotRegex(printed, "_[0-9A-Z]{26}_")
         heading, *rows = [re.split(r"  +", line.strip()) for line in printed.splitlines()]
-        self.assertEqual(heading, ["key_id", "name", "permissions", "state", "expires_at", "allowed_ips", "created"])
+        self.assertEqual(heading, ["ID", "NAME", "GRANTS", "STATE", "EXPIRES", "ALLOWED IPS", "CREATED", "LAST USED"])
         today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
         self.assertEqual(rows[0], [SAMPLE, "read", "active", "2016-07-30"])
         self.assertEqual(
             rows[1],
             [key[:31], r"billing [bold] \x1b[31mred\x9b\n", "write", "active", "2031-01-31T12:00:00.5+02:00"]
-            + ["10.0.0.0/8 2001:db8::1", today],
+            + ["10.0.0.0/8 2001:db8::1", today, used],
         )
         self.assertEqual([row[1] for row in rows[2:]], ["disabled", "expired"])
 
     def test_json_and_secrets_on_demand(self):
         key = self.local.create({"permissions": "read", "name": "ü"})
+        used = self.used(key, 100)
         (entry,) = self.json("list", "--name", "ü")
-        self.assertRegex(entry.pop("created"), r"^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
-        self.assertEqual(entry, {"key_id": key[:31], "state": "active", "config": self.local.list()[key]})
+        self.assertRegex(entry.pop("created_at"), r"^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
+        self.assertRegex(entry.pop("root_key_id"), "^[0-9a-f]{8}$")
+        self.assertEqual(
+            entry,
+            {"key_id": key[:31], "state": "active", "created_by": "anonymous", "updated_at": None, "updated_by": None}
+            | {"last_used_at": used, "rotated_from": None, "rotated_to": None, "config": self.local.list()[key]},
+        )
         self.assertEqual([entry["api_key"] for entry in self.json("list", "--show-keys")], list(self.local.list()))
         self.assertIn(key, self.run_command("list", "--show-keys")[0])
 
@@ -52,12 +59,56 @@ class List(Case):
         self.assertEqual(ids("--older-than", "2016-07-30"), [])
         self.assertEqual(ids("--older-than", "99999w"), [])
 
+    def test_use(self):
+        hours = {"new": None, "busy": 1, "idle": 24 * 40, "old": 24 * 100, "never": None}
+        keys = {name: self.local.create({"name": name}) for name in hours}
+        names = lambda *options: [entry["config"].get("name", "sample") for entry in self.json("list", *options)]
+        printed, told = self.run_command("list", "--never-used")
+        self.assertIn("no key has a recorded use: check that the stack's parameter TrackUsage is true", told)
+        for name in ("busy", "idle", "old", "never"):
+            self.store(keys[name], "created_at", "2026-01-01T00:00:00.000Z")
+            if hours[name]:
+                self.used(keys[name], hours[name])
+        self.assertEqual(names("--unused-for", "30d"), ["sample", "idle", "old", "never"])
+        self.assertEqual(names("--unused-for", "90d"), ["sample", "old", "never"])
+        self.assertEqual(names("--unused-for", "90d", "--name", "old"), ["old"])
+        self.assertEqual(names("--never-used"), ["sample", "never", "new"])
+        self.assertEqual(names("--never-used", "--older-than", "1d"), ["sample", "never"])
+        self.assertEqual(names("--sort", "last_used_at"), ["sample", "never", "new", "old", "idle", "busy"])
+        self.assertEqual(self.run_command("list", "--unused-for", "90d")[1], "")
+        self.assertEqual(self.run_command("list", "--unused-for", "99999w"), ("", ""))
+
+    def test_sorted(self):
+        for name, days in (("b", 3), ("c", None), ("a", 2)):
+            self.local.create({"name": name, "expires_at": days and self.in_days(days)})
+        names = lambda field: [entry["config"].get("name") for entry in self.json("list", "--sort", field)]
+        self.assertEqual(names("name"), ["a", "b", "c", None])
+        self.assertEqual(names("expires_at"), ["a", "b", None, "c"])
+        self.assertEqual(names("created_at"), [None, "b", "c", "a"])
+
+    def in_days(self, days):
+        return (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=days)).isoformat()
+
+    def test_what_expires_soon(self):
+        expiring = ("list", "--expires-within", "14d", "--exit-code")
+        self.local.create({"expires_at": self.in_days(15)})
+        self.local.create({"expires_at": self.in_days(1), "enabled": False})
+        self.local.create({"expires_at": "2020-01-01T00:00:00Z"})
+        self.assertEqual(self.run_command(*expiring), ("", ""), "nothing for cron to mail")
+        soon = self.local.create({"expires_at": self.in_days(13)})
+        printed, told = self.run_command(*expiring, status=3)
+        self.assertEqual(([line[:31] for line in printed.splitlines()[1:]], told), ([soon[:31]], ""))
+        self.assertEqual([entry["key_id"] for entry in self.json(*expiring, status=3)], [soon[:31]])
+        self.assertEqual([entry["key_id"] for entry in self.json(*expiring[:3])], [soon[:31]])
+        self.error(*expiring, "--url", "http://127.0.0.1:1")
+
     def test_all_pages(self):
         """A list of more than 5.5 MB has pages."""
         text = json.dumps({"x": "y" * 4000})
         with self.local.table().batch_writer() as batch:
             for number in range(1500):
-                item = {"service": "demo", "id": f"01BX5ZZKBKACTAV9WEVGEM{number:04}", "config": text, "root_key_id": "053bcb62"}
+                item = {"service": "demo", "id": f"01BX5ZZKBKACTAV9WEVGEM{number:04}", "config": text}
+                item |= {"root_key_id": "053bcb62", "created_at": "2018-01-01T00:00:00.000Z"}
                 batch.put_item(Item=item)
         with Gateway(self.local) as gateway:
             gateway.faults = [None, "throttled"]
@@ -87,16 +138,53 @@ class Disclosure(Case):
         key_id = printed[:31]
         printed, told = self.run_command("list", "--show-keys")
         self.assertIn(key_id, printed)
-        self.assertEqual(told, "2 of 2 by their ids: the service doesn't show these keys\n")
+        self.assertEqual(told, "2 of 2 keys are shown by ID only: this deployment doesn't disclose secrets\n")
         self.assertEqual([entry["api_key"] for entry in self.json("list", "--show-keys")], [None, None])
         self.assertEqual(self.json("disable", key_id)[0]["state"], "disabled")
+        printed, told = self.run_command("get", key_id, "--show-keys")
+        self.assertRegex(printed, f"^key: +{key_id}\n")
+        self.assertEqual(told, "the key is shown by ID only: this deployment doesn't disclose its secret\n")
+
+
+class Get(Case):
+    def test_details(self):
+        key = self.local.create({"permissions": "read", "name": STEER, "x": {"y": 1}})
+        self.run_command("update", key, "--expires", "2031-01-31", "--allowed-ip", "192.0.2.1")
+        used = self.used(key, 100)
+        printed, told = self.run_command("get", key)
+        self.assertEqual(told, "")
+        lines = dict(re.split(r": +", line, maxsplit=1) for line in printed.splitlines())
+        self.assertRegex(lines.pop("created"), r"^20.*Z by anonymous$")
+        self.assertRegex(lines.pop("updated"), r"^20.*Z by anonymous$")
+        self.assertRegex(lines.pop("root key id"), "^[0-9a-f]{8}$")
+        self.assertEqual(json.loads(lines.pop("config").replace("\\x9b", "\\u009b")), self.made()[key])
+        self.assertEqual(
+            lines,
+            {"id": key[:31], "name": r"\x1b[31mred\x9b\n", "grants": "read", "state": "active"}
+            | {"expires": "2031-01-31T00:00:00Z", "allowed ips": "192.0.2.1", "last used": used}
+            | {"rotated from": "-", "rotated to": "-"},
+        )
+        self.assertIn(key, self.run_command("get", key, "--show-keys")[0])
+
+    def test_json(self):
+        key = self.local.create({"routes": ["GET /items/*"], "n": 1.5})
+        (listed,) = [entry for entry in self.json("list", "--show-keys") if entry["api_key"] == key]
+        self.assertEqual(self.json("get", key[:31], "--show-keys"), listed)
+        self.assertNotIn("api_key", self.json("get", key))
+        self.assertEqual(list(listed)[-1], "config")
+
+    def test_from_standard_input(self):
+        key = self.local.create({})
+        self.assertEqual(self.json("get", "-", stdin=f"{key}\n")["key_id"], key[:31])
+        self.assertIn("expected a key on standard input", self.error("get", "-", stdin="\n"))
+        self.assertNotIn("secret", self.error("get", "-", stdin="a secret\n"))
 
 
 class Create(Case):
     def test_the_key_alone_is_printed(self):
         printed, told = self.run_command("create", "reports", "--permissions", "read")
         self.assertEqual(self.made(), {printed.strip(): {"name": "reports", "permissions": "read"}})
-        self.assertEqual(told, f"{printed[:31]} was made\n")
+        self.assertEqual(told, f"{printed[:31]} was created\n")
 
     def test_everything(self):
         made = self.json(
@@ -109,6 +197,13 @@ class Create(Case):
             '{"name":"reports","permissions":"write","expires_at":"2031-01-31T00:00:00Z",'
             f'"allowed_ips":["10.0.0.0/8","192.0.2.1"],{ODD}}}',
         )
+
+    def test_routes(self):
+        routes = ["GET /items/*", "POST /search"]
+        key = self.json("create", "search", "--route", routes[0], "--route", routes[1])["api_key"]
+        self.assertEqual(self.made()[key], {"name": "search", "routes": routes})
+        self.assertIn("GET /items/*, POST /search  active", self.run_command("list")[0])
+        self.assertIn("422: config.routes.0: ", self.error("create", "x", "--route", "/search", status=1))
 
     def test_a_span(self):
         key = self.json("create", "reports", "--permissions", "read", "--expires", "90d")["api_key"]
@@ -132,7 +227,7 @@ class Create(Case):
             ('{"expiresAt": 1}', "gaia-keys: 422: config.expiresAt: unknown field; did you mean 'expires_at'?\n"),
             ('{"allowed_ips": ["192.0.2.1", "x"]}', "gaia-keys: 422: config.allowed_ips.1: value is not a valid IPv4"),
             (json.dumps({"x": "y" * 4096}), "gaia-keys: 413: config exceeds 4096 bytes\n"),
-            ('{"x": "\\ud800"}', "gaia-keys: half of a character (a lone surrogate)\n"),
+            ('{"x": "\\ud800"}', "gaia-keys: the config contains an unpaired UTF-16 surrogate\n"),
         ]:
             said = self.error("create", "reports", "--permissions", "read", "--config", config, status=1)
             self.assertIn(expected, said)
@@ -141,24 +236,26 @@ class Create(Case):
 
 class Change(Case):
     def test_nothing_else_changes(self):
-        """Digits, order and texts of members that were not meant; the whole fits where it fitted."""
+        """Digits, order and strings of other fields stay; a config that fitted still fits."""
         key_id = self.put(f'{{ "permissions" : "read", {ODD} }}')
-        for arguments, members in [
+        for arguments, fields in [
             (["disable", key_id], '"enabled":false'),
             (["enable", key_id], '"enabled":true'),
             (["update", key_id, "--expires", "2031-01-31T12:00:00+01:00"], '"enabled":true,"expires_at":"2031-01-31T11:00:00Z"'),
             (["update", key_id, "--expires", "never", "--name", "a"], '"enabled":true,"name":"a"'),
             (["update", key_id, "--config", '{"enabled": null, "name": null, "g": 2.50}'], '"g":2.50'),
+            (["update", key_id, "--allowed-ip", "192.0.2.1"], '"g":2.50,"allowed_ips":["192.0.2.1"]'),
+            (["update", key_id, "--clear-allowed-ips"], '"g":2.50'),
         ]:
             (entry,) = self.json(*arguments)
-            self.assertEqual(self.items()[key_id], '{"permissions":"read",' + ODD + f",{members}}}")
+            self.assertEqual(self.items()[key_id], '{"permissions":"read",' + ODD + f",{fields}}}")
             self.assertEqual(entry["key_id"], key_id)
         printed, _ = self.run_command("update", key_id, "--permissions", "write", "--allowed-ip", "192.0.2.1")
-        self.assertIn("write        active              192.0.2.1", printed)
+        self.assertIn("write   active           192.0.2.1", printed)
         full = self.put('{"x": "' + "y" * 4067 + '", "a": 1}')
         self.run_command("enable", full)
         self.assertEqual(len(self.items()[full]), 4096)
-        self.assertIn("413: config exceeds 4096 bytes", self.error("disable", full, "--output", "json", status=1))
+        self.assertIn("413: config exceeds 4096 bytes", self.error("disable", full, "--json", status=1))
 
     def test_a_key_serves_as_its_id(self):
         key = self.local.create({})
@@ -169,15 +266,22 @@ class Change(Case):
             self.run_command("disable", key, address=gateway.address)
         self.assertEqual(self.made(), {key: {"enabled": False}})
         self.assertNotRegex(" ".join(paths), key[31:])
-        self.assertEqual(len(paths), 2, "one request finds it")
+        self.assertEqual(len(paths), 3, "one request finds it, one changes it, and one shows what it is now")
         self.assertEqual(self.json("verify", stdin=key, status=1), {"valid": False, "reason": "disabled"})
         self.run_command("enable", key)
         self.assertTrue(self.json("verify", stdin=key)["valid"])
 
+    def test_permissions_and_routes_replace_each_other(self):
+        key = self.local.create({"permissions": "read", "n": 1})
+        self.run_command("update", key, "--route", "GET /items/*")
+        self.assertEqual(self.made()[key], {"n": 1, "routes": ["GET /items/*"]})
+        self.run_command("update", key, "--permissions", "write")
+        self.assertEqual(self.made()[key], {"n": 1, "permissions": "write"})
+
     def test_what_is_not_there(self):
         ends = ["gaia_00000000000000000000000000", "gaia_7ZZZZZZZZZZZZZZZZZZZZZZZZZ"]
         for key_id in (*ends, SAMPLE[:-1] + "W", SAMPLE[:-1] + "T"):
-            for command, *more in (["disable"], ["update", "--name", "x"], ["delete", "--yes"], ["rotate", "--grace", "0"]):
+            for command, *more in (["get"], ["disable"], ["update", "--name", "x"], ["delete", "--yes"], ["rotate", "--grace", "0"]):
                 self.assertEqual(self.error(command, key_id, *more, status=1), "gaia-keys: no such key\n")
         self.assertIn("nothing to change", self.error("update", SAMPLE))
         self.assertEqual(set(self.local.list()), self.before)
@@ -190,18 +294,18 @@ class Change(Case):
             self.assertEqual(self.items()[key_id], '{"enabled":false}')
             gateway.faults = ["throttled"] * 6
             said = self.error("enable", key_id, address=gateway.address, auth="sigv4")
-            self.assertEqual(said, "gaia-keys: 429: Too Many Requests, 6 times\n")
+            self.assertEqual(said, "gaia-keys: 429: Too Many Requests (after 6 attempts)\n")
 
 
 class Delete(Case):
     def test_deleted(self):
         key = self.local.create({})
-        self.assertIn("--yes is needed", self.error("delete", key))
+        self.assertIn("cannot prompt for confirmation (stdin is not a terminal); use --yes", self.error("delete", key))
         self.assertEqual(self.run_command("delete", key, "--yes"), ("", f"{key[:31]} was deleted\n"))
         self.assertEqual(self.made(), {})
         self.assertEqual(self.error("delete", key, "--yes", status=1), "gaia-keys: no such key\n")
 
-    def test_a_lost_answer(self):
+    def test_a_lost_response(self):
         key = self.local.create({})
         with Gateway(self.local) as gateway:
             gateway.faults = ["done, then lost"]
@@ -225,7 +329,13 @@ class Verify(Case):
         self.assertEqual(self.run_command("verify", stdin="x\n", status=1)[0], "not valid: invalid\n")
         self.assertIn("422: source_ip", self.error("verify", "--source-ip", "here", stdin=key, status=1))
 
-    def test_no_key_is_wrong_usage(self):
+    def test_routes(self):
+        key = self.local.create({"routes": ["GET /items/*"]})
+        self.assertEqual(self.run_command("verify", "--route", "GET /items/1", stdin=key)[0], f"valid: {key[:31]}\n")
+        self.assertEqual(self.run_command("verify", "--route", "POST /items", stdin=key, status=1)[0], "not valid: route\n")
+        self.assertIn("422: route", self.error("verify", "--route", "items", stdin=key, status=1))
+
+    def test_no_key_is_a_usage_error(self):
         """A variable that isn't set must not look like a key that isn't valid."""
         for stdin in ("", "\n", " \n"):
             self.assertIn("expected a key on standard input", self.error("verify", stdin=stdin))
@@ -234,7 +344,7 @@ class Verify(Case):
         key = self.local.create({})
         self.assertNotIn(key[31:], self.error("verify", key))
         self.assertNotIn(key[31:], self.error(key))
-        self.assertNotIn(key[31:], self.error("list", "--output", key))
+        self.assertNotIn(key[31:], self.error("list", "--sort", key))
 
 
 class Usage(Case):
@@ -248,22 +358,29 @@ class Usage(Case):
             (["list", "--older-than", "2027-02-31"], "expected a date"),
             (["list", "--older-than", "2027"], "expected a date"),
             (["create"], "Missing argument 'NAME'"),
-            (["create", "x"], "Missing option '--permissions'"),
+            (["create", "x"], "expected --permissions or --route"),
+            (["create", "x", "--permissions", "read", "--route", "GET /"], "either --permissions or --route"),
+            (["update", SAMPLE, "--allowed-ip", "192.0.2.1", "--clear-allowed-ips"], "either --allowed-ip or"),
             (["create", "x", "--permissions", "admin"], "'admin' is not one of 'read', 'write'"),
             (["create", "x", "--permissions", "read", "--expires", "6m"], "90d, 12h, 2w"),
-            (["create", "x", "--permissions", "read", "--expires", "never"], "expected a date"),
-            (["create", "x", "--permissions", "read", "--expires", "2026-01-01"], "that is over"),
-            (["update", SAMPLE, "--expires", "0"], "that is over"),
-            (["create", "x", "--permissions", "read", "--config", "{"], "no JSON"),
-            (["create", "x", "--permissions", "read", "--config", "[]"], "expected an object"),
-            (["create", "x", "--permissions", "read", "--config", '{"a": 1, "a": 2}'], "member named twice: a"),
-            (["disable", "reports"], "expected a key's id"),
-            (["disable", SAMPLE.lower()], "expected a key's id"),
+            (["create", "x", "--permissions", "read", "--expires", "soon"], "expected a date"),
+            (["create", "x", "--permissions", "read", "--expires", "2026-01-01"], "'2026-01-01' is in the past"),
+            (["update", SAMPLE, "--expires", "0"], "'0' is in the past"),
+            (["create", "x", "--permissions", "read", "--config", "{"], "not valid JSON"),
+            (["create", "x", "--permissions", "read", "--config", "[]"], "expected a JSON object"),
+            (["create", "x", "--permissions", "read", "--config", '{"a": 1, "a": 2}'], "field named twice: a"),
+            (["disable", "reports"], "expected a key, or its ID"),
+            (["disable", SAMPLE.lower()], "expected a key, or its ID"),
             (["rotate", SAMPLE], "Missing option '--grace'"),
             (["rotate", SAMPLE, "--grace", "a week"], "expected a span like"),
-            (["rotate", "--grace", "0"], "either an ID or --older-than"),
-            (["rotate", SAMPLE, "--older-than", "1d", "--grace", "0"], "either an ID or --older-than"),
+            (["rotate", "--grace", "0"], "either a KEY or --older-than"),
+            (["rotate", SAMPLE, "--older-than", "1d", "--grace", "0"], "either a KEY or --older-than"),
             (["rotate", "--older-than", "1d", "--grace", "0"], "--older-than needs --mapping"),
+            (["rotate", SAMPLE, "--grace", "0", "--mapping", "m.csv"], "go with --older-than"),
+            (["rotate", SAMPLE, "--grace", "0", "--dry-run"], "go with --older-than"),
+            (["rotate", SAMPLE, "--grace", "366d"], "expected 365d at most"),
+            (["list", "--sort", "color"], "is not one of 'created_at'"),
+            (["list", "--unused-for", "2026-01-01"], "expected a span like"),
         ]:
             with self.subTest(arguments=arguments):
                 self.assertIn(expected, self.error(*arguments))
@@ -271,23 +388,24 @@ class Usage(Case):
 
     def test_help(self):
         commands = re.findall(r"^  ([a-z]+) ", self.run_command("--help")[0].split("Commands:")[1], flags=re.MULTILINE)
-        self.assertEqual(commands, ["create", "delete", "disable", "enable", "import", "list", "rotate", "update", "verify"])
+        self.assertEqual(commands, ["create", "delete", "disable", "enable", "get", "import", "list", "rotate", "update", "verify"])
         for command in commands:
             self.assertIn(f"Usage: gaia-keys {command}", self.run_command(command, "--help")[0])
+            self.assertIn("\n  Example", self.run_command(command, "--help")[0])
         self.assertRegex(self.run_command("--version")[0], r"^gaia-keys, version \d+\.\d+\.\d+\n$")
 
     def test_how_the_api_is_reached(self):
         for variables, expected in [
             ({"GAIA_KEYS_URL": ""}, "Missing option '--url'"),
-            ({"GAIA_KEYS_URL": "http://keys.example"}, "keys are only sent over https"),
+            ({"GAIA_KEYS_URL": "http://keys.example"}, "keys are sent only over https"),
             ({"GAIA_KEYS_URL": "keys.example"}, "expected https://HOST"),
             ({"GAIA_KEYS_AUTH": "bearer"}, "GAIA_KEYS_TOKEN is not set"),
-            ({"GAIA_KEYS_AUTH": "sigv4", "AWS_REGION": ""}, "use --region, or set GAIA_KEYS_AUTH=none for `cargo local`"),
-            ({"GAIA_KEYS_AUTH": "sigv4", "AWS_ACCESS_KEY_ID": ""}, "no AWS credentials: use --profile"),
+            ({"GAIA_KEYS_AUTH": "sigv4", "AWS_REGION": ""}, "cannot determine the AWS Region from the URL, AWS_REGION or the profile; use --region, or set GAIA_KEYS_AUTH=none for `cargo local`"),
+            ({"GAIA_KEYS_AUTH": "sigv4", "AWS_ACCESS_KEY_ID": ""}, "no AWS credentials; use --profile"),
             ({"GAIA_KEYS_AUTH": "sigv4", "AWS_ACCESS_KEY_ID": ""}, "or set GAIA_KEYS_AUTH=none for `cargo local`"),
             ({"GAIA_KEYS_AUTH": "sigv4", "AWS_PROFILE": "nobody"}, "The config profile (nobody) could not be found"),
-            ({"GAIA_KEYS_URL": "http://127.0.0.1:1"}, "Connection refused, 6 times"),
-            ({"GAIA_KEYS_URL": f"http://{self.local.dynamodb}"}, "is this the management API?"),
+            ({"GAIA_KEYS_URL": "http://127.0.0.1:1"}, "no response from http://127.0.0.1:1 after 6 attempts: "),
+            ({"GAIA_KEYS_URL": f"http://{self.local.dynamodb}"}, "the response is not JSON. Check that --url is the stack's ApiUrl."),
         ]:
             with self.subTest(variables):
                 self.assertIn(expected, self.error("list", **variables))
@@ -308,8 +426,8 @@ class Usage(Case):
         self.assertEqual(seen[0]["Authorization"], "Bearer a.b.c")
 
     def test_a_reader_that_goes_away(self):
-        for output in ("table", "json"):
-            process = self.start("list", "--output", output)
+        for options in ([], ["--json"]):
+            process = self.start("list", *options)
             process.stdout.close()
             process.stdout = None
             told = process.communicate(timeout=60)[1]

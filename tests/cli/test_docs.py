@@ -1,19 +1,20 @@
-"""The commands in docs/ and README.md do what stands there. (docs/migrating.md: test_import.py)"""
+"""The commands in docs/ and README.md do what these say. (docs/migrating.md: test_import.py)"""
 
+import datetime
 import re
 import subprocess
 import tomllib
 import unittest
 
-from command import Case, settings
+from command import SAMPLE, Case, settings
 from local import ROOT, Local, blocks
 
 
 def normal(text):
-    """A printed text whose ids are numbered and whose times are all alike; neither is the same twice."""
+    """A printed text with its IDs numbered and all times alike, as neither is the same twice."""
     ids = {}
     text = re.sub(r"gaia_[0-9A-Z]{26}", lambda found: ids.setdefault(found[0], f"ID-{len(ids)}"), text)
-    text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME", text)
+    text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z", "TIME", text)
     text = re.sub(r"\b\d{4}-\d\d-\d\d\b", "DATE", text)
     return re.sub(r" +$", "", text, flags=re.MULTILINE)
 
@@ -31,7 +32,7 @@ class Docs(Case):
         (session,) = blocks("docs/cli.md", "console")
         lines = [line[2:] for line in session.splitlines() if line.startswith("$ ")]
         self.assertGreaterEqual(len(lines), 10)
-        failing = next(line for line in lines if "verify" in line)
+        failing = next(line for line in lines if "verify --permission write" in line)
         script = "".join(f"echo {quoted(f'$ {line}')}\n{line}{' || :' * (line == failing)}\n" for line in lines)
         with Local(sample=False) as local:
             printed = self.shell(script, local)
@@ -40,9 +41,46 @@ class Docs(Case):
 
     def test_rotating_many(self):
         for document in ("docs/cli.md", "docs/operations.md"):
-            (script,) = [block for block in blocks(document, "bash") if "--older-than" in block]
-            self.assertIn("0 refused", self.shell(script))
+            (script,) = [block for block in blocks(document, "bash") if "rotate --older-than" in block]
+            self.assertIn("0 failed", self.shell(script))
             self.assertEqual(len(self.local.list()), 2, "the sample key, and its new one")
+
+    def test_finding_keys(self):
+        (script,) = [block for block in blocks("docs/cli.md", "bash") if "--unused-for" in block]
+        printed = self.shell(script)
+        self.assertEqual(printed.count(SAMPLE), 2, printed)
+
+    def test_the_cron_job(self):
+        """A mail if there is something to say, and only then."""
+        (script,) = blocks("docs/operations.md", "sh")
+        mail = self.folder / "mail"
+        mail.write_text('#!/bin/sh\n{ echo "$@"; cat; } >mailed\n')
+        mail.chmod(0o755)
+        mailed = self.folder / "mailed"
+        path = f"{self.folder}:{settings(self.local.address)['PATH']}"
+        run = lambda **variables: self.shell(f"set +e +u\n{script}", PATH=path, **variables)
+        self.assertEqual((run(), mailed.exists()), ("", False))
+        expires = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=13)
+        key = self.local.create({"permissions": "read", "name": "reports", "expires_at": expires.isoformat()})
+        self.assertEqual(run(), "")
+        self.assertRegex(mailed.read_text(), f"^-s API keys expire within 14 days keys@example.com\nID .*\n{key[:31]}  reports ")
+        self.assertEqual(run(GAIA_KEYS_URL="http://127.0.0.1:1"), "")
+        self.assertRegex(mailed.read_text(), "^-s gaia-keys failed with status 2 keys@example.com\ngaia-keys: no response from ")
+
+    def test_the_help(self):
+        """The examples of `--help` do what they say, for a key with the ID in them."""
+        for command in ("", "create", "delete", "disable", "enable", "get", "import", "list", "rotate", "update", "verify"):
+            printed = self.run_command(*filter(None, [command]), "--help")[0]
+            examples = re.split(r"\n  Examples?:\n", printed)[1].splitlines()
+            self.assertTrue(examples, command)
+            for example in map(str.strip, examples):
+                with self.subTest(example), Local() as local:
+                    (sample,) = local.list()
+                    (self.folder / "keys.csv").write_text("api_key,permissions\na,read\n")
+                    (self.folder / "mapping.csv").unlink(missing_ok=True)
+                    route = "--route" in example and "verify" in example
+                    key = local.create({"routes": ["POST /search"]}) if route else sample
+                    self.shell(example, local, KEY=key)
 
     def test_the_runbook(self):
         text = (ROOT / "docs/operations.md").read_text()

@@ -33,7 +33,7 @@ class Import(Case):
         options = [*options, "--dry-run"] if dry else [*options, "--mapping", self.mapping]
         printed, told = self.run_command("import", file, *options, **where)
         self.assertEqual(printed, "")
-        self.assertNotRegex(told, "OLD-|gaia_", "a key stands in what is printed")
+        self.assertNotRegex(told, "OLD-|gaia_", "what is printed contains a key")
         return told
 
     def mapped(self):
@@ -44,13 +44,13 @@ class Import(Case):
 
     def test_gaias_list(self):
         printed = self.run_import(self.file(GAIA))
-        self.assertEqual(printed, "3 imported, 0 refused\n")
+        self.assertEqual(printed, "3 imported, 0 failed\n")
         mapped, made = self.mapped(), self.made()
         self.assertEqual({old: made[new] for old, new in mapped.items()}, {row["api_key"]: row["config"] for row in GAIA})
         self.assertEqual(len(made), 3)
         self.assertEqual(stat.S_IMODE(self.mapping.stat().st_mode), 0o600)
         self.assertIn("3 of 3 are in", self.run_import(self.file(GAIA)))
-        self.assertEqual(self.made(), made, "again makes none")
+        self.assertEqual(self.made(), made, "a second run creates none")
 
     def test_the_csv_of_the_document(self):
         (text,) = blocks("docs/migrating.md", "csv")
@@ -75,6 +75,9 @@ class Import(Case):
         self.mapping.unlink()
         self.run_import(self.file("api_key,enabled\nb,FALSE\n"))
         self.assertIn({"enabled": False}, self.made().values())
+        self.mapping.unlink()
+        self.run_import(self.file('api_key,routes\nc,"GET /items/*, POST /search"\n'))
+        self.assertIn({"routes": ["GET /items/*", "POST /search"]}, self.made().values())
 
     def test_the_commands_of_the_document(self):
         self.file(blocks("docs/migrating.md", "csv")[0], "keys.csv")
@@ -107,7 +110,7 @@ class Import(Case):
         dry = self.run_import(file, status=1, dry=True)
         self.assertFalse(self.mapping.exists())
         self.assertEqual(self.made(), {})
-        self.assertIn("1 can be imported, 12 refused", dry)
+        self.assertIn("1 can be imported, 12 failed", dry)
         real = self.run_import(file, status=1)
         self.assertEqual(list(self.mapped()), ["k0"])
         self.assertEqual(real.splitlines()[:-1], dry.splitlines()[:-1])
@@ -120,14 +123,14 @@ class Import(Case):
     def test_files_that_can_not_be_used(self):
         for text, expected in [
             ("", "no column api_key"),
-            ("{}", "no list of keys"),
-            ("[", "no list of keys"),
+            ("{}", "not a list of keys"),
+            ("[", "not a list of keys"),
             ("[1]", "entry 1 has no api_key"),
-            ('[{"api_key": "a", "api_key": "b"}]', "entry 1: member named twice"),
-            ([GAIA[0], GAIA[0]], "entry 2 has the api_key of entry 1"),
+            ('[{"api_key": "a", "api_key": "b"}]', "entry 1: field named twice"),
+            ([GAIA[0], GAIA[0]], "entry 2 has the same api_key as entry 1"),
             ("key,config\na,{}\n", "no column api_key"),
-            ("api_key,a,a\nx,1,2\n", "two columns of one name"),
-            ("api_key,a\nx,1,2\n", "line 2: 2 columns"),
+            ("api_key,a,a\nx,1,2\n", "two columns with the same name"),
+            ("api_key,a\nx,1,2\n", "line 2: expected 2 columns"),
             ('api_key,a\nx,"1\n', "unexpected end of data"),
         ]:
             self.assertIn(expected, self.run_import(self.file(text), status=2))
@@ -140,11 +143,11 @@ class Import(Case):
         self.assertIn("chmod 600", self.run_import(self.file(GAIA), status=2))
         self.mapping.chmod(0o600)
         self.mapping.write_text("something else\n")
-        self.assertIn("no mapping that gaia-keys wrote", self.run_import(self.file(GAIA), status=2))
+        self.assertIn("is not a mapping file written by gaia-keys", self.run_import(self.file(GAIA), status=2))
         self.assertEqual(self.mapping.read_text(), "something else\n")
         self.assertEqual(self.made(), {})
 
-    def test_a_lost_line_of_the_mapping_is_told_again(self):
+    def test_a_lost_line_of_the_mapping_is_restored(self):
         self.run_import(self.file(GAIA))
         whole, made = self.mapping.read_text(), self.made()
         for kept in (len(whole) - 1, len(whole) - 40, len("old,new\n"), 3, 0):
@@ -169,12 +172,12 @@ class Import(Case):
             printed = process.communicate()[1]
             if killed == signal.SIGINT:
                 self.assertEqual(process.returncode, 130, printed)
-                self.assertIn("go on from here", printed)
+                self.assertIn("run the same command again", printed)
         printed = self.run_import(self.file(rows))
         self.assertRegex(printed, r"^\d+ of 300 are in .*mapping.csv already\n")
         made = self.made()
         self.assertEqual({old: made[new]["number"] for old, new in self.mapped().items()}, {f"k{n}": n for n in range(300)})
-        self.assertEqual(len(made), 300, "none was made twice")
+        self.assertEqual(len(made), 300, "none was created twice")
 
     def test_signed_and_through_failures(self):
         with Gateway(self.local) as gateway:
@@ -191,7 +194,7 @@ class Import(Case):
             self.assertIn("gaia-keys: 403: wrong signature", printed)
 
     def test_a_mapping_is_asked_for(self):
-        self.assertIn("--mapping is needed", self.error("import", self.file(GAIA)))
+        self.assertIn("expected --mapping or --dry-run", self.error("import", self.file(GAIA)))
         self.assertEqual(self.made(), {})
 
     def test_digits_stay(self):

@@ -7,13 +7,17 @@ import stat
 import unittest
 
 from command import ODD, SAMPLE, Case
-from local import KEYS, Gateway
+from local import KEYS, Gateway, Lost
 
 UTC = datetime.timezone.utc
 
 
 def time_of(text):
     return datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def in_days(days):
+    return (datetime.datetime.now(UTC) + datetime.timedelta(days=days)).isoformat()
 
 
 class RotateCase(Case):
@@ -25,14 +29,38 @@ class RotateCase(Case):
         self.assertLess(abs(off), datetime.timedelta(minutes=1), text)
 
     def interrupted(self, *arguments, faults):
-        """The command, killed in place of the request after some; what it had printed."""
+        """The command, killed in place of the request after some."""
         with Gateway(self.local, checks=False) as gateway:
             process = None
             gateway.faults = [*faults, lambda: process.kill()]
             process = self.start(*arguments, address=gateway.address)
             printed, _ = process.communicate(timeout=60)
-            self.assertEqual(process.returncode, -9)
-        return printed
+            self.assertEqual((process.returncode, printed), (-9, ""))
+
+    def lost(self, *arguments, before):
+        """The command, killed after the service carried out the request that follows `before` others. The newest key."""
+        with Gateway(self.local, checks=False) as gateway:
+            process = None
+            forward = gateway.forward
+
+            def carried_out(*request):
+                response = forward(*request)
+                if len(gateway.requests) == before:
+                    process.kill()
+                    raise Lost
+                return response
+
+            gateway.forward = carried_out
+            process = self.start(*arguments, address=gateway.address)
+            printed, _ = process.communicate(timeout=60)
+            self.assertEqual((process.returncode, printed), (-9, ""))
+        return list(self.local.list())[-1]
+
+    def forget(self):
+        """Makes the service forget its responses, as it does after 24 hours."""
+        for record in self.local.table().scan()["Items"]:
+            if record["service"] == "demo#idem":
+                self.local.table().delete_item(Key={"service": record["service"], "id": record["id"]})
 
 
 class One(RotateCase):
@@ -40,136 +68,113 @@ class One(RotateCase):
         old = self.put("{" + ODD + ',"permissions":"write"}')
         printed, told = self.run_command("rotate", old, "--grace", "7d")
         new = printed.strip()
-        config = self.config(old)
-        self.assertNear(config["expires_at"], days=7)
-        self.assertEqual(
-            self.items()[old],
-            "{" + ODD + f',"permissions":"write","expires_at":"{config["expires_at"]}","rotated_to":"{new[:31]}"}}',
-        )
-        self.assertEqual(self.items()[new[:31]], "{" + ODD + f',"permissions":"write","rotated_from":"{old}"}}')
-        self.assertEqual(told, f"{old} was rotated; it is refused from {config['expires_at']} on\n")
-        self.assertIn(f"{old}: rotated already, to {new[:31]}", self.error("rotate", old, "--grace", "1h", status=1))
+        expires_at = self.config(old)["expires_at"]
+        self.assertNear(expires_at, days=7)
+        self.assertEqual(self.items()[old], "{" + ODD + f',"permissions":"write","expires_at":"{expires_at}"}}')
+        self.assertEqual(self.items()[new[:31]], "{" + ODD + ',"permissions":"write"}')
+        self.assertEqual(told, f"{old} was rotated; it is denied from {expires_at} on\n")
+        self.assertEqual(self.json("get", old)["rotated_to"], new[:31])
+        self.assertEqual(self.json("get", new)["rotated_from"], old)
+        self.assertIn("active, rotated", self.run_command("list")[0])
         self.assertTrue(self.json("verify", "--permission", "write", stdin=new)["valid"])
         self.assertEqual(len(self.made()), 2)
 
         again = self.json("rotate", new, "--grace", "0")
         self.assertEqual(again["rotated_from"], new[:31])
-        self.assertEqual(json.loads(self.items()[new[:31]])["enabled"], False)
-        self.assertEqual(self.config(again["key_id"])["rotated_from"], new[:31])
-        self.assertEqual(self.json("verify", stdin=new, status=1)["reason"], "disabled")
+        self.assertEqual(again["rotated_from_expires_at"], self.config(new[:31])["expires_at"])
+        self.assertEqual(again["api_key"][:31], again["key_id"])
+        self.assertEqual(self.json("verify", stdin=new, status=1)["reason"], "expired")
 
-    def test_ends(self):
-        """The old key never ends later than it would have; the new one lives as long, or as it is told."""
-        in_days = lambda days: (datetime.datetime.now(UTC) + datetime.timedelta(days=days)).isoformat()
+    def test_a_key_from_standard_input(self):
+        key = self.local.create({"permissions": "read"})
+        printed, told = self.run_command("rotate", "-", "--grace", "7d", stdin=key)
+        self.assertIn(printed.strip(), self.made())
+        self.assertIn(f"{key[:31]} was rotated", told)
+
+    def test_expiry(self):
+        """The old key never expires later than before. The new one has the same lifetime, or what it is given."""
         for own, grace, expires, old_end, new_end in [
             (3, "7d", [], 3, 3),
             (30, "7d", [], 7, 30),
             (30, "7d", ["--expires", "1d"], 7, 1),
+            (30, "7d", ["--expires", "never"], 7, None),
             (None, "12h", ["--expires", "2w"], 0.5, 14),
+            (None, "12h", ["--expires", "never"], 0.5, None),
         ]:
             key = self.local.create({"expires_at": own and in_days(own)})
             new = self.json("rotate", key, "--grace", grace, *expires)["key_id"]
             self.assertNear(self.config(key[:31])["expires_at"], days=old_end)
-            self.assertNear(self.config(new)["expires_at"], days=new_end)
-        for never in ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59.999999Z"):
-            new = self.json("rotate", self.local.create({"expires_at": never}), "--grace", "0")["key_id"]
-            self.assertRegex(self.config(new)["expires_at"], "^9999-12-31T23:59:5[89]Z$")
-        untouched = self.local.create({"expires_at": "2031-01-31T12:00:00.25+02:00"})
-        self.run_command("rotate", untouched, "--grace", "99999w")
-        self.assertEqual(self.config(untouched[:31])["expires_at"], "2031-01-31T12:00:00.25+02:00")
+            if new_end:
+                self.assertNear(self.config(new)["expires_at"], days=new_end)
+            else:
+                self.assertNotIn("expires_at", self.config(new))
+        far = self.json("rotate", self.local.create({"expires_at": "9999-12-31T23:59:59Z"}), "--grace", "0")["key_id"]
+        self.assertRegex(self.config(far)["expires_at"], "^9999-12-31T23:59:5[89]Z$")
 
     def test_what_is_not_rotated(self):
-        for config, state in [({"enabled": False}, "disabled"), ({"expires_at": "2020-01-01T00:00:00Z"}, "expired")]:
+        for config, state in [({"enabled": False}, "is disabled"), ({"expires_at": "2020-01-01T00:00:00Z"}, "has expired")]:
             key = self.local.create(config)[:31]
-            self.assertEqual(self.error("rotate", key, "--grace", "7d", status=1), f"gaia-keys: {key}: {state}\n")
-        before = len(self.made())
-        for length in (4060, 4030):  # too long for both, or for the old one's end alone
-            full = self.put('{"x":"' + "y" * length + '"}')
-            self.assertEqual(self.error("rotate", full, "--grace", "7d", status=1), "gaia-keys: 413: config exceeds 4096 bytes\n")
-            before += 1
-            self.assertEqual(len(self.made()), before)
+            self.assertEqual(self.error("rotate", key, "--grace", "7d", status=1), f"gaia-keys: 409: API key {state}\n")
+        full = self.put('{"x":"' + "y" * 4060 + '"}')
+        said = self.error("rotate", full, "--grace", "7d", status=1)
+        self.assertIn("422: config would exceed 4096 bytes with expires_at", said)
+        self.assertEqual(len(self.made()), 3)
+
+    def test_rotated_already(self):
         key = self.local.create({"permissions": "read"})
-        self.assertEqual(self.json("rotate", key, "--grace", "7d", "--dry-run")[0]["key_id"], key[:31])
-        self.assertEqual(len(self.made()), before + 1)
-        self.assertEqual(self.made()[key], {"permissions": "read"})
+        new = self.run_command("rotate", key, "--grace", "7d")[0].strip()
+        said = self.error("rotate", key, "--grace", "8d", status=1)
+        self.assertIn(f"409: API key was rotated to {new[:31]} already: delete that key to rotate this one again", said)
+        self.forget()
+        self.assertIn("409: API key was rotated", self.error("rotate", key, "--grace", "7d", status=1))
+        self.assertEqual(len(self.made()), 2)
 
     def test_through_failures(self):
         for fault in ("throttled", "done, then 503", "done, then lost", lambda: None):
             key = self.local.create({"permissions": "read", "expires_at": "2031-01-01T00:00:00Z"})
             with Gateway(self.local) as gateway:
-                gateway.faults = [fault, None] * 4
+                gateway.faults = [fault, None] * 2
                 before = len(self.made())
                 new = self.run_command("rotate", key, "--grace", "7d", address=gateway.address, auth="sigv4")[0].strip()
                 self.assertEqual(len(self.made()), before + 1, fault)
-            self.assertEqual(self.made()[key]["rotated_to"], new[:31])
-            self.assertEqual(self.made()[new]["rotated_from"], key[:31])
+            self.assertEqual(self.json("get", key)["rotated_to"], new[:31])
 
-    def test_killed_between_the_steps(self):
-        """Whatever was done by then, the next run makes no second key, though its body would be another one by then."""
-        for faults in ([None], [None, None], [None, None, "done, then lost"], [None] * 3):
-            key = self.local.create({"permissions": "read", "expires_at": "2031-01-01T00:00:00Z"})
-            before = len(self.made())
-            self.interrupted("rotate", key, "--grace", "7d", faults=faults)
-            self.assertNotIn("rotated_to", self.made()[key])
-            new = self.run_command("rotate", key, "--grace", "7d", "--expires", "1w")[0].strip()
-            self.assertEqual(self.made()[key]["rotated_to"], new[:31])
-            self.assertEqual(len(self.made()), before + 1, faults)
-
-    def test_a_new_key_that_is_of_no_use(self):
-        key = self.local.create({"permissions": "read"})
-        new = self.interrupted("rotate", key, "--grace", "7d", faults=[None] * 3).strip()
-        self.run_command("disable", new)
-        said = self.error("rotate", key, "--grace", "7d", status=1)
-        self.assertIn(f"{new[:31]} was made for it, and is disabled", said)
-        self.run_command("delete", new, "--yes")
-        self.run_command("rotate", key, "--grace", "7d")
-        self.assertEqual(len(self.made()), 2)
-
-    def test_an_old_key_that_goes_meanwhile(self):
-        key = self.local.create({"permissions": "read"})
-        with Gateway(self.local, checks=False) as gateway:
-            gateway.faults = [None] * 3 + [lambda: self.local.send("DELETE", f"{KEYS}/delete/{key}")]
-            printed, told = self.run_command("rotate", key, "--grace", "7d", address=gateway.address, status=1)
-        self.assertEqual(told, f"gaia-keys: no such key; {printed[:31]} was made all the same\n")
-        self.assertEqual(list(self.made()), [printed.strip()])
+    def test_a_response_that_got_lost(self):
+        """The same command prints the key that was created, though a time from now would be another one by then."""
+        for config, options in [
+            ({}, []),
+            ({"expires_at": "2031-01-01T00:00:00Z"}, []),
+            ({"expires_at": "2031-01-01T00:00:00Z"}, ["--expires", "never"]),
+            ({}, ["--expires", "90d"]),
+        ]:
+            command = ["rotate", self.local.create(config), "--grace", "7d", *options]
+            self.interrupted(*command, faults=[None])
+            new = self.lost(*command, before=1)
+            self.assertEqual(self.run_command(*command)[0].strip(), new)
+        self.assertEqual(len(self.made()), 8)
 
     def test_a_new_key_that_was_deleted(self):
+        """Another one is wanted then, and if its response gets lost, that one again."""
         key = self.local.create({"permissions": "read"})
-        first = self.run_command("rotate", key, "--grace", "7d")[0].strip()
+        command = ["rotate", key, "--grace", "7d", "--expires", "never"]
+        first = self.run_command(*command)[0].strip()
         self.run_command("delete", first, "--yes")
-        self.assertIn(f"rotated already, to {first[:31]}", self.error("rotate", key, "--grace", "7d", status=1))
-        self.run_command("update", key, "--expires", "never", "--config", '{"rotated_to": null}')
-        second = self.run_command("rotate", key, "--grace", "7d")[0].strip()
-        self.assertNotEqual(first, second)
-        self.assertEqual(self.made()[key]["rotated_to"], second[:31])
-        self.assertNotIn("rotated_to", self.made()[second])
+        said = self.error("rotate", key, "--grace", "7d", status=1)
+        self.assertEqual(said, "gaia-keys: it expires because it was rotated before: use --expires WHEN, or --expires never\n")
+        second = self.lost(*command, before=3)
+        self.assertEqual(self.run_command(*command)[0].strip(), second)
+        self.assertEqual(set(self.made()), {key, second})
 
 
 class OneDisclosed(RotateCase):
     variables = {"KEY_DISCLOSURE": "id"}
 
-    def test_killed_between_the_steps(self):
-        """The list doesn't tell the new key, so its create is sent again, to the letter."""
-        key = self.local.create({"permissions": "read", "expires_at": "2031-01-01T00:00:00Z"})
-        told = self.interrupted("rotate", key, "--grace", "7d", faults=[None] * 3)
-        printed, _ = self.run_command("rotate", key, "--grace", "7d", "--expires", "1w")
-        self.assertEqual(told, printed)
-        self.assertEqual(len(self.made()), 2)
+    def test_a_response_that_got_lost(self):
+        command = ["rotate", self.local.create({"expires_at": "2031-01-01T00:00:00Z"}), "--grace", "7d"]
+        lost = self.lost(*command, before=1)
+        printed = self.run_command(*command)[0].strip()
+        self.assertEqual(printed[:31], lost)
         self.assertTrue(self.json("verify", stdin=printed)["valid"])
-
-    def test_killed_and_then_somebody_else(self):
-        """Another caller isn't told it again: no second key is left behind."""
-        key = self.local.create({"permissions": "read"})
-        lost = self.interrupted("rotate", key, "--grace", "7d", faults=[None] * 3).strip()
-        for claim in self.local.table().scan()["Items"]:
-            if claim["service"] == "demo#idem":
-                self.local.table().delete_item(Key={"service": claim["service"], "id": claim["id"]})
-        said = self.error("rotate", key, "--grace", "7d", status=1)
-        self.assertIn(f"{lost[:31]} was made for it, and can't be told again", said)
-        self.assertEqual(set(self.made()), {key[:31], lost[:31]})
-        self.run_command("delete", lost, "--yes")
-        self.run_command("rotate", key, "--grace", "7d")
-        self.assertEqual(len(self.made()), 2)
 
 
 class Many(RotateCase):
@@ -187,57 +192,70 @@ class Many(RotateCase):
         self.assertEqual((header, len(rows)), (["old", "new"], len(dict(rows))))
         return dict(rows)
 
+    def details(self):
+        return {entry["key_id"]: entry for entry in self.json("list")}
+
     def assertRotatedOnce(self, count=36):
-        """Each key has one new key, which the mapping names, and nothing else was made."""
-        listed = self.local.list()
-        mapped = self.mapped()
-        self.assertEqual(len(mapped), count)
-        self.assertEqual(len(listed), count * 2 + 2)
-        for old in (*self.before, *self.keys):
-            new = mapped[old[:31]]
-            self.assertEqual(listed[old]["rotated_to"], new[:31])
-            kept = {name: value for name, value in listed[old].items() if name in ("permissions", "n")}
-            self.assertEqual(listed[new], kept | {"rotated_from": old[:31]})
-            self.assertNear(listed[old]["expires_at"], days=7)
+        """Each key has one new key, which the mapping names, and no other was created."""
+        details, mapped = self.details(), self.mapped()
+        self.assertEqual((len(mapped), len(details)), (count, count * 2 + 2))
+        for old, new in mapped.items():
+            self.assertEqual((details[old]["rotated_to"], details[new[:31]]["rotated_from"]), (new[:31], old))
+            self.assertNear(details[old]["config"].pop("expires_at"), days=7)
+            self.assertEqual(details[old]["config"], details[new[:31]]["config"])
+            self.assertTrue(self.local.send("POST", f"{KEYS}/verify", {"api_key": new})[1]["valid"])
 
     def test_all(self):
         _, told = self.run_command(*self.all)
-        self.assertEqual(told, "1 disabled: left as they are\n1 expired: left as they are\n36 rotated, 0 refused\n")
+        self.assertEqual(told, "1 disabled: left as they are\n1 expired: left as they are\n36 rotated, 0 failed\n")
         self.assertEqual(stat.S_IMODE(self.mapping.stat().st_mode), 0o600)
         self.assertRotatedOnce()
+        text = self.mapping.read_text()
         _, told = self.run_command(*self.all)
         self.assertIn("36 rotated already: left as they are\n", told)
-        self.assertIn("0 rotated, 0 refused\n", told)
+        self.assertIn("0 rotated, 0 failed\n", told)
         self.assertRotatedOnce()
+        self.assertEqual(self.mapping.read_text(), text)
 
     def test_only_the_old_ones(self):
         printed, told = self.run_command("rotate", "--older-than", "2026-01-01", "--grace", "7d", "--dry-run")
         self.assertEqual([line.split()[0] for line in printed.splitlines()[1:]], [SAMPLE])
         self.assertEqual(len(self.made()), 37)
         _, told = self.run_command("rotate", "--older-than", "90d", "--grace", "0", "--mapping", self.mapping)
-        self.assertEqual(told, "1 rotated, 0 refused\n")
+        self.assertEqual(told, "1 rotated, 0 failed\n")
         (sample,) = self.before
-        self.assertEqual((len(self.mapped()), self.local.list()[sample]["enabled"]), (1, False))
+        self.assertEqual(self.json("verify", stdin=sample, status=1)["reason"], "expired")
+        self.assertEqual(len(self.mapped()), 1)
 
     def test_killed_again_and_again(self):
-        """A run is: list all, then read ten keys, then check, make and limit each."""
-        for count in (3, 4, 5, 20, 33, 40):
+        """A run lists the keys, and then rotates each with one request."""
+        for count in (0, 1, 2, 5, 10):
             self.interrupted(*self.all, faults=[None] * count)
+            self.lost(*self.all, before=1)
         _, told = self.run_command(*self.all)
-        self.assertIn(" rotated, 0 refused\n", told)
+        self.assertIn(" rotated, 0 failed\n", told)
         self.assertRotatedOnce()
 
-    def test_killed_before_the_mapping_knew(self):
-        self.interrupted(*self.all, faults=[None, None, None, "done, then lost"])
-        self.assertEqual((self.mapped(), len(self.made())), ({}, 38))
-        self.run_command(*self.all)
-        self.assertRotatedOnce()
+    def test_a_response_that_got_lost(self):
+        """With another expiry by then, with no grace period, and for another caller or after 24 hours."""
+        for options, forgets in ([], False), (["--expires", "90d"], False), (["--grace", "0"], False), ([], True):
+            self.mapping.unlink(missing_ok=True)
+            old = self.local.create({"permissions": "read"})
+            self.store(old, "created_at", "2020-01-01T00:00:00.000Z")
+            command = ["rotate", "--older-than", "2021-01-01", "--grace", "7d", "--mapping", self.mapping, *options]
+            new = self.lost(*command, before=1 if self.json("get", SAMPLE)["rotated_to"] else 2)
+            self.assertTrue(self.mapping.read_text().endswith(f"{old[:31]},\n"))
+            if forgets:
+                self.forget()
+            self.run_command(*command)
+            self.assertEqual(self.mapped()[old[:31]], new)
 
     def test_a_mapping_that_was_lost(self):
-        self.interrupted(*self.all, faults=[None] * 50)
+        self.interrupted(*self.all, faults=[None] * 20)
         listed = self.local.list()
         self.mapping.unlink()
-        self.run_command("rotate", "--older-than", "2026-01-01", "--grace", "7d", "--mapping", self.mapping)
+        _, told = self.run_command("rotate", "--older-than", "2026-01-01", "--grace", "7d", "--mapping", self.mapping)
+        self.assertIn("1 rotated already", told)
         self.assertEqual(self.local.list(), listed)
 
     def test_interrupted_by_hand(self):
@@ -246,8 +264,17 @@ class Many(RotateCase):
             process = self.start(*self.all, address=gateway.address)
             told = process.communicate(timeout=60)[1]
         self.assertEqual(process.returncode, 130, told)
-        self.assertIn("interrupted", told)
+        self.assertIn("To continue an import or a rotation, run the same command again.", told)
         self.assertNotIn("Traceback", told)
+        self.run_command(*self.all)
+        self.assertRotatedOnce()
+
+    def test_stopped(self):
+        """The service fails for longer than a request is repeated, after it carried that out."""
+        with Gateway(self.local) as gateway:
+            gateway.faults = [None] * 3 + ["done, then 503"] * 6
+            _, told = self.run_command(*self.all, address=gateway.address, auth="sigv4", status=2)
+        self.assertIn("gaia-keys: 503: Service Unavailable (after 6 attempts)\n", told)
         self.run_command(*self.all)
         self.assertRotatedOnce()
 
@@ -259,7 +286,7 @@ class Many(RotateCase):
 
     def test_what_others_change_meanwhile(self):
         """A key that is disabled or deleted while others are rotated stays so."""
-        leaked, gone = self.keys[30], self.keys[31]
+        leaked, gone = self.keys[30], self.keys[34]
 
         def meanwhile():
             self.local.send("PUT", f"{KEYS}/{leaked}", {"config": {"enabled": False}})
@@ -268,37 +295,46 @@ class Many(RotateCase):
         with Gateway(self.local, checks=False) as gateway:
             gateway.faults = [None, meanwhile]
             _, told = self.run_command(*self.all, address=gateway.address, status=1)
-        self.assertIn(f"{leaked[:31]}: is disabled by now\n", told)
-        self.assertIn("34 rotated, 1 refused\n", told)
+        self.assertIn(f"{leaked[:31]}: 409: API key is disabled\n", told)
+        self.assertIn(f"{gone[:31]}: no such key\n", told)
+        self.assertIn("34 rotated, 2 failed\n", told)
         self.assertEqual(self.made()[leaked], {"enabled": False})
+        self.assertEqual(len(self.mapped()), 34)
 
-    def test_refused_ones_are_told(self):
+    def test_failures_are_printed(self):
         full = self.put('{"x":"' + "y" * 4060 + '"}')
         _, told = self.run_command(*self.all, status=1)
-        self.assertIn(f"{full}: 413: config exceeds 4096 bytes\n", told)
-        self.assertIn("36 rotated, 1 refused\n", told)
+        self.assertIn(f"{full}: 422: config would exceed 4096 bytes with expires_at\n", told)
+        self.assertIn("36 rotated, 1 failed\n", told)
         self.assertEqual(len(self.items()[full]), 4068)
+        self.assertEqual(len(self.mapped()), 36)
 
     def test_a_mapping_for_others_to_read(self):
         self.mapping.write_text("old,new\n")
         self.mapping.chmod(0o644)
-        self.assertIn("chmod 600", self.run_command(*self.all, status=2)[1])
+        self.assertIn(f"{self.mapping} is readable by other users; run: chmod 600", self.error(*self.all))
         self.assertEqual(len(self.made()), 37)
 
 
 class ManyDisclosed(Many):
+    """Where the list shows no secrets, only the service's response can give the new key."""
+
     variables = {"KEY_DISCLOSURE": "id"}
 
-    def assertRotatedOnce(self):
-        mapped = self.mapped()
-        listed = self.local.list()
-        self.assertEqual((len(mapped), len(listed)), (36, 74))
-        for old, new in mapped.items():
-            self.assertEqual((listed[old]["rotated_to"], listed[new[:31]]["rotated_from"]), (new[:31], old))
-            self.assertTrue(self.local.send("POST", f"{KEYS}/verify", {"api_key": new})[1]["valid"])
+    def test_a_response_that_can_not_be_repeated(self):
+        self.lost(*self.all, before=3)
+        self.forget()
+        _, told = self.run_command(*self.all, status=1)
+        (new,) = {key for key, entry in self.details().items() if entry["rotated_from"]} - {new[:31] for new in self.mapped().values()}
+        self.assertIn(f"{new} was already created to replace this key, but its secret can no longer be retrieved", told)
+        self.assertIn(f"run `gaia-keys delete {new}`, then rotate again", told)
+        self.assertEqual(len(self.mapped()), 35)
+        self.run_command("delete", new, "--yes")
+        self.run_command(*self.all, "--expires", "never")
+        self.assertRotatedOnce()
 
-    test_what_others_change_meanwhile = test_refused_ones_are_told = test_a_mapping_for_others_to_read = None
-    test_only_the_old_ones = test_a_mapping_that_was_lost = None
+    test_what_others_change_meanwhile = test_failures_are_printed = test_a_mapping_for_others_to_read = None
+    test_only_the_old_ones = test_a_mapping_that_was_lost = test_a_response_that_got_lost = test_stopped = None
 
 
 if __name__ == "__main__":

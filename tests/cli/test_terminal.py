@@ -38,7 +38,7 @@ class Terminal(Case):
             self.assertIn(key, self.made())
             done, seen = self.talk("delete", key, answer=answer)
             self.assertEqual(done, status)
-            self.assertIn(f"Delete {key[:31]} (reports \\x1b[31m) for good? [y/N]:", seen)
+            self.assertIn(f"Delete {key[:31]} (reports \\x1b[31m) permanently? [y/N]:", seen)
         self.assertEqual(self.made(), {})
         self.assertEqual(self.talk("delete", key[:31])[0], 1, "nothing to ask about")
 
@@ -54,6 +54,22 @@ class Terminal(Case):
         self.assertEqual((done, len(seen.splitlines())), (0, 3))
         self.assertIn(f"\n{key[:31]}  {name}", seen)
 
+    def test_last_used(self):
+        for hours, said in ((0, "within the hour"), (1, "1 hour ago"), (47, "47 hours ago"), (72, "3 days ago")):
+            key = self.local.create({"permissions": "read"})
+            self.used(key, hours)
+            self.assertIn(said, self.talk("get", key)[1])
+            self.assertIn(f"  {said}", self.talk("list")[1])
+
+    def test_no_keys(self):
+        self.assertEqual(self.talk("list", "--name", "nobody's"), (0, "no keys\n"))
+
+    def test_a_key_that_is_asked_for(self):
+        key = self.local.create({"permissions": "read"})
+        done, seen = self.talk("get", "-", answer=key)
+        self.assertEqual((done, seen[:8]), (0, "Key: \nid"))
+        self.assertNotIn(key, seen)
+
     def test_progress(self):
         keys = self.folder / "keys.csv"
         keys.write_text("api_key,permissions\n" + "".join(f"k{number},read\n" for number in range(20)) + "x,admin\n")
@@ -61,7 +77,7 @@ class Terminal(Case):
         self.assertEqual(done, 1)
         self.assertIn("21/21", seen)
         self.assertIn("line 22: 422", seen)
-        self.assertTrue(seen.endswith("20 imported, 1 refused\n"), seen[-200:])
+        self.assertTrue(seen.endswith("20 imported, 1 failed\n"), seen[-200:])
         done, seen = self.talk("rotate", "--older-than", "2100-01-01", "--grace", "1d", "--mapping", "rotated.csv")
         self.assertEqual(done, 0)
         self.assertIn("21/21", seen)
@@ -70,7 +86,7 @@ class Terminal(Case):
         keys = self.folder / "keys.csv"
         keys.write_text("api_key\n" + "".join(f"k{number}\n" for number in range(210)))
         told = self.run_command("import", keys, "--mapping", "mapping.csv")[1]
-        self.assertEqual(told, "100 of 210\n200 of 210\n210 imported, 0 refused\n")
+        self.assertEqual(told, "100 of 210\n200 of 210\n210 imported, 0 failed\n")
 
 
 if __name__ == "__main__":

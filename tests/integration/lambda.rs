@@ -87,7 +87,9 @@ async fn simulator(freeze_mode: FreezeMode) -> Simulator {
 fn spawn(simulator: &Simulator, environment: &[(String, String)], output: &tempfile::NamedTempFile) -> Child {
     let both = || Stdio::from(std::fs::OpenOptions::new().append(true).open(output.path()).expect("a file"));
     let mut command = Command::new(binary());
-    command.env_clear().envs(simulator.lambda_env_vars()).envs(environment.iter().cloned());
+    // The Region is the test's to set.
+    let simulated = simulator.lambda_env_vars().into_iter().filter(|(name, _)| !name.ends_with("_REGION"));
+    command.env_clear().envs(simulated).envs(environment.iter().cloned());
     let process =
         command.stdin(Stdio::null()).stdout(both()).stderr(both()).kill_on_drop(true).spawn().expect("a process");
     simulator.register_freeze_pid(process.id().expect("a process id"));

@@ -6,17 +6,18 @@
 //! # Modules
 //!
 //! ```text
-//! main.rs         entry point                          lib.rs      this map
-//! startup.rs      settings → clients → function        settings.rs, logging.rs, error.rs
-//! api.rs          api/{event, router, request, handlers, key_list, response}.rs      the management API
-//! authorizer.rs   authorizer/{event, policy, response}.rs                            the Lambda authorizer
-//! store.rs        store/{failure, idempotency, rotation, transaction, usage}.rs      the DynamoDB table
-//! aws.rs          aws/{http, kms}.rs                                                 SDK clients
-//! keys.rs         keys/{api_key, keyring, config, route, access, json, time}.rs      the domain: no AWS, no clock, no I/O
+//! main.rs        entry point                       lib.rs     this map
+//! startup.rs     settings → clients → function     settings.rs, logging.rs, error.rs
+//! api.rs         api/{event, router, request, handlers, key_list, response}.rs              the management API
+//! authorizer.rs  authorizer/{event, policy, response}.rs                                    the Lambda authorizer
+//! store.rs       store/{failure, idempotency, rotation, transaction, usage}.rs              the DynamoDB table
+//! aws.rs         aws/{http, kms}.rs                                                         SDK clients
+//! keys.rs        keys/{api_key, keyring, config, permission, route, access, json, time}.rs  the domain
 //! ```
 //!
 //! `main → startup → api, authorizer → store, aws → keys → error`: a module imports only what stands to its right. `settings`
-//! stands between `authorizer` and `keys`. `tests/structure.rs` checks this picture and these arrows.
+//! stands between `authorizer` and `keys`, and `keys` knows no AWS, no clock and no I/O. `tests/structure.rs` checks all of
+//! this.
 //!
 //! # From an event to a response
 //!
@@ -36,8 +37,9 @@
 //! ```
 //! use gaia_api_keys::keys::access::{Asked, Denial, Found, Source, decide};
 //! use gaia_api_keys::keys::api_key::KeyId;
-//! use gaia_api_keys::keys::config::{KeyConfig, Permission};
+//! use gaia_api_keys::keys::config::KeyConfig;
 //! use gaia_api_keys::keys::keyring::{Keyring, RootKey};
+//! use gaia_api_keys::keys::permission::Permission;
 //!
 //! let root_key = RootKey::from_hex(&"0f".repeat(32)).ok_or("no root key")?;
 //! let keyring = Keyring::new("demo", &root_key, None);

@@ -167,7 +167,11 @@ fn no_file_imports_itself_by_way_of_others() {
             targets.remove(&leaf);
         }
     }
-    assert!(edges.is_empty(), "in a cycle, or above one: {edges:#?}");
+    // Takes away what nothing left imports.
+    while let Some(top) = edges.keys().find(|name| !edges.values().any(|targets| targets.contains(*name))).cloned() {
+        edges.remove(&top);
+    }
+    assert!(edges.is_empty(), "a cycle: {edges:#?}");
 }
 
 #[test]

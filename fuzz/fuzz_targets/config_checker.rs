@@ -5,8 +5,9 @@ use std::collections::HashMap;
 
 use gaia_api_keys::authorizer::PolicyDocument;
 use gaia_api_keys::error::Error;
-use gaia_api_keys::keys::config::{KeyConfig, MAX_CONFIG, Permission};
+use gaia_api_keys::keys::config::{KeyConfig, MAX_CONFIG};
 use gaia_api_keys::keys::json;
+use gaia_api_keys::keys::permission::Permission;
 use http::Response;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
@@ -36,6 +37,7 @@ fuzz_target!(|data: &[u8]| {
     let again = KeyConfig::parse(kept).expect("what was accepted is accepted");
     assert_eq!(again.as_str(), kept);
     assert_eq!((again.permissions, again.enabled), (config.permissions, config.enabled));
+    assert_eq!(again.routes, config.routes);
     assert_eq!((again.expires_at, &again.allowed_ips), (config.expires_at, &config.allowed_ips));
 
     // A second opinion: every name once, every value JSON.
@@ -55,6 +57,9 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(config.expires_at.is_none(), says("expires_at") == "null");
     let permission = value("permissions").expect("a word");
     assert_eq!(config.permissions.map(Permission::as_str), permission.as_str());
+    let routes = value("routes").expect("a list");
+    assert_eq!(config.routes.len(), routes.as_array().map_or(0, Vec::len));
+    assert!(config.permissions.is_none() || config.routes.is_empty());
     let ranges = value("allowed_ips").expect("a list");
     assert_eq!(config.allowed_ips.as_ref().map(Vec::len), ranges.as_array().map(Vec::len));
 
@@ -76,8 +81,8 @@ fuzz_target!(|data: &[u8]| {
     }
 
     // Whoever may write a config must not be able to break the authorizer with it.
-    if let Some(permission) = config.permissions {
-        let policy = PolicyDocument::allow(&config, permission, "arn:aws:execute-api:r:1:a/s", &[]);
+    let stage = format!("arn:aws:execute-api:{}/{}", "r".repeat(50), "s".repeat(128));
+    if let Some(policy) = PolicyDocument::allow(&config, &stage, &[]) {
         assert!(serde_json::to_string(&policy).expect("JSON").len() < 8192 - 1024);
     }
 });

@@ -100,7 +100,7 @@ fn store() -> Store {
         .stalled_stream_protection(aws_sdk_dynamodb::config::StalledStreamProtectionConfig::disabled())
         .http_client(http_client_fn(|_, _| SharedHttpConnector::new(Table { root_key_id: root_key_id() })))
         .build();
-    Store::new(aws_sdk_dynamodb::Client::from_conf(config), "keys".to_owned(), "demo".to_owned())
+    Store::new(aws_sdk_dynamodb::Client::from_conf(config), "keys".to_owned(), "demo".to_owned(), true)
 }
 
 fn root_key_id() -> String {

@@ -157,7 +157,7 @@ class One(RotateCase):
 
     def test_a_new_key_that_was_deleted(self):
         """Another one is wanted then, and if its response gets lost, that one again."""
-        key = self.local.create({"permissions": "read"})
+        key = self.local.create({"expires_at": in_days(300)})
         command = ["rotate", key, "--grace", "7d", "--expires", "never"]
         first = self.run_command(*command)[0].strip()
         self.run_command("delete", first, "--yes")

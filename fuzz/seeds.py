@@ -35,6 +35,8 @@ configs = [
     '{"expires_at":"9999-12-31T23:59:59-23:59","permissions":"read"}',
     '{"expires_at":"0000-01-01T00:00:00+23:59"}',
     '{"enabled":false,"a":[{"b":1e-7,"c":123456789012345678901234567890,"d":"\\u00e9\\ud83d\\ude00"}]}',
+    '{"routes":["GET /es/api/v1/*","POST /es/api/v1/search/*"],"allowed_ips":["10.0.0.0/8"]}',
+    '{"routes":["DELETE /x"],"permissions":null,"expires_at":"2999-12-31T23:59:59Z"}',
     '{"allowed_ips":["::ffff:10.0.0.0/104","2001:db8::/32"],"allowed_ip":1}',
 ]
 
@@ -64,14 +66,15 @@ for number, row in enumerate(rows):
     event = {"headers": headers, "isBase64Encoded": encoded}
     if body is not None:
         event["body"] = base64.b64encode(body).decode() if encoded else with_key(body)
-    if query:
-        event["queryStringParameters"] = dict(pair.partition("=")[::2] for pair in query.split("&"))
     caller = "arn:aws:iam::123456789012:user/seed"
     if number % 2:
         event |= {"path": path, "httpMethod": row["method"]}
-        event["requestContext"] = {"stage": "live", "identity": {"userArn": caller, "sourceIp": "192.0.2.1"}}
+        if query:
+            event["queryStringParameters"] = dict(pair.partition("=")[::2] for pair in query.split("&"))
+        identity = {"userArn": caller, "sourceIp": "192.0.2.1"}
+        event["requestContext"] = {"stage": "live", "httpMethod": row["method"], "identity": identity}
     else:
-        event["rawPath"] = path
+        event |= {"version": "2.0", "rawPath": path, "rawQueryString": query}
         http = {"method": row["method"], "sourceIp": "192.0.2.1"}
         event["requestContext"] = {"stage": "$default", "authorizer": {"iam": {"userArn": caller}}, "http": http}
     # Rows differ in the body mostly: every third is enough for the events.
@@ -90,13 +93,14 @@ for scheme in ["Search ", "bearer ", "", "Basic "]:
         two = {"version": "2.0", "type": "REQUEST", "routeArn": arn, "headers": {"authorization": scheme + KEY},
                "requestContext": {"http": {"method": method, "sourceIp": "10.0.0.1"}}}
         write("authorizer_event", configs[1] + "\n" + compact(two))
-for endpoint in range(6):
+for endpoint in range(8):
     write("both_formats", bytes([endpoint]) + bytes(8) + b'{"config":{"permissions":"read"}}')
 
 # What a mutation can't guess.
-words = ["/es/api/v1/credentials/api_keys", "/delete/", "/verify", KEY, KEY[:31], "permissions", "read", "write",
-         "enabled", "expires_at", "allowed_ips", "2030-01-31T12:00:00Z", "10.0.0.0/8", "::ffff:0.0.0.0/96", "config",
-         "rawPath", "httpMethod", "requestContext", "isBase64Encoded", "queryStringParameters", "limit", "after",
+words = ["/es/api/v1/credentials/api_keys", "/delete/", "/verify", "/rotate", "grace_seconds", "details", KEY, KEY[:31], "permissions", "read", "write",
+         "routes", "GET /", "POST /x/*", "enabled", "expires_at", "allowed_ips", "2030-01-31T12:00:00Z", "10.0.0.0/8", "::ffff:0.0.0.0/96", "config",
+         "rawPath", "httpMethod", "requestContext", "isBase64Encoded", "queryStringParameters", "rawQueryString",
+         "multiValueQueryStringParameters", "domainName", "version", "2.0", "host", "x-forwarded-proto", "limit", "after",
          "authorizationToken", "methodArn", "routeArn", "multiValueHeaders", ARN, "api_key", "source_ip", "permission",
          "\\ud800", "%2F", "%5F", "1e400"]
 (HERE / "corpus" / "words.dict").write_text("".join('"%s"\n' % w.replace("\\", "\\\\") for w in words))

@@ -4,27 +4,24 @@ mod event;
 mod handlers;
 mod key_list;
 mod request;
+mod response;
 pub mod router;
 
 use std::convert::Infallible;
 use std::time::Duration;
 
-use lambda_http::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use lambda_http::http::{HeaderName, HeaderValue, StatusCode};
 use lambda_http::{Adapter, LambdaEvent, Request, RequestExt, Service, service_fn};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::api::handlers::Keys;
 use crate::api::request::ApiRequest;
+use crate::api::response::Response;
 use crate::api::router::Route;
 use crate::error::Error;
 use crate::keys::keyring::Keyring;
 use crate::settings::Settings;
 use crate::store::Store;
-
-/// A response with a JSON body.
-type Response = lambda_http::Response<String>;
 
 /// The longest body, in bytes.
 const MAX_BODY: usize = 64 * 1024;
@@ -91,34 +88,5 @@ impl Api {
             Route::Update(api_key) => handlers::update(keys, request, api_key).await,
             Route::Delete(api_key) => handlers::delete(keys, request, api_key).await,
         }
-    }
-}
-
-/// A JSON response that nobody may keep: lists hold credentials.
-fn json(status: u16, body: String) -> Response {
-    let mut response = Response::new(body);
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
-/// GAIA's `{"detail": …}`, which says nothing of a [`crate::error::Cause`].
-impl From<Error> for Response {
-    fn from(error: Error) -> Self {
-        let body = match &error {
-            Error::Invalid(details) => serde_json::json!({ "detail": details }),
-            other => serde_json::json!({ "detail": other.to_string() }),
-        };
-        let mut response = json(error.status(), body.to_string());
-        let mut add = |name: HeaderName, value| response.headers_mut().insert(name, HeaderValue::from_static(value));
-        match error {
-            // RFC 9110 asks for it; these are the two ways that the template and the README set up.
-            Error::NotAuthenticated => add(WWW_AUTHENTICATE, "AWS4-HMAC-SHA256, Bearer"),
-            Error::MethodNotAllowed(methods) => add(ALLOW, methods),
-            Error::Unavailable(_) => add(RETRY_AFTER, "1"),
-            _ => None,
-        };
-        response
     }
 }

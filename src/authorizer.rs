@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::authorizer::policy::PolicyDocument;
 use crate::error::{Cause, Error};
 use crate::keys::access::{self, Asked, Denial, Found};
 use crate::keys::config::KeyConfig;
@@ -20,7 +19,8 @@ use crate::keys::route::{Route, RoutePattern};
 use crate::settings::{AuthorizerSettings, Settings};
 use crate::store::Store;
 
-pub use event::AuthorizerEvent;
+pub use event::{AuthorizerEvent, MethodArn};
+pub use policy::PolicyDocument;
 pub use response::{AuthorizerResponse, Context};
 
 /// The longest answer with a config in it, in bytes; API Gateway takes 8 KB.

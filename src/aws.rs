@@ -11,7 +11,7 @@ use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
+use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
 use aws_smithy_types::retry::ReconnectMode;
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
@@ -30,9 +30,11 @@ pub fn loader(ca_bundle: Option<&str>) -> Result<ConfigLoader, Cause> {
         Some(path) => std::fs::read(path).map(Cow::Owned).map_err(|error| format!("AWS_CA_BUNDLE: {path}: {error}"))?,
     };
     let http = http::client(&roots).map_err(|error| format!("AWS_CA_BUNDLE: {error}"))?;
-    // The default chain would go on to ask the metadata of an EC2 instance, and wait for what is never there.
+    // The default chain would also ask the metadata of an EC2 instance, and wait for it. So would the credentials' chain if
+    // this one ended without a Region; `load` refuses the empty one.
     let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
-        .or_else(ProfileFileRegionProvider::new());
+        .or_else(ProfileFileRegionProvider::new())
+        .or_else(Region::new(""));
     let loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).region(region).http_client(http);
     Ok(loader.retry_config(retries()).timeout_config(timeouts()))
 }

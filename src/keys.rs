@@ -5,5 +5,6 @@ pub mod api_key;
 pub mod config;
 pub mod json;
 pub mod keyring;
+pub mod permission;
 pub mod route;
 pub(crate) mod time;

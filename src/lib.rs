@@ -1,46 +1,63 @@
-//! GAIA's API keys on AWS Lambda and DynamoDB: the parts of the one binary, for who changes it.
+//! GAIA's API keys on AWS Lambda and DynamoDB: a developer's guide to the crate.
 //!
-//! # Two functions
+//! One binary is two Lambda functions, and the environment variable `FUNCTION` chooses one. [`api::Api`] manages keys: GAIA's
+//! four endpoints and verify. [`authorizer::Authorizer`] checks keys for other APIs behind API Gateway.
 //!
-//! The environment variable `FUNCTION` says which of the two a process is. Both begin in [`start`]: [`settings`] reads
-//! the environment, [`clients`] makes the AWS SDK's clients (over `http`), [`kms`] asks for the root keys, [`log`] writes.
+//! # Modules
 //!
-//! - [`api::Api`] manages keys: GAIA's four endpoints and verify. An [`event::ProxyEvent`] in, an
-//!   [`event::ProxyResponse`] out, whatever happens.
-//! - [`authorizer::Authorizer`] stands in front of other APIs: an [`authorizer::AuthorizerEvent`] in, an
-//!   [`authorizer::Answer`] out, which for most gateways is a [`policy::PolicyDocument`].
+//! ```text
+//! main.rs        entry point                       lib.rs     this map
+//! startup.rs     settings → clients → function     settings.rs, logging.rs, error.rs
+//! api.rs         api/{event, router, request, handlers, key_list, response}.rs              the management API
+//! authorizer.rs  authorizer/{event, policy, response}.rs                                    the Lambda authorizer
+//! store.rs       store/{failure, idempotency, rotation, transaction, usage}.rs              the DynamoDB table
+//! aws.rs         aws/{http, kms}.rs                                                         SDK clients
+//! keys.rs        keys/{api_key, keyring, config, permission, route, access, json, time}.rs  the domain
+//! ```
 //!
-//! # The way of a request
+//! `main → startup → api, authorizer → store, aws → keys → error`: a module imports only what stands to its right. `settings`
+//! stands between `authorizer` and `keys`, and `keys` knows no AWS, no clock and no I/O. `tests/structure.rs` checks all of
+//! this.
 //!
-//! [`event`] is what API Gateway hands over. [`router`] finds the endpoint. `request` reads what is asked for, `handlers`
-//! has one function an endpoint, `list` writes a list, and [`api`] is the door around them, at which every [`error`]
-//! becomes a response and, where it is ours, a line in the log.
+//! # From an event to a response
 //!
-//! # What is decided without AWS
+//! - **Start.** [`settings`] reads this crate's environment variables. [`aws`] has aws-config load credentials, Region and
+//!   endpoints, and makes the clients. [`startup`] asks KMS for the root keys and opens the connection to DynamoDB.
+//! - **Management API.** `api::event` guards lambda_http, which makes an `http::Request` of the event. [`api::router`] finds
+//!   the endpoint, `api::request` reads and checks what the request holds, and `api::handlers` has one function per endpoint.
+//!   [`api`] turns every [`error`] into a response, and logs its cause if it is a 500 or 503.
+//! - **Authorizer.** An [`authorizer::AuthorizerEvent`] of four formats in, an [`authorizer::AuthorizerResponse`] out: an IAM
+//!   policy ([`authorizer::PolicyDocument`]), or an HTTP API's simple response.
+//! - **Both** find a key in the [`store`] and decide by [`keys::access`], so they can't disagree.
 //!
-//! [`key`] makes and checks keys, [`key_config`] reads configs (by way of [`json`], which keeps the text as it was sent),
-//! and [`access`] decides. [`store`] alone knows the table.
+//! # What a key is
+//!
+//! Nothing of a key's secret is stored. The [`keys::keyring`] computes it from the ID, and compares in constant time.
 //!
 //! ```
-//! use gaia_api_keys::keys::access::{Denial, Found, Source, decide};
-//! use gaia_api_keys::keys::api_key::{Keyring, RootKey};
-//! use gaia_api_keys::keys::config::{KeyConfig, Permission};
+//! use gaia_api_keys::keys::access::{Asked, Denial, Found, Source, decide};
+//! use gaia_api_keys::keys::api_key::KeyId;
+//! use gaia_api_keys::keys::config::KeyConfig;
+//! use gaia_api_keys::keys::keyring::{Keyring, RootKey};
+//! use gaia_api_keys::keys::permission::Permission;
 //!
 //! let root_key = RootKey::from_hex(&"0f".repeat(32)).ok_or("no root key")?;
-//! let keyring = Keyring::new("demo", &root_key, &[]);
-//! let (key, _) = keyring.mint();
+//! let keyring = Keyring::new("demo", &root_key, None);
+//! let id = KeyId::from_ulid("01ARZ3NDEKTSV4RRFFQ69G5FAV").ok_or("no ID")?;
+//! let (key, _) = keyring.create(id);
 //!
-//! // Nothing of the secret is stored: it is computed again from the id, and compared in constant time.
 //! let named = keyring.parse_key(key.expose()).ok_or("no key")?;
-//! assert_eq!(named.id, key.id());
+//! assert_eq!(named.id, id);
 //! assert!(keyring.parse_key(&key.expose().replace("gaia_0", "gaia_1")).is_none());
 //!
 //! let config = KeyConfig::parse(r#"{"permissions": "read", "allowed_ips": ["192.0.2.0/24"]}"#)?;
-//! let (found, now) = (Found::Key(named.id, Box::new(config)), time::OffsetDateTime::now_utc());
-//! let here = Source::parse(Some("192.0.2.7"));
-//! assert!(decide(&found, Some(Permission::Read), here, now).is_ok());
-//! assert_eq!(decide(&found, Some(Permission::Write), here, now).err(), Some(Denial::Permission));
-//! assert_eq!(decide(&found, Some(Permission::Read), Source::Unsaid, now).err(), Some(Denial::SourceIp));
+//! let (found, now) = (Found::Key(id, Box::new(config)), time::OffsetDateTime::UNIX_EPOCH);
+//! let allowed = Source::parse(Some("192.0.2.7"));
+//! let asked = |permission| Asked { permission: Some(permission), route: None };
+//! let judge = |permission, source| decide(&found, asked(permission), &[], source, now).map(|(id, _)| id);
+//! assert_eq!(judge(Permission::Read, allowed), Ok(id));
+//! assert_eq!(judge(Permission::Write, allowed), Err(Denial::Permission));
+//! assert_eq!(judge(Permission::Read, Source::Unsaid), Err(Denial::SourceIp));
 //! # Ok::<(), gaia_api_keys::error::Cause>(())
 //! ```
 //!

@@ -142,7 +142,7 @@ impl Store {
                     return Err(Error::Unavailable("another change followed a lost response".into()));
                 }
                 Outcome::Changed(None) => return Err(Error::KeyNotFound),
-                Outcome::Changed(Some(item)) => before = item,
+                Outcome::Changed(Some(item)) => before = *item,
             }
         }
     }
@@ -158,7 +158,7 @@ impl Store {
                 // An attempt was carried out though its response was lost.
                 Outcome::Changed(None) if in_doubt.get() => return Ok(before.config),
                 Outcome::Changed(None) => return Err(Error::KeyNotFound),
-                Outcome::Changed(Some(item)) => before = item,
+                Outcome::Changed(Some(item)) => before = *item,
             }
         }
     }
@@ -305,12 +305,12 @@ fn key(partition: &str, id: &str) -> Attributes {
 enum Outcome {
     Done,
     /// It isn't the item that was read: this one is there now, or none.
-    Changed(Option<Item>),
+    Changed(Option<Box<Item>>),
 }
 
 impl Outcome {
     fn changed(item: &Option<Attributes>) -> Self {
-        Self::Changed(item.clone().map(Item::from))
+        Self::Changed(item.clone().map(|item| Box::new(Item::from(item))))
     }
 }
 

@@ -14,19 +14,26 @@ authorizer/rest-request Allow
 authorizer/rest-token   Allow
 http-api/create         200
 http-api/delete         200
+http-api/get            200
 http-api/list           200
+http-api/list-details   200
+http-api/rotate         200
 http-api/update         200
 http-api/verify         200
 mistakes/broken-json    422
 mistakes/no-caller      401
 mistakes/no-config      422
+mistakes/no-grace-seconds 422
 mistakes/unknown-key    404
 mistakes/unknown-path   404
 mistakes/wrong-method   405
 mistakes/wrong-value    422
 rest-api/create         200
 rest-api/delete         200
+rest-api/get            200
 rest-api/list           200
+rest-api/list-details   200
+rest-api/rotate         200
 rest-api/update         200
 rest-api/verify         200
 '
@@ -128,6 +135,10 @@ check 200 "\"$key\"" GET "$keys"
 check 200 '"valid": ?false,.*"permission"' POST "$keys/verify" "{\"api_key\": \"$key\", \"permission\": \"write\"}"
 check 200 '"result": ?"updated"' PUT "$keys/$key" '{"config": {"permissions": "write"}}'
 check 200 '"valid": ?true' POST "$keys/verify" "{\"api_key\": \"$key\", \"permission\": \"write\"}"
+check 200 "\"$key\".*\"last_used_at\": ?\"" GET "$keys/$key"
+check 200 "\"$key\".*\"rotated_to\": ?null" GET "$keys/?details=true"
+check 200 "\"result\": ?\"rotated\".*\"${key:0:31}\"" POST "$keys/$key/rotate" '{"grace_seconds": 3600}'
+check 409 'was rotated to' POST "$keys/$key/rotate" '{"grace_seconds": 3600, "expires_at": null}'
 check 200 '"result": ?"deleted"' DELETE "$keys/delete/$key"
 check 404 'API key not found' PUT "$keys/$key" '{"config": {}}'
 check 200 '"valid": ?false,.*"not_found"' POST "$keys/verify/" "{\"api_key\": \"$key\"}"

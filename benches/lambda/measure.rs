@@ -122,7 +122,8 @@ pub async fn list(aws: &Aws, api: &Program, count: u64, rounds: usize) -> [Times
         times[0].push(time);
         let (before, begin) = (aws.time(), Instant::now());
         let query = client.query().table_name(TABLE_NAME).consistent_read(true);
-        let query = query.key_condition_expression("service = :service").projection_expression("id, config, keyring");
+        let query =
+            query.key_condition_expression("service = :service").projection_expression("id, config, root_key_id");
         let query = query.expression_attribute_values(":service", AttributeValue::S(service.clone()));
         let mut pages = query.into_paginator().send();
         let mut found = 0;

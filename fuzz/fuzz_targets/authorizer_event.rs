@@ -1,11 +1,12 @@
-//! A line with the key's config, then an authorizer's event: garbage is denied, and only a key in force opens anything.
+//! A line with the key's config, then an authorizer's event: garbage is denied, and only a valid key is allowed anything.
 #![no_main]
 
 use std::sync::LazyLock;
 
-use gaia_api_keys::authorizer::{Authorizer, AuthorizerEvent};
-use gaia_api_keys::keys::config::{KeyConfig, Permission};
-use gaia_api_keys::authorizer::policy::{MethodArn, ReadRoute, required};
+use gaia_api_keys::authorizer::{Authorizer, AuthorizerEvent, MethodArn};
+use gaia_api_keys::keys::config::KeyConfig;
+use gaia_api_keys::keys::permission::Permission;
+use gaia_api_keys::keys::route::{Route, RoutePattern};
 use gaia_api_keys_fuzz::TIME_LEFT;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
@@ -13,8 +14,8 @@ use time::OffsetDateTime;
 
 static AUTHORIZER: LazyLock<Authorizer> = LazyLock::new(gaia_api_keys_fuzz::authorizer);
 static KEY: LazyLock<String> = LazyLock::new(gaia_api_keys_fuzz::key);
-static READ_ROUTES: LazyLock<Vec<ReadRoute>> = LazyLock::new(|| {
-    gaia_api_keys_fuzz::READ_ROUTES.split(',').map(|route| ReadRoute::parse(route).expect("a route")).collect()
+static READ_ROUTES: LazyLock<Vec<RoutePattern>> = LazyLock::new(|| {
+    gaia_api_keys_fuzz::READ_ROUTES.split(',').map(|route| RoutePattern::parse_read(route).expect("a route")).collect()
 });
 
 fuzz_target!(|data: &[u8]| {
@@ -35,8 +36,10 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     assert!(arn.stage.starts_with("arn:") && (arn.path.is_empty() || arn.path.starts_with('/')), "{arn:?}");
-    assert_eq!(required("GET", arn, &READ_ROUTES), Permission::Read);
-    assert!(required("POST", arn, &READ_ROUTES) == Permission::Write || arn.path.starts_with("/es/api/v1/search/"));
+    let required = |method| Route { method, path: Some(arn.path) }.required(&READ_ROUTES);
+    assert_eq!(required("GET"), Permission::Read);
+    let post = required("POST");
+    assert!(post == Permission::Write || arn.path.starts_with("/es/api/v1/search/"));
 
     let config = KeyConfig::parse(config);
     let Ok(answer) = answer else {
@@ -52,26 +55,30 @@ fuzz_target!(|data: &[u8]| {
     if statement["Effect"] == "Deny" {
         let in_force = config.is_ok_and(|config| {
             let expired = config.expires_at.is_some_and(|at| at <= OffsetDateTime::now_utc());
-            config.enabled && !expired && config.permissions.is_some()
+            config.enabled && !expired && (config.permissions.is_some() || !config.routes.is_empty())
         });
         let shown = string("/authorizationToken") == Some(&format!("Search {}", *KEY));
-        assert!(!(in_force && shown && string("/type") == Some("TOKEN")), "a key was refused");
+        assert!(!(in_force && shown && string("/type") == Some("TOKEN")), "a key was denied");
         assert_eq!(answer["principalId"], "denied");
         return;
     }
 
-    // Allowed: so the key stands in the event, its config is in force, and the policy says no more than it.
+    // Allowed: so the key is in the event, its config is valid now, and the policy says no more than it.
     assert_eq!(statement["Effect"], "Allow");
     assert_eq!(answer["principalId"], format!("gaia_{}", gaia_api_keys_fuzz::ULID));
     assert!(event.to_string().contains(&**KEY), "allowed without a key");
     let config = config.expect("a config");
-    let permission = config.permissions.expect("a permission");
     assert!(config.enabled && config.expires_at.is_none_or(|at| at > OffsetDateTime::now_utc()));
     assert_eq!(statement["Condition"]["IpAddress"].is_object(), config.allowed_ips.is_some());
     assert_eq!(statement["Condition"]["DateLessThan"].is_object(), config.expires_at.is_some());
-    let opened = statement["Resource"].as_array().expect("resources");
-    assert!(opened.iter().all(|one| one.as_str().is_some_and(|one| one.starts_with(arn.stage))));
-    assert_eq!(opened.contains(&format!("{}/*", arn.stage).into()), permission == Permission::Write);
+    let granted = statement["Resource"].as_array().expect("resources");
+    assert!(granted.iter().all(|one| one.as_str().is_some_and(|one| one.starts_with(arn.stage))));
+    let all = format!("{}/*", arn.stage);
+    assert_eq!(granted.contains(&all.into()), config.permissions == Some(Permission::Write));
+    if config.permissions.is_none() {
+        assert_eq!(granted.len(), config.routes.len());
+        assert_eq!(answer["policyDocument"]["Statement"][1]["Effect"], "Deny", "paths with '..'");
+    }
     // The dictionary holds the key, so that it may well stand where it is copied from.
     if !config.as_str().contains(&**KEY) && !arn.stage.contains(&**KEY) {
         assert!(!written.contains(&**KEY), "the answer holds the key");

@@ -1,12 +1,12 @@
-//! One request in both event formats, its body as text and as base64: one answer.
+//! One request in both event formats, its body as text and as base64: one response.
 #![no_main]
 
 use std::sync::LazyLock;
 
 use gaia_api_keys::api::Api;
-use gaia_api_keys_fuzz::TIME_LEFT;
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 static API: LazyLock<Api> = LazyLock::new(gaia_api_keys_fuzz::api);
@@ -20,18 +20,21 @@ struct Request {
     idempotency_key: Option<String>,
     limit: Option<String>,
     after: Option<String>,
+    details: Option<String>,
     config_in_body: bool,
     body: String,
 }
 
 impl Request {
     fn line(&self) -> (&'static str, String) {
-        let (method, below) = match self.endpoint % 6 {
+        let (method, below) = match self.endpoint % 8 {
             0 => ("GET", String::new()),
             1 => ("POST", String::new()),
             2 => ("POST", "/verify".to_owned()),
             3 => ("PUT", format!("/{}", *KEY)),
             4 => ("PUT", format!("/gaia_{}", gaia_api_keys_fuzz::ULID)),
+            5 => ("GET", format!("/{}", *KEY)),
+            6 => ("POST", format!("/{}/rotate", *KEY)),
             _ => ("DELETE", format!("/delete/{}", *KEY)),
         };
         let tail = self.tail.as_deref().unwrap_or_default();
@@ -39,8 +42,9 @@ impl Request {
     }
 
     fn body(&self) -> String {
-        match (self.config_in_body, self.endpoint % 6) {
+        match (self.config_in_body, self.endpoint % 8) {
             (true, 2) => format!(r#"{{"api_key":"{}",{}"#, *KEY, self.body),
+            (true, 6) => format!(r#"{{"grace_seconds":60,{}"#, self.body),
             (true, _) => format!(r#"{{"config":{}}}"#, self.body),
             (false, _) => self.body.clone(),
         }
@@ -53,21 +57,25 @@ impl Request {
                 .into_iter()
                 .filter_map(|(name, value)| Some((name.to_owned(), json!(value.as_ref()?))))
                 .collect();
-        let query: serde_json::Map<_, _> = [("limit", &self.limit), ("after", &self.after)]
+        let query: Vec<_> = [("limit", &self.limit), ("after", &self.after), ("details", &self.details)]
             .into_iter()
-            .filter_map(|(name, value)| Some((name.to_owned(), json!(value.as_ref()?))))
+            .filter_map(|(name, value)| Some((name, value.as_deref()?)))
             .collect();
         let body = self.body();
         let body = if base64 { base64_simd::STANDARD.encode_to_string(body) } else { body };
-        let mut event = json!({
-            "headers": headers, "queryStringParameters": query, "body": body, "isBase64Encoded": base64,
-        });
+        let mut event = json!({ "headers": headers, "body": body, "isBase64Encoded": base64 });
         if old {
             event["path"] = path.into();
             event["httpMethod"] = method.into();
-            event["requestContext"] = json!({ "stage": "prod", "identity": { "userArn": "arn:fuzz" } });
+            event["queryStringParameters"] =
+                query.into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
+            event["requestContext"] =
+                json!({ "stage": "prod", "httpMethod": method, "identity": { "userArn": "arn:fuzz" } });
         } else {
+            event["version"] = "2.0".into();
             event["rawPath"] = path.into();
+            let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+            event["rawQueryString"] = query.into();
             event["requestContext"] = json!({
                 "stage": "$default",
                 "authorizer": { "iam": { "userArn": "arn:fuzz" } },
@@ -80,20 +88,21 @@ impl Request {
 
 fuzz_target!(|request: Request| {
     gaia_api_keys_fuzz::set_config(r#"{"permissions":"write"}"#);
-    let answers = [(true, false), (false, false), (true, true), (false, true)].map(|(old, base64)| {
-        let event = serde_json::from_value(request.event(old, base64)).expect("an event");
-        let response = gaia_api_keys_fuzz::run(API.handle(event, TIME_LEFT));
-        gaia_api_keys_fuzz::check(&response);
+    let responses = [(true, false), (false, false), (true, true), (false, true)].map(|(old, base64)| {
+        let payload = RawValue::from_string(request.event(old, base64).to_string()).expect("JSON");
+        let response = gaia_api_keys_fuzz::invoke(&API, payload);
         let written = gaia_api_keys_fuzz::written();
-        if let Some(written) = &written {
-            assert!(request.body().contains(written), "{written} was not sent");
-        }
         let mut body: Value = serde_json::from_str(&response.body).unwrap_or_default();
-        if body["result"] == "created" {
-            // A new key each time.
-            body["api_key"] = Value::Null;
+        if let Some(written) = &written {
+            let rotated = body["result"] == "rotated";
+            assert!(rotated || request.body().contains(written), "{written} was not sent");
         }
-        (response.status_code, body, written)
+        if body["result"] == "created" || body["result"] == "rotated" {
+            // A new key each time, and another second.
+            body["api_key"] = Value::Null;
+            body["expires_at"] = Value::Null;
+        }
+        (response.status, response.headers, body, written)
     });
-    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:#?}");
+    assert!(responses.iter().all(|response| *response == responses[0]), "{responses:#?}");
 });

@@ -1,15 +1,22 @@
-//! A config is kept to the letter, read again to the same, and serde_json agrees on what it says.
+//! A config is kept verbatim, is read again to the same, and serde_json agrees on what it says.
 #![no_main]
 
 use std::collections::HashMap;
 
+use gaia_api_keys::authorizer::PolicyDocument;
 use gaia_api_keys::error::Error;
+use gaia_api_keys::keys::config::{KeyConfig, MAX_CONFIG};
 use gaia_api_keys::keys::json;
-use gaia_api_keys::keys::config::{KeyConfig, MAX_CONFIG, Permission};
-use gaia_api_keys::authorizer::policy::PolicyDocument;
+use gaia_api_keys::keys::permission::Permission;
+use http::Response;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use serde_json::value::RawValue;
+
+fn check(error: Error) {
+    let response = Response::from(error);
+    gaia_api_keys_fuzz::check(response.status().as_u16(), response.body());
+}
 
 fuzz_target!(|data: &[u8]| {
     let Ok(text) = str::from_utf8(data) else { return };
@@ -20,7 +27,7 @@ fuzz_target!(|data: &[u8]| {
                 assert!(!details.is_empty());
             }
             assert!(matches!(error.status(), 413 | 422), "{error:?}");
-            return gaia_api_keys_fuzz::check(&error.into());
+            return check(error);
         }
     };
     let kept = config.as_str();
@@ -30,13 +37,14 @@ fuzz_target!(|data: &[u8]| {
     let again = KeyConfig::parse(kept).expect("what was accepted is accepted");
     assert_eq!(again.as_str(), kept);
     assert_eq!((again.permissions, again.enabled), (config.permissions, config.enabled));
+    assert_eq!(again.routes, config.routes);
     assert_eq!((again.expires_at, &again.allowed_ips), (config.expires_at, &config.allowed_ips));
 
     // A second opinion: every name once, every value JSON.
-    let members: HashMap<String, &RawValue> = serde_json::from_str(kept).expect("an object");
+    let fields: HashMap<String, &RawValue> = serde_json::from_str(kept).expect("an object");
     let in_order = json::members(json::parse(kept).expect("JSON")).expect("an object");
-    assert_eq!(members.len(), in_order.len(), "a member named twice");
-    let says = |name: &str| members.get(name).map_or("null", |value| value.get());
+    assert_eq!(fields.len(), in_order.len(), "a field named twice");
+    let says = |name: &str| fields.get(name).map_or("null", |value| value.get());
     let value = |name: &str| serde_json::from_str::<Value>(says(name));
     match serde_json::from_str::<Value>(kept) {
         Ok(whole) => assert!(whole.is_object()),
@@ -49,6 +57,9 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(config.expires_at.is_none(), says("expires_at") == "null");
     let permission = value("permissions").expect("a word");
     assert_eq!(config.permissions.map(Permission::as_str), permission.as_str());
+    let routes = value("routes").expect("a list");
+    assert_eq!(config.routes.len(), routes.as_array().map_or(0, Vec::len));
+    assert!(config.permissions.is_none() || config.routes.is_empty());
     let ranges = value("allowed_ips").expect("a list");
     assert_eq!(config.allowed_ips.as_ref().map(Vec::len), ranges.as_array().map(Vec::len));
 
@@ -57,7 +68,7 @@ fuzz_target!(|data: &[u8]| {
         Ok(new) => {
             assert_eq!(new.as_str(), kept);
             assert!(new.allowed_ips.is_none_or(|ranges| !ranges.is_empty()));
-            for name in members.keys() {
+            for name in fields.keys() {
                 let plain: String = name.to_lowercase().chars().filter(char::is_ascii_alphanumeric).collect();
                 let meant = ["permissions", "routes", "enabled", "expires_at", "allowed_ips"].contains(&name.as_str());
                 let known = ["permissions", "routes", "enabled", "expiresat", "allowedips"].contains(&plain.as_str());
@@ -66,12 +77,12 @@ fuzz_target!(|data: &[u8]| {
                 assert!(meant || !known || other || name.trim().contains(' '), "{name} opens a key");
             }
         }
-        Err(error) => gaia_api_keys_fuzz::check(&error.into()),
+        Err(error) => check(error),
     }
 
     // Whoever may write a config must not be able to break the authorizer with it.
-    if let Some(permission) = config.permissions {
-        let policy = PolicyDocument::allow(&config, permission, "arn:aws:execute-api:r:1:a/s", &[]);
+    let stage = format!("arn:aws:execute-api:{}/{}", "r".repeat(50), "s".repeat(128));
+    if let Some(policy) = PolicyDocument::allow(&config, &stage, &[]) {
         assert!(serde_json::to_string(&policy).expect("JSON").len() < 8192 - 1024);
     }
 });

@@ -1,9 +1,10 @@
-//! Nothing but the canonical spelling of a key that this keyring made is a key.
+//! Nothing but the canonical spelling of a key under a root key of this keyring is a key.
 #![no_main]
 
 use std::sync::LazyLock;
 
-use gaia_api_keys::keys::api_key::{KeyId, Keyring};
+use gaia_api_keys::keys::api_key::KeyId;
+use gaia_api_keys::keys::keyring::Keyring;
 use libfuzzer_sys::fuzz_target;
 use ulid::Ulid;
 
@@ -13,8 +14,8 @@ static KEY: LazyLock<String> = LazyLock::new(gaia_api_keys_fuzz::key);
 fn accepted_is_canonical(text: &str) {
     if let Some(named) = KEYRING.parse_key(text) {
         let root_key = named.root_key.as_ref().expect("a secret names its root key");
-        let made_again = KEYRING.key(named.id, root_key.as_str()).expect("a key");
-        assert_eq!(made_again.expose(), text);
+        let again = KEYRING.key(named.id, root_key.as_str()).expect("a key");
+        assert_eq!(again.expose(), text);
         assert_eq!(KEYRING.parse_key_or_id(text), Some(named));
     } else if let Some(named) = KEYRING.parse_key_or_id(text) {
         assert_eq!((named.id.to_string().as_str(), named.root_key), (text, None));
@@ -29,12 +30,13 @@ fn accepted_is_canonical(text: &str) {
 fuzz_target!(|data: &[u8]| {
     accepted_is_canonical(&String::from_utf8_lossy(data));
 
-    // Any id makes a key that is read again, and whose Debug doesn't tell the secret.
+    // Any ID makes a key that is read again, and whose Debug doesn't show the secret.
     if let Some(bytes) = data.first_chunk::<16>() {
-        let id = KeyId::from_ulid(&Ulid::from_bytes(*bytes).to_string()).expect("an id");
-        let root_key = KEYRING.mint().1;
-        let key = KEYRING.key(id, root_key.as_str()).expect("a key");
-        let named = KEYRING.parse_key(key.expose()).expect("a key that was made is read");
+        let id = KeyId::from_ulid(&Ulid::from_bytes(*bytes).to_string()).expect("an ID");
+        let (key, root_key) = KEYRING.create(id);
+        let again = KEYRING.key(id, root_key.as_str()).expect("a key");
+        assert_eq!(again.expose(), key.expose());
+        let named = KEYRING.parse_key(key.expose()).expect("a key that was created is read");
         assert_eq!((named.id, named.root_key.as_ref()), (id, Some(root_key)));
         assert!(!format!("{key:?}{named:?}").contains(&key.expose()[32..]));
     }

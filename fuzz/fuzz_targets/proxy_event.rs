@@ -1,32 +1,44 @@
-//! Any bytes as the event of the management API: what can be read as an event is answered, by no 5xx and no panic, and
-//! what it writes is a config that reads back.
+//! Any JSON as an event of the management API: the response to it is no 5xx, and nothing panics. Without a caller nothing
+//! is done, and a config that is written can be read again.
 #![no_main]
 
 use std::sync::LazyLock;
 
 use gaia_api_keys::api::Api;
-use gaia_api_keys::api::event::ProxyEvent;
 use gaia_api_keys::keys::config::KeyConfig;
-use gaia_api_keys_fuzz::TIME_LEFT;
 use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 static API: LazyLock<Api> = LazyLock::new(gaia_api_keys_fuzz::api);
 
+/// Where an event names its caller: twice in each format, and once more for Cognito.
+const CALLERS: [&str; 5] = [
+    "/requestContext/identity/userArn",
+    "/requestContext/authorizer/sub",
+    "/requestContext/authorizer/claims/sub",
+    "/requestContext/authorizer/iam/userArn",
+    "/requestContext/authorizer/jwt/claims/sub",
+];
+
 fuzz_target!(|data: &[u8]| {
-    let Ok(event) = serde_json::from_slice::<ProxyEvent>(data) else { return };
-    let has_caller = event.caller().is_some();
-    if let Ok(body) = event.body() {
-        assert!(body.len().abs_diff(event.body_len()) <= 2, "{} is not about {}", event.body_len(), body.len());
-    }
+    let Ok(payload) = serde_json::from_slice::<Box<RawValue>>(data) else { return };
+    let event = serde_json::from_str::<Value>(payload.get());
     gaia_api_keys_fuzz::set_config(r#"{"permissions":"read","allowed_ips":["10.0.0.0/8"]}"#);
-    let response = gaia_api_keys_fuzz::run(API.handle(event, TIME_LEFT));
-    gaia_api_keys_fuzz::check(&response);
-    assert_eq!(response.status_code == 401, !has_caller);
-    match gaia_api_keys_fuzz::written() {
+    let response = gaia_api_keys_fuzz::invoke(&API, payload);
+    let written = gaia_api_keys_fuzz::written();
+    // A lone surrogate or 1e999 in a field that nobody reads is no mistake, but serde_json's tree doesn't take it.
+    if let Ok(event) = event {
+        let names_caller = |place: &&str| event.pointer(place).and_then(Value::as_str).is_some_and(|it| !it.is_empty());
+        if !CALLERS.iter().any(|place| names_caller(&place)) {
+            assert!([400, 401].contains(&response.status), "{response:?}");
+        }
+    }
+    match written {
         Some(config) => {
-            assert_eq!(response.status_code, 200);
+            assert_eq!(response.status, 200);
             assert_eq!(KeyConfig::parse_new(&config).expect("what is stored may be stored").as_str(), config);
         }
-        None => assert!(response.status_code != 200 || !response.body.contains(r#""result":"created""#)),
+        None => assert!(!response.body.contains(r#""result":"created""#)),
     }
 });

@@ -1,6 +1,7 @@
 //! What the targets share: both functions, whole, over a table that answers every request at once.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
@@ -9,19 +10,22 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_types::body::SdkBody;
 use gaia_api_keys::api::Api;
 use gaia_api_keys::authorizer::Authorizer;
-use gaia_api_keys::keys::api_key::{KeyId, Keyring, RootKey};
+use gaia_api_keys::keys::api_key::KeyId;
+use gaia_api_keys::keys::keyring::{Keyring, RootKey};
 use gaia_api_keys::settings::Settings;
 use gaia_api_keys::store::Store;
+use lambda_runtime::{Context, LambdaEvent};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 /// The root key of `events/` and of docs/keys.md.
 pub const ROOT_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
-/// The id of [`key`].
+/// The ULID of [`key`].
 pub const ULID: &str = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
-/// What the authorizer's deployment lets read keys do beside reading.
+/// The deployment's `READ_ROUTES`.
 pub const READ_ROUTES: &str = "POST /es/api/v1/search/*,PUT /a*b";
 
-/// What Lambda leaves an invocation: plenty, so that nothing is a matter of time.
+/// The time left of an invocation: plenty, so that no outcome depends on it.
 pub const TIME_LEFT: Duration = Duration::from_secs(60);
 
 thread_local! {
@@ -35,13 +39,16 @@ thread_local! {
 
 /// The keyring of both functions.
 pub fn keyring() -> Keyring {
-    Keyring::new("demo", &RootKey::from_hex(ROOT_KEY).expect("a root key"), &[])
+    Keyring::new("demo", &RootKey::from_hex(ROOT_KEY).expect("a root key"), None)
 }
 
 /// The one key that the seeds know.
 pub fn key() -> String {
-    let id = KeyId::from_ulid(ULID).expect("an id");
-    keyring().key(id, &root_key_id()).expect("a key").expose().to_owned()
+    keyring().create(key_id()).0.expose().to_owned()
+}
+
+fn key_id() -> KeyId {
+    KeyId::from_ulid(ULID).expect("an ID")
 }
 
 /// The management API.
@@ -76,8 +83,6 @@ fn settings() -> Settings {
             "SERVICE_NAME" => "demo",
             "ROOT_KEY" => ROOT_KEY,
             "READ_ROUTES" => READ_ROUTES,
-            "AWS_REGION" => "eu-central-1",
-            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "fuzz",
             _ => return None,
         };
         Some(value.to_owned())
@@ -89,30 +94,30 @@ fn store() -> Store {
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new("eu-central-1"))
-        .credentials_provider(Credentials::from_keys("fuzz", "fuzz", None))
+        .credentials_provider(Credentials::new("fuzz", "fuzz", None, None, "fuzz"))
         .retry_config(aws_sdk_dynamodb::config::retry::RetryConfig::disabled())
         .timeout_config(aws_sdk_dynamodb::config::timeout::TimeoutConfig::disabled())
         .stalled_stream_protection(aws_sdk_dynamodb::config::StalledStreamProtectionConfig::disabled())
-        .http_client(http_client_fn(|_, _| SharedHttpConnector::new(Table { keyring: root_key_id() })))
+        .http_client(http_client_fn(|_, _| SharedHttpConnector::new(Table { root_key_id: root_key_id() })))
         .build();
-    Store::new(aws_sdk_dynamodb::Client::from_conf(config), "keys".to_owned(), "demo".to_owned())
+    Store::new(aws_sdk_dynamodb::Client::from_conf(config), "keys".to_owned(), "demo".to_owned(), true)
 }
 
 fn root_key_id() -> String {
-    keyring().mint().1.as_str().to_owned()
+    keyring().create(key_id()).1.as_str().to_owned()
 }
 
 /// A table that holds every key of this service, each with the same config, and one item that someone else wrote.
 #[derive(Debug)]
 struct Table {
-    keyring: String,
+    root_key_id: String,
 }
 
 impl Table {
     fn answer(&self, operation: &str, request: &Value) -> Value {
         let item = |id: &str| {
             let config = CONFIG.with_borrow(String::clone);
-            json!({ "id": { "S": id }, "config": { "S": config }, "root_key_id": { "S": self.keyring } })
+            json!({ "id": { "S": id }, "config": { "S": config }, "root_key_id": { "S": self.root_key_id } })
         };
         let ours = request["Key"]["service"]["S"] == "demo";
         let id = request["Key"]["id"]["S"].as_str().unwrap_or(ULID);
@@ -125,7 +130,6 @@ impl Table {
         }
         match operation {
             "GetItem" if ours => json!({ "Item": item(id) }),
-            "UpdateItem" | "DeleteItem" => json!({ "Attributes": item(id) }),
             "Query" => json!({ "Items": [item(ULID), { "id": { "S": "foreign" } }] }),
             _ => json!({}),
         }
@@ -143,13 +147,37 @@ impl HttpConnector for Table {
     }
 }
 
-/// What holds for every response of the management API.
-pub fn check(response: &gaia_api_keys::api::event::ProxyResponse) {
-    let status = response.status_code;
-    assert!([200, 400, 401, 404, 405, 409, 413, 422].contains(&status), "{status}: {}", response.body);
-    assert_eq!(response.headers.get("Cache-Control").map(AsRef::as_ref), Some("no-store"));
-    assert_eq!(response.headers.get("Content-Type").map(AsRef::as_ref), Some("application/json"));
-    let body = serde_json::from_str::<Box<serde_json::value::RawValue>>(&response.body);
-    assert!(body.is_ok(), "no JSON: {}", response.body);
-    assert!(serde_json::to_string(response).is_ok());
+/// A response of the management API.
+#[derive(Debug)]
+pub struct Response {
+    /// The HTTP status code.
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: BTreeMap<String, String>,
+    /// The JSON text.
+    pub body: String,
+}
+
+/// One invocation of the management API, whose response is checked for what holds for all of them.
+pub fn invoke(api: &Api, payload: Box<RawValue>) -> Response {
+    let event = LambdaEvent::new(payload, Context::default());
+    let response = serde_json::to_value(run(api.handle(event, TIME_LEFT))).expect("JSON");
+    let status = response["statusCode"].as_u64().and_then(|status| status.try_into().ok()).expect("a status");
+    // Format 1.0 has a list of values for each header.
+    let (single, lists) = (response["headers"].as_object(), response["multiValueHeaders"].as_object());
+    let single = single.into_iter().flatten().map(|(name, value)| (name, value));
+    let headers = single.chain(lists.into_iter().flatten().map(|(name, values)| (name, &values[0])));
+    let headers = headers.map(|(name, value)| (name.clone(), value.as_str().expect("a string").to_owned())).collect();
+    let response = Response { status, headers, body: response["body"].as_str().expect("a body").to_owned() };
+    let header = |name: &str| response.headers.get(name).map(String::as_str);
+    assert_eq!(header("cache-control"), Some("no-store"));
+    assert_eq!(header("content-type"), Some("application/json"));
+    check(response.status, &response.body);
+    response
+}
+
+/// Checks what holds for every response of the management API: no 5xx, and a body that is JSON.
+pub fn check(status: u16, body: &str) {
+    assert!([200, 400, 401, 404, 405, 409, 413, 422].contains(&status), "{status}: {body}");
+    assert!(serde_json::from_str::<&RawValue>(body).is_ok(), "no JSON: {body}");
 }

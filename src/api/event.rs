@@ -2,9 +2,7 @@
 //! that a URI may not hold, odd `Host` and `X-Forwarded-Proto` headers, a path without a slash in front, broken base64, a
 //! long URI. A panic is a failed invocation: a 500 and an alarm that anybody could cause.
 
-use std::collections::HashMap;
-
-use form_urlencoded::{Serializer, byte_serialize, parse};
+use form_urlencoded::{Serializer, parse};
 use lambda_http::aws_lambda_events::query_map::QueryMap;
 use lambda_http::http::HeaderMap;
 use lambda_http::http::header::HOST;
@@ -16,7 +14,8 @@ use serde_json::value::RawValue;
 const MAX_URI: usize = 65_534;
 
 /// Reads an event of API Gateway, in payload format 1.0 or 2.0, so that lambda_http makes a request of it without a panic.
-/// Returns `None` if it is no such event. The query is encoded anew, and a body that was base64 is text if it can be.
+/// Returns `None` if it is no such event. A query of format 2.0 is encoded anew; lambda_http itself encodes one of format
+/// 1.0. A body in base64 becomes text if it can.
 /// Source: <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>
 pub(super) fn read(payload: &RawValue) -> Option<LambdaRequest> {
     let mut request: LambdaRequest = serde_json::from_str(payload.get()).ok()?;
@@ -25,16 +24,14 @@ pub(super) fn read(payload: &RawValue) -> Option<LambdaRequest> {
             drop_unread(&mut event.headers);
             drop_unread(&mut event.multi_value_headers);
             event.request_context.domain_name = None;
-            event.query_string_parameters = encoded(&event.query_string_parameters);
-            event.multi_value_query_string_parameters = encoded(&event.multi_value_query_string_parameters);
             decode(&mut event.body, &mut event.is_base64_encoded)?;
             if let Some(subject) = cognito_subject(payload) {
                 event.request_context.authorizer.fields.insert("sub".to_owned(), subject.into());
             }
             let parameters = [&event.query_string_parameters, &event.multi_value_query_string_parameters];
-            let query =
-                parameters.map(|map| map.iter().map(|(name, value)| name.len() + value.len() + 2).sum::<usize>());
-            (&event.path, &event.request_context.stage, query.into_iter().sum())
+            let query = parameters.into_iter().flat_map(QueryMap::iter);
+            let query = query.map(|(name, value)| 3 * (name.len() + value.len()) + 2).sum();
+            (&event.path, &event.request_context.stage, query)
         }
         LambdaRequest::ApiGatewayV2(event) => {
             drop_unread(&mut event.headers);
@@ -49,8 +46,8 @@ pub(super) fn read(payload: &RawValue) -> Option<LambdaRequest> {
         _ => return None,
     };
     let path = path.as_deref()?;
-    // Each byte of a path may become three.
-    let length = 3 * path.len() + stage.as_ref().map_or(0, String::len) + query + 2;
+    // Each byte of a path, and of a query in format 1.0, may become three.
+    let length = 3 * (path.len() + stage.as_ref().map_or(0, String::len)) + query + 2;
     (path.starts_with('/') && length <= MAX_URI).then_some(request)
 }
 
@@ -71,16 +68,6 @@ pub(super) fn empty(payload: &RawValue) -> LambdaRequest {
 fn drop_unread(headers: &mut HeaderMap) {
     headers.remove(HOST);
     headers.remove("x-forwarded-proto");
-}
-
-/// The parameters of format 1.0, which the gateway has decoded, encoded again: lambda_http puts them into a URI as they are.
-fn encoded(parameters: &QueryMap) -> QueryMap {
-    let encode = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
-    let mut all: HashMap<String, Vec<String>> = HashMap::new();
-    for (name, value) in parameters.iter() {
-        all.entry(encode(name)).or_default().push(encode(value));
-    }
-    all.into()
 }
 
 /// Decodes a body. One that is no text stays base64, in the spelling that every decoder takes.

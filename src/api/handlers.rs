@@ -11,7 +11,7 @@ use ulid::Generator;
 
 use crate::api::key_list::{KeyList, Shown};
 use crate::api::request::{ApiRequest, RotationBody};
-use crate::api::{Response, json};
+use crate::api::response::{Response, json};
 use crate::error::{Detail, Error};
 use crate::keys::access::{self, Asked};
 use crate::keys::api_key::{ApiKey, KeyId};
@@ -277,7 +277,7 @@ pub(super) async fn update(keys: &Keys, request: ApiRequest<'_>, api_key: &str) 
     let change = Change { config: &config, caller: request.caller, at: &now() };
     let before = keys.store.update(&key, &change).await?;
     audit(request, "update", key.id, before.as_deref(), Some(&config));
-    respond(&Outcome { api_key: api_key, result: "updated" })
+    respond(&Outcome { api_key, result: "updated" })
 }
 
 /// `DELETE …/api_keys/delete/{api_key}`: the end of a key.
@@ -285,7 +285,7 @@ pub(super) async fn delete(keys: &Keys, request: ApiRequest<'_>, api_key: &str) 
     let key = keys.keyring.parse_key_or_id(api_key).ok_or(Error::KeyNotFound)?;
     let before = keys.store.delete(&key).await?;
     audit(request, "delete", key.id, before.as_deref(), None);
-    respond(&Outcome { api_key: api_key, result: "deleted" })
+    respond(&Outcome { api_key, result: "deleted" })
 }
 
 /// `POST …/api_keys/verify`: may this key do this, from there, now?

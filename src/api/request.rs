@@ -10,8 +10,9 @@ use time::Duration;
 use crate::error::{Detail, Error};
 use crate::keys::access::Source;
 use crate::keys::api_key::KeyId;
-use crate::keys::config::{self, KeyConfig, MAX_CONFIG, Permission};
+use crate::keys::config::{self, KeyConfig, MAX_CONFIG};
 use crate::keys::json::{self, Members};
+use crate::keys::permission::Permission;
 use crate::keys::route::Route;
 use crate::store::IdempotencyToken;
 

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::keys::config::{IPV4_MAPPED, KeyConfig, Permission};
+use crate::keys::config::{IPV4_MAPPED, KeyConfig};
+use crate::keys::permission::Permission;
 use crate::keys::route::{READ_METHODS, RoutePattern};
 
 /// An IAM policy.

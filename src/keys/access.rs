@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use time::OffsetDateTime;
 
 use crate::keys::api_key::KeyId;
-use crate::keys::config::{KeyConfig, Permission};
+use crate::keys::config::KeyConfig;
+use crate::keys::permission::Permission;
 use crate::keys::route::{Route, RoutePattern};
 
 /// What became of the text that a caller gave as a key.

@@ -10,6 +10,7 @@ use strsim::osa_distance;
 
 use crate::error::{Detail, Error, Loc};
 use crate::keys::json::{self, Members};
+use crate::keys::permission::Permission;
 use crate::keys::route::{self, RoutePattern};
 use crate::keys::time;
 
@@ -18,40 +19,6 @@ pub const MAX_CONFIG: usize = 4096;
 
 /// The most routes of a key.
 const MAX_ROUTES: usize = 20;
-
-/// What a key opens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Permission {
-    /// Requests that only read.
-    Read,
-    /// All requests: write includes read.
-    Write,
-}
-
-impl Permission {
-    /// The word that stands in a config.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Write => "write",
-        }
-    }
-
-    /// Reads the word that stands in a config.
-    pub fn parse(word: &str) -> Option<Self> {
-        [Self::Read, Self::Write].into_iter().find(|permission| permission.as_str() == word)
-    }
-
-    /// The entry of a 422 for anything but the two words.
-    pub fn detail(loc: Vec<Loc>) -> Detail {
-        Detail {
-            loc,
-            msg: "value is not a valid enumeration member; permitted: 'read', 'write'".into(),
-            kind: "type_error.enum",
-            ctx: Some(serde_json::json!({ "enum_values": ["read", "write"] })),
-        }
-    }
-}
 
 /// A config: its text as it was sent, and the members that have a meaning.
 #[derive(Debug)]

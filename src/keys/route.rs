@@ -1,6 +1,6 @@
 //! Routes as patterns: `METHOD /path`, in which `*` is any text. Nothing in one may mean something else in an IAM policy.
 
-use crate::keys::config::Permission;
+use crate::keys::permission::Permission;
 
 /// Methods that only read, unless a deployment says more with `READ_ROUTES`.
 pub const READ_METHODS: [&str; 3] = ["GET", "HEAD", "OPTIONS"];

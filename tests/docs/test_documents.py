@@ -1,4 +1,4 @@
-"""What is said of the tree is there: rooms, files that are named, links."""
+"""What is said of the tree is there: modules, files that are named, links."""
 
 import re
 import unittest
@@ -15,9 +15,9 @@ def anchors(text):
 
 
 class Documents(unittest.TestCase):
-    def test_every_room_is_described(self):
-        rooms = re.findall(r"^\| `([\w/]+\.rs)` \|", (ROOT / "docs/architecture.md").read_text(), flags=re.MULTILINE)
-        self.assertEqual(sorted(rooms), sorted(str(path.relative_to(ROOT / "src")) for path in (ROOT / "src").rglob("*.rs")))
+    def test_every_module_is_described(self):
+        modules = re.findall(r"^\| `([\w/]+\.rs)` \|", (ROOT / "docs/architecture.md").read_text(), flags=re.MULTILINE)
+        self.assertEqual(sorted(modules), sorted(str(path.relative_to(ROOT / "src")) for path in (ROOT / "src").rglob("*.rs")))
 
     def test_links_lead_somewhere(self):
         for name in OURS:

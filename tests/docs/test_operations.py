@@ -1,5 +1,6 @@
 """docs/operations.md against the service's log, the template, and a table that is restored."""
 
+import datetime
 import json
 import pathlib
 import re
@@ -25,6 +26,8 @@ class Logs(unittest.TestCase):
     def test_every_member_is_described(self):
         config = {"permissions": "read", "expires_at": "2030-01-01T00:00:00Z", "allowed_ips": ["192.0.2.1"]}
         with Local() as local:
+            routed = local.create({"routes": ["GET /a", "POST /b"]})
+            self.assertEqual(local.send("POST", f"{KEYS}/{routed}/rotate", {"grace_seconds": 60})[0], 200)
             key = local.create(config)
             local.send("PUT", f"{KEYS}/{key}", {"config": config})
             local.send("POST", f"{KEYS}/verify", {"api_key": key, "source_ip": "203.0.113.9"})
@@ -35,12 +38,13 @@ class Logs(unittest.TestCase):
             self.assertEqual(local.send("POST", f"{KEYS}/verify", {"api_key": broken})[0], 500)
             self.assertEqual(local.send("GET", "/demo", headers={"authorization": f"Search {broken}"})[0], 500)
             self.assertEqual(local.send("GET", KEYS)[0], 200)
-            lines = local.log(8)
+            lines = local.log(10)
+        self.assertEqual(next(line["routes"] for line in lines if "routes" in line), "GET /a, POST /b")
         found = {}
         for line in lines:
             self.assertLessEqual(ALWAYS, set(line))
             found.setdefault(line["message"], set()).update(set(line) - ALWAYS - {"span"})
-        foreign = "an item of the table is not one that this service wrote"
+        foreign = "table item has missing or invalid attributes (listed with config null)"
         self.assertEqual(set(found), {"audit", "denied", "request failed", foreign})
         for message, heading in [("audit", "`audit`"), ("denied", "`denied`"), ("request failed", "`request failed`")]:
             self.assertEqual(found[message], members(heading), message)
@@ -83,8 +87,10 @@ class Stack(unittest.TestCase):
 
 
 class Restore(unittest.TestCase):
+    maxDiff = None
     """The table is put back to a point in time, and the runbook's program changes again what was changed since."""
 
+    soon = f"{datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=30):%Y-%m-%dT%H:%M:%SZ}"
     wide = {"permissions": "write", "team": "süd", "n": 123456789012345678901234567890}
 
     def setUp(self):
@@ -98,6 +104,9 @@ class Restore(unittest.TestCase):
         self.keys = {name: self.local.create(self.wide) for name in ("kept", "deleted", "narrowed", "disabled", "twice")}
         over = {"permissions": "read", "enabled": False, "expires_at": "2020-01-01T00:00:00Z"}
         self.keys["mended"] = self.local.create(over)
+        self.keys["routed"] = self.local.create({"routes": ["GET /*"], "team": "süd"})
+        self.keys["rotated"] = self.local.create(self.wide)
+        self.keys["rotated, ends sooner"] = self.local.create(self.wide | {"expires_at": self.soon})
         self.keys["told again"] = self.create_once()
 
     def create_once(self):
@@ -106,7 +115,7 @@ class Restore(unittest.TestCase):
 
     def since(self):
         """What is changed after the point in time; the log's lines of it."""
-        local, keys, wide = self.local, self.keys, self.wide
+        local, keys, wide, self.expires_at = self.local, self.keys, self.wide, {}
         start = len(local.log(len(keys)))
         change = lambda name, config: local.send("PUT", f"{KEYS}/{keys[name]}", {"config": config})
         limits = {"expires_at": "2031-01-01T00:00:00.5+02:00", "allowed_ips": ["192.0.2.1", "2001:db8::/32"]}
@@ -118,10 +127,18 @@ class Restore(unittest.TestCase):
         change("mended", {"permissions": "read"})
         change("told again", {"permissions": "read"})
         self.assertEqual(self.create_once(), keys["told again"])
+        change("routed", {"routes": ["GET /a", "POST /b"]})
+        change("rotated", wide | {"permissions": "read"})
+        for name, rotation in (
+            ("rotated", {"grace_seconds": 31_536_000}),
+            ("rotated, ends sooner", {"grace_seconds": 31_536_000, "expires_at": "2033-01-01T00:00:00Z"}),
+        ):
+            answer = local.send("POST", f"{KEYS}/{keys[name]}/rotate", rotation)[1]
+            keys[f"{name}: new"], self.expires_at[name] = answer["api_key"], answer["expires_at"]
         keys["new"] = local.create({})
         keys["gone"] = local.create({})
         local.send("DELETE", f"{KEYS}/delete/{keys['gone']}")
-        lines = local.log(start + 11)[start:]
+        lines = local.log(start + 15)[start:]
         return [[{"field": "@message", "value": json.dumps(line)}, {"field": "@ptr", "value": "x"}] for line in lines]
 
     def replay(self, answer):
@@ -150,12 +167,14 @@ class Restore(unittest.TestCase):
             status, errors, printed = self.replay({"status": "Complete", "results": rows})
             self.assertEqual((status, errors), (0, ""))
             said = dict(line.rstrip().split(" ", 1) for line in printed.splitlines())
-            restricted = dict.fromkeys(("narrowed", "disabled", "twice", "mended", "told again"), "restricted as it was last")
+            changed = ("narrowed", "disabled", "twice", "mended", "told again", "routed", "rotated", "rotated, ends sooner")
+            restricted = dict.fromkeys(changed, "restricted as it was last")
+            void = "was made since: void, to be reissued"
             self.assertEqual(
                 {name: said.get(key[:31]) for name, key in self.keys.items()},
                 restricted
                 | {"kept": None, "deleted": "was not there" if again else "deleted"}
-                | {"new": "was made since: void, to be reissued", "gone": "was not there"},
+                | {"new": void, "rotated: new": void, "rotated, ends sooner: new": void, "gone": "was not there"},
             )
         self.assert_restored()
 
@@ -171,6 +190,9 @@ class Restore(unittest.TestCase):
                 "twice": {"team": "süd", "n": wide["n"], "enabled": True},
                 "mended": {"permissions": "read", "enabled": True},
                 "told again": {"team": "süd", "n": wide["n"], "permissions": "read", "enabled": True},
+                "routed": {"team": "süd", "routes": ["GET /a", "POST /b"], "enabled": True},
+                "rotated": wide | {"permissions": "read", "enabled": True, "expires_at": self.expires_at["rotated"]},
+                "rotated, ends sooner": wide | {"enabled": True, "expires_at": self.soon},
             },
         )
         ttl = {item["id"]: item.get("ttl") for item in self.table.scan()["Items"]}

@@ -9,8 +9,17 @@ use crate::protected::{Protected, Shape, Visit, lets_in};
 use crate::proxy::Fault;
 use crate::support::{API_KEYS, App, Call};
 
-const OPERATIONS: [&str; 9] =
-    ["create", "create, Idempotency-Key", "rotate, Idempotency-Key", "update", "delete", "get", "list", "verify", "authorize"];
+const OPERATIONS: [&str; 9] = [
+    "create",
+    "create, Idempotency-Key",
+    "rotate, Idempotency-Key",
+    "update",
+    "delete",
+    "get",
+    "list",
+    "verify",
+    "authorize",
+];
 
 const FAULTS: [(Fault, &str); 10] = [
     (Fault::Throttled, "throttled"),
@@ -99,9 +108,9 @@ async fn through(operation: &str, fault: Fault, sound: usize) -> String {
         let keys = |items: &[Value]| items.iter().filter(is_key).count();
         let whole = |item: &Value| {
             item["root_key_id"]["S"] == "053bcb62"
-                && item["config"]["S"]
-                    .as_str()
-                    .is_some_and(|text| text.starts_with(r#"{"permissions":"read""#) || text == r#"{"permissions":"write"}"#)
+                && item["config"]["S"].as_str().is_some_and(|text| {
+                    text.starts_with(r#"{"permissions":"read""#) || text == r#"{"permissions":"write"}"#
+                })
         };
         assert!(after.iter().filter(is_key).all(whole), "{operation}, {fault:?}: {after:?}");
         match operation {

@@ -10,6 +10,7 @@ mod config;
 mod contract;
 #[path = "../../examples/local/database.rs"]
 mod database;
+mod details;
 mod events;
 mod failures;
 mod faults;
@@ -21,7 +22,10 @@ mod model;
 mod near_misses;
 mod protected;
 mod proxy;
+mod rotate;
 mod rotation;
+mod routes;
+mod sdk_config;
 mod secrets;
 mod support;
 mod table;

@@ -55,6 +55,8 @@ pub const QUICK: [Fault; 6] = [
 struct State {
     /// Operations and bodies.
     requests: Vec<(String, String)>,
+    /// The `Credential` of the last request's signature: `ID/DATE/REGION/SERVICE/aws4_request`.
+    signer: Option<String>,
     /// The next requests' faults, then `always`.
     plan: VecDeque<Fault>,
     always: Option<Fault>,
@@ -92,6 +94,13 @@ impl Proxy {
     /// The same with the bodies.
     pub fn operations_and_bodies(&self) -> Vec<(String, String)> {
         std::mem::take(&mut self.state.lock().expect("a lock").requests)
+    }
+
+    /// The access key ID and the Region that the last request was signed with.
+    pub fn signer(&self) -> Option<(String, String)> {
+        let signer = self.state.lock().expect("a lock").signer.clone()?;
+        let parts: Vec<_> = signer.split('/').collect();
+        Some((parts[0].to_owned(), parts[2].to_owned()))
     }
 
     /// Has the late requests carried out, in their order; says how many there were.
@@ -136,6 +145,8 @@ async fn serve(mut client: TcpStream, upstream: SocketAddr, state: &Mutex<State>
         let fault = {
             let mut state = state.lock().expect("a lock");
             let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+            let signer = text.split("Credential=").nth(1).and_then(|rest| rest.split(',').next());
+            state.signer = signer.map(str::to_owned);
             state.requests.push((operation.unwrap_or("?").to_owned(), body.to_owned()));
             state.plan.pop_front().or(state.always).unwrap_or(Fault::None)
         };

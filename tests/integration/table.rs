@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{API_KEYS, App, CALLER, Call, Format, TIMEOUT, invoke};
+use crate::support::{API_KEYS, App, CALLER, Call, FORMATS, Format, TIMEOUT, invoke};
 
 #[tokio::test]
 async fn an_item_holds_no_secret_and_says_who_did_what_when() {
@@ -163,6 +163,11 @@ async fn pages_by_limit() {
     for after in [&keys[4][..31], &keys[4][5..31]] {
         let answer = app.send(Call::new("GET", API_KEYS).query("after", after).query("limit", 1)).await;
         assert_eq!(answer.json()[0]["api_key"], keys[5]);
+    }
+    // What has to be encoded in a query comes out as it was in both formats.
+    for format in FORMATS {
+        let answer = app.send_event(Call::new("GET", API_KEYS).query("limit", " 1\n").event(format)).await;
+        assert_eq!((answer.status, &answer.json()[0]["api_key"]), (200, &json!(keys[0])), "{format:?}: {answer:?}");
     }
     for (name, value, kind) in [
         ("limit", "0", "value_error.number.not_ge"),

@@ -13,6 +13,11 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 ID = "gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV"
 KEY = f"{ID}_22K4KK659SYTCHNBQB1Z55H2Z7"
 VERIFY = KEYS + "verify"
+ONE, ROTATE = KEYS + "{api_key}", KEYS + "{api_key}/rotate"
+DETAILS = [
+    "api_key", "config", "created_at", "created_by", "updated_at", "updated_by", "last_used_at", "rotated_from", "rotated_to",
+    "root_key_id",
+]
 SOURCE = {path.name: path.read_text() for path in (ROOT / "src").rglob("*.rs")}
 # What only API Gateway answers.
 GATEWAY = {403, 429}
@@ -107,6 +112,13 @@ class OpenApi(unittest.TestCase):
     def delete(self, key, status):
         return self.fits("DELETE", f"{KEYS}delete/{quote(key, safe='')}", KEYS + "delete/{api_key}", status)
 
+    def get(self, key, status=200):
+        return self.fits("GET", KEYS + quote(key, safe=""), ONE, status).json
+
+    def rotate(self, key, status=200, headers=None, **body):
+        path = f"{KEYS}{quote(key, safe='')}/rotate"
+        return self.fits("POST", path, ROTATE, status, body=body, headers=headers)
+
     def verify(self, status=200, **question):
         return self.fits("POST", VERIFY, VERIFY, status, body=question).json
 
@@ -128,7 +140,7 @@ class OpenApi(unittest.TestCase):
             documented = {method for other, method, _ in self.document.operations() if other == path}
             # Allow may hold more than the path's own operations only where a path with a parameter matches too.
             elsewhere = set(allow.split(", ")) - documented
-            self.assertLessEqual(elsewhere, {"PUT"} if path == VERIFY else set(), path)
+            self.assertLessEqual(elsewhere, {"GET", "PUT"} if path == VERIFY else set(), path)
             # An id that no key has, so that nothing is changed.
             concrete = path.replace("{api_key}", "gaia_00000000000000000000000000")
             for spelling in (concrete, concrete.rstrip("/"), concrete.rstrip("/") + "/"):
@@ -143,11 +155,12 @@ class OpenApi(unittest.TestCase):
                             if method != "HEAD":
                                 self.fits(method, spelling, path, 405)
 
-    def test_put_on_verify_is_an_update_of_a_key_that_is_none(self):
-        answer = self.service.send("PUT", VERIFY, {"config": {}})
-        self.assertEqual((answer.status, answer.json), (404, {"detail": "API key not found"}))
-        update = self.document.whole["paths"][KEYS + "{api_key}"]["put"]
-        self.assertEqual(self.document.misfits(update, answer), [])
+    def test_get_and_put_on_verify_speak_of_a_key_that_is_none(self):
+        for method, body in (("GET", None), ("PUT", {"config": {}})):
+            answer = self.service.send(method, VERIFY, body)
+            self.assertEqual((answer.status, answer.json), (404, {"detail": "API key not found"}))
+            operation = self.document.whole["paths"][ONE][method.lower()]
+            self.assertEqual(self.document.misfits(operation, answer), [])
 
     def test_the_routes_are_those_of_the_router(self):
         names = set(re.findall(r'=> "([A-Z]+ /\S+)",', SOURCE["router.rs"]))
@@ -180,9 +193,9 @@ class OpenApi(unittest.TestCase):
         reasons = self.document.at("#/components/schemas/NotValid")["properties"]["reason"]["enum"]
         self.assertEqual(reasons, re.findall(r'=> "(\w+)"', code))
 
-    def test_the_members_with_a_meaning_are_those_of_key_config_rs(self):
-        known = re.findall(r'member\("(\w+)"\)', SOURCE["key_config.rs"])
-        self.assertEqual(list(self.document.at("#/components/schemas/Config")["properties"]), known)
+    def test_the_fields_with_a_meaning_are_those_of_config_rs(self):
+        known = re.findall(r'member\("(\w+)"\)', SOURCE["config.rs"])
+        self.assertEqual(list(self.document.at("#/components/schemas/Config")["properties"]), list(dict.fromkeys(known)))
 
     def test_headers_and_sentences_of_examples_stand_in_the_source(self):
         code = "".join(SOURCE.values())
@@ -192,9 +205,11 @@ class OpenApi(unittest.TestCase):
             for example in examples:
                 self.assertEqual(self.document.problems(content["schema"], example), [], name)
                 if isinstance(example.get("detail"), str):
-                    self.assertIn(f'"{example["detail"]}"', code, name)
-        for header, value in (("WWW-Authenticate", "AWS4-HMAC-SHA256, Bearer"), ("Retry-After", "1")):
-            self.assertIn(f'with_header("{header}", "{value}")', code)
+                    # An ID is put in where the sentence is made.
+                    for part in re.split(r"gaia_[0-9A-Z]{26}", example["detail"]):
+                        self.assertIn(part, code, name)
+        for header, value in (("WWW_AUTHENTICATE", "AWS4-HMAC-SHA256, Bearer"), ("RETRY_AFTER", "1")):
+            self.assertIn(f'add({header}, "{value}")', code)
 
     def test_examples_of_requests_and_answers_fit_their_schemas(self):
         for path, method, operation in self.document.operations():
@@ -222,6 +237,107 @@ class OpenApi(unittest.TestCase):
         self.put(key, 404, body={"config": {}})
         self.assertEqual(self.verify(api_key=key), {"valid": False, "reason": "not_found"})
 
+    def test_details(self):
+        key = self.create({"permissions": "read", "n": 1})
+        details = self.get(key)
+        self.assertEqual(list(details), DETAILS)
+        self.assertEqual((details["api_key"], details["config"]), (key, {"permissions": "read", "n": 1}))
+        self.assertEqual([name for name in DETAILS if details[name] is None], DETAILS[4:9])
+        self.assertEqual(self.get(key[:31]), details)
+        self.verify(api_key=key, permission="write")
+        self.assertIsNone(self.get(key)["last_used_at"], "a denied check is no use")
+        self.verify(api_key=key, permission="read")
+        details = self.get(key)
+        self.assertRegex(details["last_used_at"], r"^20\d\d-\d\d-\d\dT\d\d:00:00Z$")
+        self.put(key, 200, body={"config": {}})
+        self.assertIsNotNone(self.get(key)["updated_at"])
+        self.assertIn(self.get(key), self.fits("GET", f"{KEYS}?details=true", KEYS, 200).json)
+        self.delete(key, 200)
+        self.get(key, 404)
+
+    def test_details_of_a_list(self):
+        keys = [self.create() for _ in range(2)]
+        schema = self.document.whole["paths"][KEYS]["get"]["parameters"][0]["schema"]
+        for value, members in (*((yes, DETAILS) for yes in ("true", "1", "oN", "yes", "T", "y")),
+                               *((no, DETAILS[:2]) for no in ("false", "0", "OFF", "no", "f", "N"))):
+            answer = self.fits("GET", f"{KEYS}?details={value}&limit=2", KEYS, 200)
+            self.assertEqual([list(entry) for entry in answer.json], [members] * 2, value)
+            self.assertEqual(self.document.problems(schema, value), [])
+        answer = self.fits("GET", f"{KEYS}?details=yes&limit=1&after={keys[0][:31]}", KEYS, 200)
+        self.assertEqual([entry["api_key"] for entry in answer.json], keys[1:])
+        answer = self.fits("GET", f"{KEYS}?details=yes&limit=1", KEYS, 200)
+        first = answer.json[0]["api_key"][:31]
+        self.assertEqual(answer.headers["link"], f'<?after={first}&details=true&limit=1>; rel="next"')
+        for value in ("", "2", "maybe", "true%20"):
+            answer = self.fits("GET", f"{KEYS}?details={value}", KEYS, 422)
+            self.assertEqual((self.types(answer), answer.json["detail"][0]["loc"]), (["type_error.bool"], ["query", "details"]))
+            self.assertNotEqual(self.document.problems(schema, value), [], value)
+
+    def test_a_rotation(self):
+        old = self.create({"permissions": "read", "n": 1})
+        answer = self.rotate(old, grace_seconds=3600).json
+        new = answer["api_key"]
+        self.assertEqual(list(answer), ["api_key", "result", "rotated_from", "expires_at"])
+        self.assertEqual(answer["rotated_from"], old[:31])
+        self.assertEqual(self.get(old)["config"], {"permissions": "read", "n": 1, "expires_at": answer["expires_at"]})
+        self.assertEqual((self.get(old)["rotated_to"], self.get(new)["rotated_from"]), (new[:31], old[:31]))
+        self.assertEqual(self.get(new)["config"], {"permissions": "read", "n": 1})
+        self.assertTrue(all(self.verify(api_key=key, permission="read")["valid"] for key in (old, new)))
+        detail = self.rotate(old[:31], 409, grace_seconds=0, expires_at=None).json["detail"]
+        self.assertEqual(detail, f"API key was rotated to {new[:31]} already: delete that key to rotate this one again")
+        self.delete(new, 200)
+        newer = self.rotate(old, grace_seconds=0, expires_at="2035-01-01T00:00:00Z").json["api_key"]
+        self.assertEqual(self.verify(api_key=old)["reason"], "expired")
+        self.assertEqual(self.get(newer)["config"]["expires_at"], "2035-01-01T00:00:00Z")
+        self.rotate(newer, headers={"Idempotency-Key": "rotation"}, grace_seconds=9, expires_at=None)
+
+    def test_a_rotation_that_is_repeated(self):
+        old, header = self.create(), {"Idempotency-Key": "rotation of openapi.yaml"}
+        first = self.rotate(old, headers=header, grace_seconds=3600)
+        again = self.rotate(old, headers=header, grace_seconds=3600)
+        self.assertEqual(again.json, first.json)
+        self.assertEqual(self.types(self.rotate(old, 422, headers=header, grace_seconds=1)), ["value_error.idempotency_key"])
+        self.delete(first.json["api_key"], 200)
+        self.rotate(old, 409, headers=header, grace_seconds=3600)
+
+    def test_keys_that_are_not_rotated(self):
+        schema = {"$ref": "#/components/schemas/RotateBody"}
+        detail = lambda config: self.rotate(self.create(config), 409, grace_seconds=0, expires_at=None).json["detail"]
+        self.assertEqual(detail({"enabled": False}), "API key is disabled")
+        self.assertEqual(detail({"expires_at": "2020-01-01T00:00:00Z"}), "API key has expired")
+        bounded = self.create({"expires_at": "2035-01-01T00:00:00Z"})
+        answer = self.rotate(bounded, 422, grace_seconds=0)
+        self.assertEqual((self.types(answer), answer.json["detail"][0]["loc"]), (["value_error.missing"], ["body", "expires_at"]))
+        self.assertEqual(self.types(self.rotate(self.create({"x": "x" * 4080}), 422, grace_seconds=0)), ["value_error.config_size"])
+        key = self.create()
+        for body, names in (
+            ({}, ["value_error.missing"]),
+            ({"grace_seconds": -1}, ["value_error.number.not_ge"]),
+            ({"grace_seconds": 31_536_001}, ["value_error.number.not_le"]),
+            ({"grace_seconds": 1, "grace": 1}, ["value_error.extra"]),
+            ({"grace_seconds": 1, "expires_at": "tomorrow"}, ["value_error.datetime"]),
+            ([1], ["type_error.dict"]),
+        ):
+            answer = self.fits("POST", f"{KEYS}{key}/rotate", ROTATE, 422, body=json.dumps(body))
+            self.assertEqual(self.types(answer), names, body)
+            self.assertNotEqual(self.document.problems(schema, body), [], f"the document takes {body}")
+        # To JSON Schema this is an integer.
+        self.assertEqual(self.types(self.rotate(key, 422, grace_seconds=60.0)), ["type_error.integer"])
+        self.assertIsNone(self.get(key)["rotated_to"])
+
+    def test_routes(self):
+        key = self.create({"routes": ["GET /items/*", "POST /search"]})
+        for question, reason in (
+            ({}, None),
+            ({"route": "GET /items/17"}, None),
+            ({"route": "POST /search"}, None),
+            ({"route": "DELETE /items/17"}, "route"),
+            ({"route": "GET /items/../search"}, "route"),
+        ):
+            self.assertEqual(self.verify(api_key=key, **question).get("reason"), reason, question)
+        answer = self.fits("POST", VERIFY, VERIFY, 422, body={"api_key": key, "route": "search"})
+        self.assertEqual((self.types(answer), answer.json["detail"][0]["loc"]), (["value_error.route"], ["body", "route"]))
+
     def test_every_reason(self):
         past, here = "2020-01-01T00:00:00Z", "192.0.2.1"
         for config, question, reason in (
@@ -231,7 +347,8 @@ class OpenApi(unittest.TestCase):
             ({}, {"permission": "read"}, "permission"),
             ({"allowed_ips": [here]}, {"source_ip": "::1"}, "source_ip"),
             ({"allowed_ips": [here]}, {"source_ip": "::ffff:192.0.2.1"}, None),
-            ({"permissions": None, "enabled": None, "expires_at": None, "allowed_ips": None}, {}, None),
+            ({"routes": ["GET /a"]}, {"route": "GET /b"}, "route"),
+            ({"permissions": None, "routes": None, "enabled": None, "expires_at": None, "allowed_ips": None}, {}, None),
         ):
             question = question if config is None else {"api_key": self.create(config), **question}
             self.assertEqual(self.verify(**question).get("reason"), reason, (config, question))
@@ -278,6 +395,14 @@ class OpenApi(unittest.TestCase):
             ({"config": {"allowed_ips": "::1"}}, ["type_error.list"]),
             ({"config": {"allowed_ips": [1]}}, ["type_error.str"]),
             ({"config": {"allowed_ips": []}}, ["value_error.list.min_items"]),
+            ({"config": {"routes": "GET /a"}}, ["type_error.list"]),
+            ({"config": {"routes": []}}, ["value_error.list.min_items"]),
+            ({"config": {"routes": ["GET /a"] * 21}}, ["value_error.list.max_items"]),
+            *(
+                ({"config": {"routes": [route]}}, ["value_error.route"])
+                for route in ("/a", "* /a", "GET a", "get /a", "GET  /a", "GET /a?b", "GET /${a}", "GET /a/../b", "TRACE /a", "GET /a b")
+            ),
+            ({"config": {"permissions": "read", "routes": ["GET /a"]}}, ["value_error.exclusive"]),
         ):
             for answer in (
                 self.fits("POST", KEYS, KEYS, 422, body=json.dumps(body)),
@@ -293,6 +418,7 @@ class OpenApi(unittest.TestCase):
             ('{"config": {"a": ' + "[" * 200 + "]" * 200 + "}}", "value_error.depth"),
             ('{"config": {"allowed_ips": ["10.0.0.1/8"]}}', "value_error.ipvanynetwork"),
             ('{"config": {"allowed_ips": ["10.0.0.0/08"]}}', "value_error.ipvanynetwork"),
+            (json.dumps({"config": {"routes": ["GET /" + "a" * 180] * 20}}), "value_error.policy_size"),
             *(
                 (f'{{"config": {{"{name}": 1}}}}', "value_error.misspelled")
                 for name in ("permission", "route", "expiresAt", "expiry", "disabled", "Enabled ", "alowed_ips", "ip_allowlist")
@@ -301,8 +427,10 @@ class OpenApi(unittest.TestCase):
             self.assertEqual(self.types(self.fits("POST", KEYS, KEYS, 422, body=text)), [name], text)
         # What is none.
         for body in (
-            {"config": {"ip": 1, "allowed": 1, "active": 1, "routes": 1, "x": {"expiresAt": 1}}, "beside": 1},
+            {"config": {"ip": 1, "allowed": 1, "active": 1, "x": {"expiresAt": 1}}, "beside": 1},
             {"config": {name: 1 for name in self.exceptions()}},
+            {"config": {"permissions": None, "routes": ["GET /*", "DELETE /a.b-c_d~e:f@g+h%20=i/*/"]}},
+            {"config": {"permissions": "write", "routes": None}},
             {"config": {"allowed_ips": ["::/0", "192.0.2.0/24", "2001:db8::1"], "expires_at": "2030-01-01T00:00:00+01:00"}},
         ):
             self.assertEqual(self.document.problems(schema, body), [])
@@ -317,6 +445,7 @@ class OpenApi(unittest.TestCase):
                 ["type_error.str", "type_error.enum", "value_error.ipvanyaddress"],
             ),
             ({"api_key": "x", "permissions": "write"}, ["value_error.extra"]),
+            ({"api_key": "x", "route": "items"}, ["value_error.route"]),
         ):
             self.assertEqual(self.types(self.fits("POST", VERIFY, VERIFY, 422, body=body)), names, body)
             schema = {"$ref": "#/components/schemas/Question"}
@@ -329,6 +458,7 @@ class OpenApi(unittest.TestCase):
             ("POST", KEYS, KEYS),
             ("PUT", KEYS + ID, KEYS + "{api_key}"),
             ("POST", VERIFY, VERIFY),
+            ("POST", f"{KEYS}{ID}/rotate", ROTATE),
         ):
             self.fits(method, path, template, 400, body=b'{"config": "\xff"}')
             # Content-Type is looked at before the text.
@@ -343,6 +473,8 @@ class OpenApi(unittest.TestCase):
         for key in ("nosuchkey", ID.lower(), KEY[:-1], KEY[:-1] + "8", KEY[5:], "verify", "é", "a/b"):
             self.delete(key, 404)
             self.put(key, 404, body={"config": {}})
+            self.get(key, 404)
+            self.rotate(key, 404, grace_seconds=0)
 
     def test_items_that_others_wrote(self):
         item = {"service": {"S": "demo"}, "id": {"S": ID[5:]}, "root_key_id": {"S": "053bcb62"}, "config": {"S": "{"}}

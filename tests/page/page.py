@@ -14,6 +14,7 @@ from local import KEYS, Local  # noqa: E402
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CREATE, LIST, UPDATE, DELETE = "keys-createApiKey", "keys-listApiKeys", "keys-updateApiKey", "keys-deleteApiKey"
+GET, ROTATE, VERIFY = "keys-getApiKey", "keys-rotateApiKey", "checks-verifyApiKey"
 READ_DEMO, WRITE_DEMO = "demo-readDemo", "demo-writeDemo"
 
 
@@ -68,7 +69,8 @@ class Page:
             operation.locator(".opblock-summary-control").click()
             operation.get_by_role("button", name="Try it out").click()
         for parameter, value in parameters.items():
-            operation.locator(f'tr[data-param-name="{parameter}"] input').fill(value)
+            field = operation.locator(f'tr[data-param-name="{parameter}"]').locator("input, select")
+            field.select_option(value) if field.evaluate("field => field.tagName") == "SELECT" else field.fill(value)
         if body is not None:
             operation.locator("textarea.body-param__text").fill(body if isinstance(body, str) else json.dumps(body))
         operation.get_by_role("button", name="Execute").click()

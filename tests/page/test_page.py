@@ -3,7 +3,7 @@
 import re
 import unittest
 
-from page import CREATE, DELETE, LIST, READ_DEMO, ROOT, UPDATE, WRITE_DEMO, Browser, Local
+from page import CREATE, DELETE, GET, LIST, READ_DEMO, ROOT, ROTATE, UPDATE, VERIFY, WRITE_DEMO, Browser, Local
 
 
 class Docs(unittest.TestCase):
@@ -50,6 +50,34 @@ class Docs(unittest.TestCase):
         self.assertEqual(page.ask(READ_DEMO), (403, {"message": "Forbidden"}))
         self.assertEqual(page.ask(DELETE, api_key=key), (404, {"detail": "API key not found"}))
         self.assertIsNone(self.stored(key))
+
+    def test_a_key_is_used_and_rotated(self):
+        page = self.open()
+        key = page.ask(CREATE)[1]["api_key"]
+        self.assertIsNone(page.ask(GET, api_key=key[:31])[1]["last_used_at"])
+        page.authorize(key)
+        self.assertEqual(page.ask(READ_DEMO)[0], 200)
+        status, details = page.ask(GET, api_key=key[:31])
+        self.assertEqual((status, details["api_key"]), (200, key))
+        self.assertRegex(details["last_used_at"], r"^20\d\d-\d\d-\d\dT\d\d:00:00Z$")
+        self.assertIn(details, page.ask(LIST, details="true")[1])
+
+        status, rotated = page.ask(ROTATE, {"grace_seconds": 3600}, api_key=key[:31])
+        self.assertEqual((status, rotated["result"], rotated["rotated_from"]), (200, "rotated", key[:31]))
+        self.assertEqual(page.ask(READ_DEMO)[0], 200, "the old key, in the grace period")
+        page.authorize(rotated["api_key"])
+        self.assertEqual(page.ask(READ_DEMO)[0], 200)
+        self.assertEqual(page.ask(GET, api_key=key[:31])[1]["rotated_to"], rotated["api_key"][:31])
+        status, again = page.ask(ROTATE, {"grace_seconds": 0, "expires_at": None}, api_key=key[:31])
+        self.assertEqual((status, rotated["api_key"][:31] in again["detail"]), (409, True))
+
+    def test_a_key_for_one_route(self):
+        page = self.open()
+        key = page.ask(CREATE, {"config": {"routes": ["GET /demo"]}})[1]["api_key"]
+        page.authorize(key)
+        self.assertEqual(page.ask(READ_DEMO)[0], 200)
+        self.assertEqual(page.ask(WRITE_DEMO), (403, {"message": "Forbidden"}))
+        self.assertEqual(page.ask(VERIFY, {"api_key": key, "route": "POST /demo"}), (200, {"valid": False, "reason": "route"}))
 
     def test_a_key_is_pasted_as_it_was_copied(self):
         page = self.open()

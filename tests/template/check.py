@@ -24,6 +24,7 @@ ADOPTED = {
     "KeyHeader": "x-api-key",
     "ReadRoutes": "POST /search/*",
     "SimpleResponses": "true",
+    "TrackUsage": "false",
     "UsageLogGroups": "one,two",
 }
 # Of the access logs' variables, those that hold neither path, query, header nor text made of them.

@@ -11,7 +11,9 @@ LIST = f"GET {KEYS}"
 ROUTES = {
     LIST,
     f"POST {KEYS}",
+    f"GET {KEYS}/{{api_key}}",
     f"PUT {KEYS}/{{api_key}}",
+    f"POST {KEYS}/{{api_key}}/rotate",
     f"DELETE {KEYS}/delete/{{api_key}}",
     f"POST {KEYS}/verify",
     "$default",
@@ -23,6 +25,7 @@ ROUTES = {
     ("        DefaultAuthorizer: AWS_IAM\n", ""),
     ("Properties: { ApiId: !Ref Api }", "Properties: { ApiId: !Ref Api, Auth: { Authorizer: NONE } }"),
     ("Method: GET, Path: /es/api/v1/credentials/api_keys }", "Method: GET, Path: /es/api/v1/credentials/api_keys/ }"),
+    ("{api_key}/rotate\" }", "rotate/{api_key}\" }"),
 )
 def every_route_asks_for_a_signature(text):
     stack = Stack(text)

@@ -25,7 +25,8 @@ def on_table(table, actions, partitions):
 @check(
     MAIN,
     ("FUNCTION: authorizer", "FUNCTION: api"),
-    ("          READ_ROUTES: !Ref ReadRoutes\n", ""),
+    ("        READ_ROUTES: !Ref ReadRoutes\n", ""),
+    ("        TRACK_USAGE: !Ref TrackUsage\n", ""),
     ("AlsoAccepted: !If [HasSecondaryKmsKey, !Sub \",${SecondaryKmsKeyId}\", \"\"]", "AlsoAccepted: \"\""),
     ("ALLOW_ANONYMOUS: !Ref AWS::NoValue", "ALLOW_ANONYMOUS: \"true\""),
 )
@@ -34,16 +35,21 @@ def environment(text):
         return stack[FUNCTIONS[function]]["Environment"]["Variables"]
 
     stack = Stack(text)
-    common = {"SERVICE_NAME": "gaia", "TABLE_NAME": "<Table>", "KMS_KEY_ID": "<KmsKey>"}
+    common = {
+        "SERVICE_NAME": "gaia", "TABLE_NAME": "<Table>", "KMS_KEY_ID": "<KmsKey>", "READ_ROUTES": "", "TRACK_USAGE": "true",
+    }
     same(variables(stack, "api"), common | {"FUNCTION": "api", "KEY_DISCLOSURE": "full"})
     same(variables(stack, "authorizer"), common | {
-        "FUNCTION": "authorizer", "KEY_HEADER": "authorization", "READ_ROUTES": "", "SIMPLE_RESPONSES": "false",
+        "FUNCTION": "authorizer", "KEY_HEADER": "authorization", "SIMPLE_RESPONSES": "false",
     })
     stack = Stack(text, **ADOPTED)
-    common = {"SERVICE_NAME": "billing", "TABLE_NAME": "old-table", "KMS_KEY_ID": f"{KEY_IDS[0]},{KEY_IDS[1]}"}
+    common = {
+        "SERVICE_NAME": "billing", "TABLE_NAME": "old-table", "KMS_KEY_ID": f"{KEY_IDS[0]},{KEY_IDS[1]}",
+        "READ_ROUTES": "POST /search/*", "TRACK_USAGE": "false",
+    }
     same(variables(stack, "api"), common | {"FUNCTION": "api", "KEY_DISCLOSURE": "id"})
     same(variables(stack, "authorizer"), common | {
-        "FUNCTION": "authorizer", "KEY_HEADER": "x-api-key", "READ_ROUTES": "POST /search/*", "SIMPLE_RESPONSES": "true",
+        "FUNCTION": "authorizer", "KEY_HEADER": "x-api-key", "SIMPLE_RESPONSES": "true",
     })
 
 
@@ -62,8 +68,14 @@ def sam_local_can_set(text):
     MAIN,
     ("dynamodb:Query", "dynamodb:Scan"),
     (", dynamodb:DeleteItem]", "]"),
-    ("Action: [dynamodb:GetItem, dynamodb:PutItem]", "Action: [dynamodb:GetItem, dynamodb:PutItem, dynamodb:UpdateItem]"),
     ("              Action: dynamodb:GetItem\n", "              Action: dynamodb:*\n"),
+    ("                  Action: dynamodb:PutItem\n", "                  Action: [dynamodb:PutItem, dynamodb:UpdateItem]\n"),
+    ("[!Sub \"${ServiceName}#use\"]", "[!Ref ServiceName, !Sub \"${ServiceName}#use\"]"),
+    ("[!Ref ServiceName, !Sub \"${ServiceName}#use\"]", "[!Ref ServiceName]"),
+    ("                      - !Sub \"${ServiceName}#idem\"\n", ""),
+    ("- !If [TracksUsage, !Sub \"${ServiceName}#use\", !Ref AWS::NoValue]", "- !Sub \"${ServiceName}#use\""),
+    ("  TracksUsage: !Equals [!Ref TrackUsage, \"true\"]", "  TracksUsage: !Equals [!Ref TrackUsage, !Ref TrackUsage]"),
+    ("                    \"Null\":\n                      dynamodb:LeadingKeys: \"false\"\n", ""),
     ("dynamodb:LeadingKeys: [!Ref ServiceName]", "dynamodb:LeadingKeys: [\"*\"]"),
     ("dynamodb:LeadingKeys: [!Ref ServiceName]", "dynamodb:LeadingKeys: [!Ref ServiceName, !Sub \"${ServiceName}#idem\"]"),
     ("                  dynamodb:LeadingKeys: \"false\"\n", "                  dynamodb:LeadingKeys: \"true\"\n"),
@@ -77,21 +89,30 @@ def sam_local_can_set(text):
 )
 def roles(text):
     """One role a function. Exactly these statements; the actions are those of actions.json, which the code is held to."""
-    for parameters, service, table, keys in (
-        ({}, "gaia", "<Table>", [KEY_ARN + "<KmsKey>"]),
-        (ADOPTED, "billing", "old-table", [KEY_ARN + KEY_IDS[0], KEY_ARN + KEY_IDS[1]]),
+    two_keys = [KEY_ARN + KEY_IDS[0], KEY_ARN + KEY_IDS[1]]
+    for parameters, service, table, keys, tracks in (
+        ({}, "gaia", "<Table>", [KEY_ARN + "<KmsKey>"], True),
+        (ADOPTED | {"TrackUsage": "true"}, "billing", "old-table", two_keys, True),
+        (ADOPTED, "billing", "old-table", two_keys, False),
     ):
         stack = Stack(text, **parameters)
+        idem, use = f"{service}#idem", f"{service}#use"
         same(set(stack.of_type("AWS::IAM::Role")), {"ApiFunctionRole", "AuthorizerFunctionRole", "CodeDeployServiceRole"})
         for kind in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy"):
             same(stack.of_type(kind), {})
         own = {
             "api": [
-                on_table(table, ["dynamodb:Query", "dynamodb:UpdateItem", "dynamodb:DeleteItem"], [service]),
-                # One statement, as a transaction writes to both partitions.
-                on_table(table, ["dynamodb:GetItem", "dynamodb:PutItem"], [service, f"{service}#idem"]),
+                on_table(table, ["dynamodb:UpdateItem", "dynamodb:DeleteItem"], [service]),
+                on_table(table, "dynamodb:Query", [service, use]),
+                on_table(table, "dynamodb:GetItem", [service, idem, use]),
+                # One statement, as a transaction writes to the first two partitions.
+                on_table(table, "dynamodb:PutItem", [service, idem, *[use] * tracks]),
             ],
-            "authorizer": [on_table(table, "dynamodb:GetItem", [service])],
+            # It never writes where keys are, and writes nothing at all without TrackUsage.
+            "authorizer": [
+                on_table(table, "dynamodb:GetItem", [service]),
+                *[on_table(table, "dynamodb:PutItem", [use])] * tracks,
+            ],
         }
         for function, name in FUNCTIONS.items():
             same(stack[name]["Role"], f"<{name}Role.Arn>")
@@ -115,7 +136,8 @@ def roles(text):
                 {"Effect": "Allow", "Action": ["xray:PutTraceSegments", "xray:PutTelemetryRecords"], "Resource": "*"},
             ], name)
             called = sorted(a for s in found for a in as_list(s["Action"]) if a.startswith(("dynamodb:", "kms:")))
-            same(called, ACTIONS[function], name)
+            unused = {"dynamodb:PutItem"} if function == "authorizer" and not tracks else set()
+            same(called, sorted(set(ACTIONS[function]) - unused), name)
 
 
 @check(
@@ -145,6 +167,7 @@ def functions(text):
     MAIN,
     ("      AutoPublishAliasAllProperties: true\n", ""),
     ("read=${ReadRoutes} ", ""),
+    ("usage=${TrackUsage}", ""),
     (" ${Tracing}", ""),
 )
 def settings_publish_versions(text):

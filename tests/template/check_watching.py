@@ -68,7 +68,8 @@ def alarms(text):
                 same(dimension["Value"], f"{alarm['Dimensions'][0]['Value']}:live", name)
     operations = {d["Value"] for m in silent["TableErrorsAlarm"]["Metrics"] if "MetricStat" in m
                   for d in m["MetricStat"]["Metric"]["Dimensions"] if d["Name"] == "Operation"}
-    # IAM asks for PutItem, but the metric counts the request, and every Put is part of a transaction.
+    # Keys are put in transactions, which the metric counts as such. PutItem itself is usage only, whose failure fails no
+    # request (WARN entry "usage not recorded").
     called = {a.removeprefix("dynamodb:") for a in ACTIONS["api"] if a.startswith("dynamodb:")}
     same(operations, called - {"PutItem"} | {"TransactWriteItems"})
 
@@ -108,20 +109,36 @@ def kms_key_is_watched(text):
 @check(
     MAIN,
     ('"stat": "p50"}]', '"stat": "p50"]'),
+    ('"Operation", "PutItem"', '"Operation", "TransactWriteItems"'),
+    ('"y": 12, "width": 24', '"y": 13, "width": 24'),
 )
 def dashboard(text):
     for parameters, table in (({}, "<Table>"), (ADOPTED, "old-table")):
         widgets = json.loads(Stack(text, **parameters)["Dashboard"]["DashboardBody"])["widgets"]
         assert f'"{table}"' in json.dumps(widgets)
         assert all({"x", "y", "width", "height", "properties"} <= set(w) for w in widgets)
+        covered = [(x, y) for w in widgets for x in range(w["x"], w["x"] + w["width"]) for y in range(w["y"], w["y"] + w["height"])]
+        same(sorted(covered), [(x, y) for x in range(24) for y in range(24)], "a gap, or widgets on top of each other")
+        in_use, = (w["properties"] for w in widgets if w["properties"]["title"] == "Keys in use per hour")
+        # Usage is what is written with PutItem; the metric of the hour counts each key once.
+        same(in_use["metrics"][0][:6], [
+            "AWS/DynamoDB", "SuccessfulRequestLatency", "TableName", table, "Operation", "PutItem",
+        ])
+        same((in_use["stat"], in_use["period"]), ("SampleCount", 3600))
 
 
 @check(
     MAIN,
     ("by key_id", "by user"),
+    ("count_distinct(key_id)", "count_distinct(user)"),
+    ('action = "rotate"', 'action = "rotated"'),
 )
-def usage_query(text):
-    assert "LogGroupNames" not in Stack(text)["UsageQuery"]
-    query = Stack(text, **ADOPTED)["UsageQuery"]
-    same(query["LogGroupNames"], ["one", "two"])
-    assert "by key_id" in query["QueryString"]
+def queries(text):
+    stack = Stack(text)
+    for name, expected in (("UsageQuery", "by key_id"), ("KeysPerDayQuery", "count_distinct(key_id)")):
+        assert "LogGroupNames" not in stack[name]
+        query = Stack(text, **ADOPTED)[name]
+        same(query["LogGroupNames"], ["one", "two"])
+        assert expected in query["QueryString"]
+    same(stack["RotationsQuery"]["LogGroupNames"], ["<ApiLogs>"])
+    assert stack["RotationsQuery"]["QueryString"].startswith('filter message = "audit" and action = "rotate"\n')

@@ -1,7 +1,8 @@
 """The numbers of docs/cost.md. `python tests/template/cost.py` prints its tables; change a price here and print again."""
 
 MILLION = 1_000_000
-SECONDS_A_MONTH = 730 * 3600
+HOURS_A_MONTH = 730
+SECONDS_A_MONTH = HOURS_A_MONTH * 3600
 GB = 10**9
 
 # US dollars, us-east-1, list prices without free tiers: (price, what for, known from).
@@ -77,6 +78,11 @@ def rows(checks):
     yield "REST API, API Gateway's own keys", 0, rest, 0, 0
 
 
+def usage_writes(keys, instances):
+    """At most: each instance writes for each key once an hour. An item is below 1 KB; a write whose condition fails costs as much."""
+    return keys * HOURS_A_MONTH * instances
+
+
 def money(dollars):
     return f"{dollars:,.2f}"
 
@@ -96,6 +102,14 @@ def tables():
             f"| {money(gateway + checking + tracing + log(checks))} |"
             for name, calls, gateway, checking, tracing in rows(checks)
         ]
+    yield "usage", [
+        "| Keys in use all the time | Function instances | Writes, at most | Month, at most |",
+        "|---:|---:|---:|---:|",
+    ] + [
+        f"| {keys:,} | {instances} | {usage_writes(keys, instances):,} "
+        f"| {money(usage_writes(keys, instances) / MILLION * price('write_unit'))} |"
+        for keys in (KEYS, 1000, 10_000) for instances in (1, 10)
+    ]
     yield "fixed", [
         "| Whatever the traffic | Month |",
         "|---|---:|",

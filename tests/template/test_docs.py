@@ -53,14 +53,14 @@ class Docs(unittest.TestCase):
             json.loads(block)
 
     def test_policies_of_callers(self):
-        """With and without the slash, as IAM may compare either; who only checks keys can do nothing else."""
+        """With and without the slash, as IAM may compare either. Who only looks or only checks keys can do nothing else."""
         documents = [json.loads(b) for b in re.findall(r"^```json\n(.*?)^```", DEPLOY, flags=re.MULTILINE | re.DOTALL)]
-        manage, verify = (d["Statement"][0] for d in documents if "execute-api" in json.dumps(d))
+        manage, look, verify = (d["Statement"][0] for d in documents if "execute-api" in json.dumps(d))
         for route in sorted(ROUTES - {"$default"}):
             method, path = route.split()
             for slash in ("", "/"):
                 arn = f"arn:aws:execute-api:eu-central-1:111122223333:abc123/$default/{method}{path}{slash}"
-                for statement, expected in ((manage, True), (verify, path.endswith("/verify"))):
+                for statement, expected in ((manage, True), (look, method == "GET"), (verify, path.endswith("/verify"))):
                     self.assertEqual((statement["Effect"], statement["Action"]), ("Allow", "execute-api:Invoke"))
                     allowed = any(fnmatch.fnmatchcase(arn, pattern) for pattern in as_list(statement["Resource"]))
                     self.assertEqual(allowed, expected, f"{statement['Resource']} {arn}")

@@ -1,0 +1,38 @@
+//! The management API's responses: JSON that nobody may keep, GAIA's errors among them.
+
+use lambda_http::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use lambda_http::http::{HeaderName, HeaderValue, StatusCode};
+
+use crate::error::Error;
+
+/// A response with a JSON body.
+pub(super) type Response = lambda_http::Response<String>;
+
+/// A JSON response that nobody may keep: lists hold credentials.
+pub(super) fn json(status: u16, body: String) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// GAIA's `{"detail": …}`, which says nothing of a [`crate::error::Cause`].
+impl From<Error> for Response {
+    fn from(error: Error) -> Self {
+        let body = match &error {
+            Error::Invalid(details) => serde_json::json!({ "detail": details }),
+            other => serde_json::json!({ "detail": other.to_string() }),
+        };
+        let mut response = json(error.status(), body.to_string());
+        let mut add = |name: HeaderName, value| response.headers_mut().insert(name, HeaderValue::from_static(value));
+        match error {
+            // RFC 9110 asks for it; these are the two ways that the template and the README set up.
+            Error::NotAuthenticated => add(WWW_AUTHENTICATE, "AWS4-HMAC-SHA256, Bearer"),
+            Error::MethodNotAllowed(methods) => add(ALLOW, methods),
+            Error::Unavailable(_) => add(RETRY_AFTER, "1"),
+            _ => None,
+        };
+        response
+    }
+}

@@ -1,0 +1,157 @@
+//! A key with its details, and when it was last used.
+
+use serde_json::{Value, json};
+
+use crate::protected::{Protected, SHAPES, Shape, Visit};
+use crate::proxy::Fault;
+use crate::support::{API_KEYS, Answer, App, CALLER, Call};
+
+async fn get(app: &App, key: &str) -> Answer {
+    app.send(Call::new("GET", &format!("{API_KEYS}{key}"))).await
+}
+
+async fn verify(app: &App, key: &str) {
+    let question = Call::new("POST", &format!("{API_KEYS}verify")).json(&json!({ "api_key": key }));
+    assert_eq!(app.send(question).await.json()["valid"], true);
+}
+
+#[tokio::test]
+async fn one_key_with_all_that_is_known_of_it() {
+    let app = App::new().await;
+    let key = app.create(json!({ "permissions": "read" })).await.api_key();
+    app.table.proxy.requests();
+    let answer = get(&app, &key).await;
+    assert_eq!(app.table.proxy.requests(), ["GetItem", "GetItem"]);
+    let created_at = answer.json()["created_at"].clone();
+    let expected = json!({
+        "api_key": key, "config": { "permissions": "read" }, "created_at": created_at, "created_by": CALLER,
+        "updated_at": null, "updated_by": null, "last_used_at": null, "rotated_from": null, "rotated_to": null,
+        "root_key_id": "053bcb62",
+    });
+    assert_eq!((answer.status, answer.json()), (200, expected));
+    let names: Vec<_> =
+        answer.body.match_indices("\":").map(|(at, _)| answer.body[..at].rsplit('"').next().expect("a name")).collect();
+    let order = "api_key config permissions created_at created_by updated_at updated_by last_used_at rotated_from rotated_to root_key_id";
+    assert_eq!(
+        names.into_iter().filter(|name| order.split(' ').any(|known| known == *name)).collect::<Vec<_>>().join(" "),
+        order
+    );
+    app.update(&key, json!({})).await;
+    let changed = get(&app, &key[..31]).await.json();
+    assert_eq!((&changed["updated_by"], &changed["api_key"]), (&json!(CALLER), &json!(key)));
+    let forged = format!("{}0", &key[..57]);
+    for wrong in ["nosuchkey", if forged == key { "x" } else { &forged }, "gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV"] {
+        assert_eq!(
+            (get(&app, wrong).await.status, get(&app, wrong).await.json()),
+            (404, json!({ "detail": "API key not found" }))
+        );
+    }
+    let ids = App { api: app.table.api(&[("KEY_DISCLOSURE", "id")]).await.expect("a start"), table: app.table };
+    assert_eq!(get(&ids, &key).await.json()["api_key"], key[..31]);
+    let listed = ids.send(Call::new("GET", API_KEYS).query("details", "true")).await.json();
+    assert_eq!(listed[0]["api_key"], key[..31]);
+}
+
+#[tokio::test]
+async fn a_list_with_details_is_the_list_with_more() {
+    let app = App::new().await;
+    let mut keys = Vec::new();
+    for number in 0..5 {
+        keys.push(app.create(json!({ "n": number })).await.api_key());
+    }
+    for key in [&keys[0], &keys[3]] {
+        verify(&app, key).await;
+    }
+    app.table.proxy.requests();
+    let (mut pages, mut call) = (Vec::new(), Call::new("GET", API_KEYS).query("details", "YES").query("limit", 2));
+    loop {
+        let answer = app.send(call.clone()).await;
+        assert_eq!(app.table.proxy.requests(), ["Query", "Query"]);
+        pages.extend(answer.json().as_array().expect("a list").clone());
+        let Some(link) = answer.headers["Link"].as_str() else { break };
+        let after =
+            link.strip_prefix("<?after=").and_then(|rest| rest.strip_suffix("&details=true&limit=2>; rel=\"next\""));
+        call = call.query("after", after.expect("an id")).query("details", "true");
+    }
+    for (entry, key) in pages.iter().zip(&keys) {
+        assert_eq!(entry, &get(&app, key).await.json());
+        assert_eq!(entry["last_used_at"].is_string(), [&keys[0], &keys[3]].contains(&key));
+    }
+    assert_eq!(pages.len(), 5);
+    app.table.proxy.requests();
+    for plain in ["false", "0", "no"] {
+        let answer = app.send(Call::new("GET", API_KEYS).query("details", plain)).await;
+        assert_eq!(answer.json(), Value::from(app.list().await));
+    }
+    for wrong in ["", "2", "maybe"] {
+        let answer = app.send(Call::new("GET", API_KEYS).query("details", wrong)).await;
+        let expected = json!({ "loc": ["query", "details"], "msg": "value could not be parsed to a boolean", "type": "type_error.bool" });
+        assert_eq!((answer.status, answer.json()["detail"][0].clone()), (422, expected));
+    }
+}
+
+#[tokio::test]
+async fn a_use_is_recorded_once_per_hour_and_instance() {
+    let protected = Protected::new(&[]).await;
+    let app = &protected.app;
+    let requests = || app.table.proxy.requests();
+    let key = app.create(json!({ "permissions": "read" })).await.api_key();
+    requests();
+    for shape in SHAPES {
+        // Two authorizers, one of them for simple responses.
+        let first = matches!(shape, Shape::RestToken | Shape::Simple);
+        protected.opens(shape, &Visit::new(&key, "GET", "/x")).await;
+        let expected: &[&str] = if first { &["GetItem", "PutItem"] } else { &["GetItem"] };
+        assert_eq!(requests(), expected, "{shape:?}");
+    }
+    let denied = app.create(json!({ "permissions": "read" })).await.api_key();
+    requests();
+    assert!(!protected.opens(Shape::Http2, &Visit::new(&denied, "POST", "/x")).await);
+    assert_eq!(requests(), ["GetItem"], "a denial is no use");
+    let forged = format!("{}{}", &key[..57], if key.ends_with('0') { '1' } else { '0' });
+    assert!(!protected.opens(Shape::Http2, &Visit::new(&forged, "GET", "/x")).await);
+    assert!(requests().is_empty());
+
+    let used = app.table.items().into_iter().find(|item| item["service"]["S"] == "demo#use").expect("a use");
+    let at = get(app, &key).await.json()["last_used_at"].as_str().expect("a time").to_owned();
+    let now = time::OffsetDateTime::now_utc();
+    assert!(at.ends_with(":00:00Z") && at.starts_with(&now.date().to_string()), "{at}");
+    assert_eq!((&used["id"]["S"], &used["last_used_at"]["S"]), (&json!(key[5..31]), &json!(at)));
+    let ttl: i64 = used["ttl"]["N"].as_str().and_then(|ttl| ttl.parse().ok()).expect("a ttl");
+    assert!((now.unix_timestamp() + 400 * 86_400 - ttl) < 3_601);
+
+    // A later hour that another instance recorded stays.
+    let mut later = used;
+    later["last_used_at"]["S"] = "2999-01-01T00:00:00Z".into();
+    app.table.put(later);
+    let other = App { api: app.table.api(&[]).await.expect("a start"), table: Protected::new(&[]).await.app.table };
+    verify(&other, &key).await;
+    assert_eq!(get(app, &key).await.json()["last_used_at"], "2999-01-01T00:00:00Z");
+}
+
+#[tokio::test]
+async fn a_table_that_takes_no_use_delays_one_check_and_denies_none() {
+    for (fault, slow) in
+        [(Fault::Silent, true), (Fault::Denied, false), (Fault::ServerError, false), (Fault::Dropped, false)]
+    {
+        let app = App::new().await;
+        let key = app.create(json!({})).await.api_key();
+        app.table.proxy.requests();
+        app.table.proxy.plan(&[Fault::None, fault]);
+        let began = std::time::Instant::now();
+        verify(&app, &key).await;
+        assert_eq!(app.table.proxy.requests(), ["GetItem", "PutItem"], "{fault:?}: one attempt");
+        assert!(began.elapsed().as_millis() < 1_500 && (!slow || began.elapsed().as_millis() >= 200));
+        verify(&app, &key).await;
+        assert_eq!(app.table.proxy.requests(), ["GetItem"], "{fault:?}: not tried again at once");
+    }
+}
+
+#[tokio::test]
+async fn usage_can_be_turned_off() {
+    let app = App::with(&[("TRACK_USAGE", "false")]).await;
+    let key = app.create(json!({})).await.api_key();
+    verify(&app, &key).await;
+    assert_eq!(app.table.items().len(), 1);
+    assert_eq!(get(&app, &key).await.json()["last_used_at"], Value::Null);
+}

@@ -8,8 +8,6 @@ from gaia_keys.errors import Failed, Gone, NoSuchKey
 from gaia_keys.keys import id_of
 from gaia_keys.output import each, say
 
-ROTATED = "rotated already"
-
 
 def rotate(api, old, successor, grace, expires):
     """The service's response to a rotation: the same one again if it was carried out within 24 hours.
@@ -72,16 +70,17 @@ class Rotation:
         old = [key for key in self.keys.values() if key.id not in created and key.created and key.created < older_than]
         obstacles = {key.id: self.obstacle(key) for key in old}
         self.due = [key for key in old if not obstacles[key.id]]
-        # First, as the next key's line takes the place of this one's.
+        # First, as the line of the next key in the mapping replaces that of this one.
         self.due.sort(key=lambda key: key.id != pending)
         self.obstacles = Counter(filter(None, obstacles.values()))
 
     def obstacle(self, key):
         """Why a key is not to be rotated, or None."""
-        if key.state != "active" and key.id != self.pending:
-            return key.state
-        rotated = key.id in self.known or key.details["rotated_to"] in self.keys
-        return ROTATED if rotated and key.id != self.pending else None
+        if key.id == self.pending:
+            return None
+        if key.id in self.known or key.details["rotated_to"] in self.keys:
+            return "rotated already"
+        return None if key.state == "active" else key.state
 
     def run(self, mapping, grace, expires):
         """Rotates the keys, oldest first. How many failed."""

@@ -328,7 +328,8 @@ class ManyDisclosed(Many):
         self.lost(*self.all, before=3)
         self.forget()
         _, told = self.run_command(*self.all, status=1)
-        (new,) = {key for key, entry in self.details().items() if entry["rotated_from"]} - {new[:31] for new in self.mapped().values()}
+        mapped = {new[:31] for new in self.mapped().values()}
+        (new,) = {key for key, entry in self.details().items() if entry["rotated_from"]} - mapped
         self.assertIn(f"{new} was already created to replace this key, but its secret can no longer be retrieved", told)
         self.assertIn(f"run `gaia-keys delete {new}`, then rotate again", told)
         self.assertEqual(len(self.mapped()), 35)

@@ -1,17 +1,46 @@
-//! Makes a function from the settings and the SDK's configuration.
+//! Makes a function from the settings and the SDK's configuration, and serves it.
 
+use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_config::SdkConfig;
-use lambda_runtime::Context;
+use lambda_runtime::{Context, LambdaEvent as Event, run_concurrent, service_fn};
 
 use crate::api::Api;
 use crate::authorizer::Authorizer;
 use crate::aws::{self, kms};
 use crate::error::Cause;
 use crate::keys::keyring::{Keyring, RootKey};
-use crate::settings::{RootKeySource, Settings};
+use crate::settings::{Function, RootKeySource, Settings};
 use crate::store::Store;
+
+/// Serves the function that the settings name, until Lambda ends it. `run_concurrent` serves one request at a time, and
+/// several on Lambda's managed instances. Errors: the function can't start.
+pub async fn serve(settings: &Settings, sdk: &SdkConfig) -> Result<(), Cause> {
+    let ended = match settings.function {
+        Function::Api => {
+            let api = Arc::new(api(settings, sdk).await?);
+            let respond = move |event: Event<_>| {
+                let api = Arc::clone(&api);
+                async move {
+                    let time_left = time_left(&event.context);
+                    Ok::<_, Infallible>(api.handle(event, time_left).await)
+                }
+            };
+            run_concurrent(service_fn(respond)).await
+        }
+        Function::Authorizer => {
+            let authorizer = Arc::new(authorizer(settings, sdk).await?);
+            let respond = move |event: Event<_>| {
+                let authorizer = Arc::clone(&authorizer);
+                async move { authorizer.handle(event.payload, time_left(&event.context)).await }
+            };
+            run_concurrent(service_fn(respond)).await
+        }
+    };
+    ended.inspect_err(|error| tracing::warn!(error, "lost connection to the Lambda Runtime API")).or(Ok(()))
+}
 
 /// Makes the management API. Errors: KMS gave no root key.
 pub async fn api(settings: &Settings, sdk: &SdkConfig) -> Result<Api, Cause> {

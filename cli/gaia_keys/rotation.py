@@ -17,15 +17,17 @@ def rotate(api, old, successor, grace, expires):
     For that, the request must be the same again. So if there is a successor, its expiry is the one to ask for. `expires`
     is a time, "never", or None for the old key's lifetime.
     """
+    if old.state == "unreadable":
+        raise Failed("its config is not one that the service wrote")
     body = {"grace_seconds": int(grace.total_seconds())}
-    if successor and successor.field("expires_at"):
-        body["expires_at"] = successor.field("expires_at")
+    if successor:
+        body |= {name: value for name, value in (successor.config or {}).items() if name == "expires_at"}
     elif expires:
         body["expires_at"] = None if expires == "never" else times.written(expires)
-    elif old.expires and not successor:
-        if old.details["rotated_to"]:
-            raise Failed("it expires because it was rotated before: use --expires WHEN, or --expires never")
-        body["expires_at"] = times.written(times.add(times.now(), old.expires - old.created))
+    elif old.expires and old.details["rotated_to"]:
+        raise Failed("it expires because it was rotated before: use --expires WHEN, or --expires never")
+    elif "expires_at" in old.config:
+        body["expires_at"] = old.expires and times.written(times.add(times.now(), old.expires - old.created))
     header = f"rotate-{body['grace_seconds']}-{body.get('expires_at', 'unset')}"
     for number in itertools.count(1):
         try:

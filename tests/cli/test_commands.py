@@ -74,7 +74,7 @@ class List(Case):
         self.assertEqual(names("--unused-for", "90d", "--name", "old"), ["old"])
         self.assertEqual(names("--never-used"), ["sample", "never", "new"])
         self.assertEqual(names("--never-used", "--older-than", "1d"), ["sample", "never"])
-        self.assertEqual(names("--sort", "last_used_at"), ["sample", "never", "new", "old", "idle", "busy"])
+        self.assertEqual(names("--sort", "last_used_at"), ["sample", "new", "never", "old", "idle", "busy"])
         self.assertEqual(self.run_command("list", "--unused-for", "90d")[1], "")
         self.assertEqual(self.run_command("list", "--unused-for", "99999w"), ("", ""))
 
@@ -122,7 +122,10 @@ class List(Case):
         entries = {entry["key_id"]: entry["state"] for entry in self.json("list")}
         self.assertEqual(entries, {SAMPLE: "active", "gaia_abc": "unreadable", "gaia_01ARZ3NDEKTSV4RRFFQ69G5FAW": "unreadable"})
         self.assertIn("unreadable", self.run_command("list")[0])
-        self.assertIn("not one that the service wrote", self.error("disable", "gaia_01ARZ3NDEKTSV4RRFFQ69G5FAW", status=1))
+        for command in (["disable"], ["rotate", "--grace", "0"]):
+            said = self.error(command[0], "gaia_01ARZ3NDEKTSV4RRFFQ69G5FAW", *command[1:], status=1)
+            self.assertEqual(said, "gaia-keys: its config is not one that the service wrote\n")
+        self.assertIn("unreadable", self.run_command("get", "gaia_01ARZ3NDEKTSV4RRFFQ69G5FAW")[0])
 
     def test_ids_alone(self):
         with Gateway(self.local) as gateway:

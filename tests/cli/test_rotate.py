@@ -107,7 +107,7 @@ class One(RotateCase):
             if new_end:
                 self.assertNear(self.config(new)["expires_at"], days=new_end)
             else:
-                self.assertNotIn("expires_at", self.config(new))
+                self.assertIsNone(self.config(new).get("expires_at"))
         far = self.json("rotate", self.local.create({"expires_at": "9999-12-31T23:59:59Z"}), "--grace", "0")["key_id"]
         self.assertRegex(self.config(far)["expires_at"], "^9999-12-31T23:59:5[89]Z$")
 
@@ -146,12 +146,14 @@ class One(RotateCase):
             ({"expires_at": "2031-01-01T00:00:00Z"}, []),
             ({"expires_at": "2031-01-01T00:00:00Z"}, ["--expires", "never"]),
             ({}, ["--expires", "90d"]),
+            ({}, ["--expires", "never"]),
+            ({"expires_at": None}, []),
         ]:
             command = ["rotate", self.local.create(config), "--grace", "7d", *options]
             self.interrupted(*command, faults=[None])
             new = self.lost(*command, before=1)
             self.assertEqual(self.run_command(*command)[0].strip(), new)
-        self.assertEqual(len(self.made()), 8)
+        self.assertEqual(len(self.made()), 12)
 
     def test_a_new_key_that_was_deleted(self):
         """Another one is wanted then, and if its response gets lost, that one again."""
@@ -202,6 +204,7 @@ class Many(RotateCase):
         for old, new in mapped.items():
             self.assertEqual((details[old]["rotated_to"], details[new[:31]]["rotated_from"]), (new[:31], old))
             self.assertNear(details[old]["config"].pop("expires_at"), days=7)
+            self.assertIsNone(details[new[:31]]["config"].pop("expires_at", None))
             self.assertEqual(details[old]["config"], details[new[:31]]["config"])
             self.assertTrue(self.local.send("POST", f"{KEYS}/verify", {"api_key": new})[1]["valid"])
 

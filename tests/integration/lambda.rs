@@ -1,5 +1,6 @@
 //! The built binary as Lambda runs it: under a simulator of the Runtime API, which also freezes and thaws it.
 
+use std::collections::HashSet;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -296,6 +297,35 @@ async fn a_failure_is_logged_once_with_the_request_id_and_no_key() {
     assert!(failures[0]["cause"].as_str().expect("a cause").contains("AccessDeniedException"), "{printed}");
     assert!(failures[0]["span"]["requestId"].as_str().is_some_and(|id| !id.is_empty()), "{printed}");
     assert!(!printed.contains(&key[32..]), "{printed}");
+}
+
+/// Lambda's managed instances hand one process several requests at a time, and say how many.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_managed_instance_answers_one_request_while_another_waits() {
+    let table = Table::new().await;
+    let lambda = Lambda::start(table.environment(&[("AWS_LAMBDA_MAX_CONCURRENCY", "4")])).await;
+    let create = || lambda.call(Call::new("POST", API_KEYS).json(&json!({ "config": {} })), Format::Http);
+    assert_eq!(create().await.status, 200);
+    table.proxy.requests();
+    table.proxy.plan(&[Fault::Silent]);
+    let slow = create();
+    tokio::pin!(slow);
+    let quick = async {
+        while table.proxy.requests().is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        create().await
+    };
+    tokio::select! {
+        _ = &mut slow => panic!("the other request waited for this one"),
+        quick = quick => assert_eq!(quick.status, 200),
+    }
+    assert_eq!(slow.await.status, 200);
+
+    let printed = lambda.printed();
+    let lines = printed.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let ids: HashSet<_> = lines.map(|line| line["span"]["requestId"].as_str().expect("an id").to_owned()).collect();
+    assert_eq!((ids.len(), printed.lines().count()), (3, 3), "each line has the id of its own request: {printed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 //! Arbitrary sequences of everything, against a model in memory.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -24,6 +25,7 @@ enum Step {
     CreateOnce(u8, Value),
     Update(usize, bool, Value),
     Delete(usize, bool),
+    Rotate(usize, bool),
     List(Option<usize>),
     Verify(usize, &'static str, &'static str),
     Authorize(usize, &'static str, &'static str),
@@ -55,6 +57,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0u8..3, config()).prop_map(|(header, config)| Step::CreateOnce(header, config)),
         2 => (any::<usize>(), any::<bool>(), config()).prop_map(|(key, by_id, config)| Step::Update(key, by_id, config)),
         2 => (any::<usize>(), any::<bool>()).prop_map(|(key, by_id)| Step::Delete(key, by_id)),
+        2 => (any::<usize>(), any::<bool>()).prop_map(|(key, by_id)| Step::Rotate(key, by_id)),
         1 => prop::option::of(1usize..4).prop_map(Step::List),
         2 => (any::<usize>(), permission, address.clone()).prop_map(|(key, permission, ip)| Step::Verify(key, permission, ip)),
         2 => (any::<usize>(), method, address).prop_map(|(key, method, ip)| Step::Authorize(key, method, ip)),
@@ -68,6 +71,8 @@ fn step() -> impl Strategy<Value = Step> {
 struct Model {
     keys: Vec<(String, Option<Value>)>,
     claims: Vec<(u8, Value, usize)>,
+    /// Of a rotated key, the one that it was rotated to last.
+    successors: HashMap<usize, usize>,
 }
 
 impl Model {
@@ -139,6 +144,10 @@ impl Client {
                 let answer = self.send(Call::new("DELETE", &format!("{API_KEYS}delete/{name}"))).await;
                 assert_eq!(answer.status, if self.model.keys[index].1.take().is_some() { 200 } else { 404 });
             }
+            Step::Rotate(number, by_id) => {
+                let Some(index) = self.model.pick(*number) else { return };
+                self.rotate(index, *by_id).await;
+            }
             Step::List(limit) => self.list(*limit).await,
             Step::Verify(number, permission, ip) => {
                 let Some(index) = self.model.pick(*number) else { return };
@@ -172,6 +181,22 @@ impl Client {
             (true, (_, None)) => assert_eq!(answer.status, 409),
             (true, (key, Some(_))) => assert_eq!(&answer.api_key(), key),
         }
+    }
+
+    async fn rotate(&mut self, index: usize, by_id: bool) {
+        let config = self.model.keys[index].1.clone();
+        let body = json!({ "grace_seconds": 3600, "expires_at": config.as_ref().map(|config| &config["expires_at"]) });
+        let path = format!("{API_KEYS}{}/rotate", self.name_of(index, by_id));
+        let answer = self.send(Call::new("POST", &path).json(&body)).await;
+        let Some(mut config) = config else { return assert_eq!(answer.status, 404) };
+        let successor = self.model.successors.get(&index).is_some_and(|key| self.model.keys[*key].1.is_some());
+        if successor || config["enabled"] == false || config["expires_at"] == "2020-01-01T00:00:00Z" {
+            return assert_eq!(answer.status, 409, "{answer:?}");
+        }
+        self.model.successors.insert(index, self.model.keys.len());
+        self.model.keys.push((answer.api_key(), Some(config.clone())));
+        config["expires_at"] = answer.json()["expires_at"].clone();
+        self.model.keys[index].1 = Some(config);
     }
 
     async fn authorize(&self, index: usize, method: &str, ip: &str) {

@@ -321,6 +321,8 @@ class OpenApi(unittest.TestCase):
             answer = self.fits("POST", f"{KEYS}{key}/rotate", ROTATE, 422, body=json.dumps(body))
             self.assertEqual(self.types(answer), names, body)
             self.assertNotEqual(self.document.problems(schema, body), [], f"the document takes {body}")
+        # To JSON Schema this is an integer.
+        self.assertEqual(self.types(self.rotate(key, 422, grace_seconds=60.0)), ["type_error.integer"])
         self.assertIsNone(self.get(key)["rotated_to"])
 
     def test_routes(self):

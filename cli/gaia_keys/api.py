@@ -19,6 +19,7 @@ ATTEMPTS = 6
 RETRIED = [429, 500, 502, 503, 504]
 # Seconds that one attempt may take.
 TIMEOUT = 30
+CHECK_URL = "Check that --url is the stack's ApiUrl."
 # For everyone who can't sign, and perhaps need not.
 UNSIGNED = "or set GAIA_KEYS_AUTH=none for `cargo local`"
 
@@ -105,7 +106,7 @@ class Api:
         try:
             content = lossless.loads(response.content.decode())
         except ValueError:
-            raise Stopped(f"HTTP {response.status_code}: the response is not JSON. Check that --url is the stack's ApiUrl.") from None
+            raise Stopped(f"HTTP {response.status_code}: the response is not JSON. {CHECK_URL}") from None
         return response, content
 
     def ask(self, method, url, body=None, headers=None):
@@ -127,7 +128,7 @@ class Api:
         while url:
             response, content = self.ask("GET", url)
             if not isinstance(content, list):
-                raise Stopped("the response is not a list of keys. Check that --url is the stack's ApiUrl.")
+                raise Stopped(f"the response is not a list of keys. {CHECK_URL}")
             yield from map(Key, content)
             following = response.links.get("next")
             url = following and urllib.parse.urljoin(url, following["url"])

@@ -43,9 +43,11 @@ def cli():
     """
 
 
-@cli.command("list", epilog=example("gaia-keys list --unused-for 90d", "gaia-keys list --expires-within 14d --sort expires_at --json"))
+@cli.command(
+    "list", epilog=example("gaia-keys list --unused-for 90d", "gaia-keys list --expires-within 14d --sort expires_at --json")
+)
 @click.option("--name", help="Only keys with this name.")
-@click.option("--older-than", type=options.When(-1), metavar="WHEN", help="Only keys created before a date, or a span like 90d ago.")
+@click.option("--older-than", type=options.When(-1), metavar="WHEN", help="Only keys created before then: a date, or 90d ago.")
 @click.option("--unused-for", type=options.Span(), metavar="SPAN", help="Only keys older than this and not used for as long.")
 @click.option("--never-used", is_flag=True, help="Only keys without a recorded use.")
 @click.option("--expires-within", type=options.Span(), metavar="SPAN", help="Only active keys that expire within this time.")
@@ -199,7 +201,7 @@ def delete(api, key_id, yes):
     )
 )
 @click.argument("key_id", metavar="[KEY]", type=options.KeyId(), required=False)
-@click.option("--older-than", type=options.When(-1), metavar="WHEN", help="All keys created before a date, or a span like 90d ago.")
+@click.option("--older-than", type=options.When(-1), metavar="WHEN", help="All keys created before then: a date, or 90d ago.")
 @click.option(
     "--grace",
     type=options.Span("365d"),
@@ -244,7 +246,10 @@ def rotate(api, key_id, older_than, grace, expires, mapping, dry_run, as_json):
 
 
 @cli.command(
-    epilog=example('gaia-keys verify --permission read <<<"$KEY"', "gaia-keys verify --route 'POST /search' --source-ip 192.0.2.7 <<<\"$KEY\"")
+    epilog=example(
+        'gaia-keys verify --permission read <<<"$KEY"',
+        "gaia-keys verify --route 'POST /search' --source-ip 192.0.2.7 <<<\"$KEY\"",
+    )
 )
 @click.option("--permission", type=click.Choice(["read", "write"]), help="Also check that the key has this permission.")
 @click.option("--route", metavar="'METHOD /PATH'", help="Also check that the key grants this route.")

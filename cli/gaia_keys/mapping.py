@@ -33,7 +33,9 @@ class Mapping:
         self.pending = rows.pop()[0] if rows and not rows[-1][1] else None
         self.known = dict(rows[1:])
         self.end = len(whole.encode()) - (len(f"{self.pending},\n".encode()) if self.pending else 0)
-        self.write("old", "new") if not rows else self.cut()
+        self.drop()
+        if not rows:
+            self.write("old", "new")
 
     def begin(self, old):
         """Writes that a new key for `old` is being created: `add` or `drop` replaces that line."""
@@ -46,15 +48,12 @@ class Mapping:
         self.known[old] = new
 
     def drop(self):
-        """Takes back what `begin` wrote."""
-        self.cut()
-
-    def cut(self):
+        """Removes what `begin` wrote, or a run that was killed."""
         self.file.seek(self.end)
         self.file.truncate()
 
     def write(self, *row):
-        self.cut()
+        self.drop()
         csv.writer(self.file, lineterminator="\n").writerow(row)
         self.file.flush()
         os.fsync(self.file.fileno())

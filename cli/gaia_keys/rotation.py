@@ -8,32 +8,37 @@ from gaia_keys.errors import Failed, Gone, NoSuchKey
 from gaia_keys.keys import id_of
 from gaia_keys.output import each, say
 
-ROTATED = "rotated already"
-
 
 def rotate(api, old, successor, grace, expires):
     """The service's response to a rotation: the same one again if it was carried out within 24 hours.
 
-    For that, the request must be the same again. So if there is a successor, its expiry is the one to ask for. `expires`
-    is a time, "never", or None for the old key's lifetime.
+    For that, the request must be the same again. So it has an expires_at only if the new key gets one, and if there is a
+    new key already, it has that key's. `expires` is a time, "never", or None for the old key's lifetime.
     """
     if old.state == "unreadable":
         raise Failed("its config is not one that the service wrote")
     body = {"grace_seconds": int(grace.total_seconds())}
     if successor:
         body |= {name: value for name, value in (successor.config or {}).items() if name == "expires_at"}
-    elif expires:
-        body["expires_at"] = None if expires == "never" else times.written(expires)
-    elif old.expires and old.details["rotated_to"]:
-        raise Failed("it expires because it was rotated before: use --expires WHEN, or --expires never")
+    elif expires and expires != "never":
+        body["expires_at"] = times.written(expires)
     elif "expires_at" in old.config:
-        body["expires_at"] = old.expires and times.written(times.add(times.now(), old.expires - old.created))
+        body["expires_at"] = None if expires else same_lifetime(old)
     header = f"rotate-{body['grace_seconds']}-{body.get('expires_at', 'unset')}"
     for number in itertools.count(1):
         try:
             return api.rotate(old.id, body, f"{header}-{number}")
         except Gone:  # the new key was deleted, and another one is wanted
             pass
+
+
+def same_lifetime(old):
+    """The new key's expires_at if it is to live as long as the old one; None if that never expires."""
+    if not old.expires:
+        return None
+    if old.details["rotated_to"]:
+        raise Failed("it expires because it was rotated before: use --expires WHEN, or --expires never")
+    return times.written(times.add(times.now(), old.expires - old.created))
 
 
 def rotate_one(api, key_id, grace, expires):
@@ -65,16 +70,17 @@ class Rotation:
         old = [key for key in self.keys.values() if key.id not in created and key.created and key.created < older_than]
         obstacles = {key.id: self.obstacle(key) for key in old}
         self.due = [key for key in old if not obstacles[key.id]]
-        # First, as the next key's line takes the place of this one's.
+        # First, as the line of the next key in the mapping replaces that of this one.
         self.due.sort(key=lambda key: key.id != pending)
         self.obstacles = Counter(filter(None, obstacles.values()))
 
     def obstacle(self, key):
         """Why a key is not to be rotated, or None."""
-        if key.state != "active" and key.id != self.pending:
-            return key.state
-        rotated = key.id in self.known or key.details["rotated_to"] in self.keys
-        return ROTATED if rotated and key.id != self.pending else None
+        if key.id == self.pending:
+            return None
+        if key.id in self.known or key.details["rotated_to"] in self.keys:
+            return "rotated already"
+        return None if key.state == "active" else key.state
 
     def run(self, mapping, grace, expires):
         """Rotates the keys, oldest first. How many failed."""

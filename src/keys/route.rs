@@ -55,7 +55,7 @@ impl RoutePattern {
             return wrong("must not have '..' in its path");
         }
         if STAGE + method.len() + path.len() > MAX_RESOURCE {
-            return wrong("is longer than 306 characters");
+            return wrong("makes a resource longer than 512 bytes in a policy");
         }
         Ok(Self { method: method.to_owned(), path: path.to_owned() })
     }

@@ -225,7 +225,7 @@ class Create(Case):
                 self.assertIn(printed.strip(), self.made())
                 self.assertEqual(len(self.made()), before + 1, fault)
 
-    def test_refused(self):
+    def test_rejected(self):
         for config, expected in [
             ('{"expiresAt": 1}', "gaia-keys: 422: config.expiresAt: unknown field; did you mean 'expires_at'?\n"),
             ('{"allowed_ips": ["192.0.2.1", "x"]}', "gaia-keys: 422: config.allowed_ips.1: value is not a valid IPv4"),
@@ -284,7 +284,8 @@ class Change(Case):
     def test_what_is_not_there(self):
         ends = ["gaia_00000000000000000000000000", "gaia_7ZZZZZZZZZZZZZZZZZZZZZZZZZ"]
         for key_id in (*ends, SAMPLE[:-1] + "W", SAMPLE[:-1] + "T"):
-            for command, *more in (["get"], ["disable"], ["update", "--name", "x"], ["delete", "--yes"], ["rotate", "--grace", "0"]):
+            commands = (["get"], ["disable"], ["update", "--name", "x"], ["delete", "--yes"], ["rotate", "--grace", "0"])
+            for command, *more in commands:
                 self.assertEqual(self.error(command, key_id, *more, status=1), "gaia-keys: no such key\n")
         self.assertIn("nothing to change", self.error("update", SAMPLE))
         self.assertEqual(set(self.local.list()), self.before)
@@ -391,7 +392,7 @@ class Usage(Case):
 
     def test_help(self):
         commands = re.findall(r"^  ([a-z]+) ", self.run_command("--help")[0].split("Commands:")[1], flags=re.MULTILINE)
-        self.assertEqual(commands, ["create", "delete", "disable", "enable", "get", "import", "list", "rotate", "update", "verify"])
+        self.assertEqual(" ".join(commands), "create delete disable enable get import list rotate update verify")
         for command in commands:
             self.assertIn(f"Usage: gaia-keys {command}", self.run_command(command, "--help")[0])
             self.assertIn("\n  Example", self.run_command(command, "--help")[0])
@@ -403,12 +404,12 @@ class Usage(Case):
             ({"GAIA_KEYS_URL": "http://keys.example"}, "keys are sent only over https"),
             ({"GAIA_KEYS_URL": "keys.example"}, "expected https://HOST"),
             ({"GAIA_KEYS_AUTH": "bearer"}, "GAIA_KEYS_TOKEN is not set"),
-            ({"GAIA_KEYS_AUTH": "sigv4", "AWS_REGION": ""}, "cannot determine the AWS Region from the URL, AWS_REGION or the profile; use --region, or set GAIA_KEYS_AUTH=none for `cargo local`"),
+            ({"GAIA_KEYS_AUTH": "sigv4", "AWS_REGION": ""}, "profile; use --region, or set GAIA_KEYS_AUTH=none for `cargo local`"),
             ({"GAIA_KEYS_AUTH": "sigv4", "AWS_ACCESS_KEY_ID": ""}, "no AWS credentials; use --profile"),
             ({"GAIA_KEYS_AUTH": "sigv4", "AWS_ACCESS_KEY_ID": ""}, "or set GAIA_KEYS_AUTH=none for `cargo local`"),
             ({"GAIA_KEYS_AUTH": "sigv4", "AWS_PROFILE": "nobody"}, "The config profile (nobody) could not be found"),
             ({"GAIA_KEYS_URL": "http://127.0.0.1:1"}, "no response from http://127.0.0.1:1 after 6 attempts: "),
-            ({"GAIA_KEYS_URL": f"http://{self.local.dynamodb}"}, "the response is not JSON. Check that --url is the stack's ApiUrl."),
+            ({"GAIA_KEYS_URL": f"http://{self.local.dynamodb}"}, "is not JSON. Check that --url is the stack's ApiUrl."),
         ]:
             with self.subTest(variables):
                 self.assertIn(expected, self.error("list", **variables))

@@ -94,7 +94,7 @@ class Docs(Case):
         key = self.local.create({"permissions": "read"})
         (self.folder / "keys.csv").write_text("api_key,permissions\na,read\n")
         commands = re.findall(r"^gaia-keys .*$", readme, flags=re.MULTILINE)
-        self.assertEqual(len(commands), 7)
+        self.assertEqual(len(commands), 10)
         for command in sorted(commands, key=lambda command: "disable" in command):
             self.shell(command, KEY=key, ID=key[:31])
             (self.folder / "new.csv").unlink(missing_ok=True)

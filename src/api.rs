@@ -1,4 +1,4 @@
-//! The management API: an event of API Gateway in, its response out, with lambda_http between.
+//! The management API: reads events of API Gateway and writes responses, by way of lambda_http.
 
 mod event;
 mod handlers;
@@ -26,7 +26,7 @@ use crate::store::Store;
 /// The longest body, in bytes.
 const MAX_BODY: usize = 64 * 1024;
 
-/// The management API over a table and a keyring.
+/// The management API: the endpoints' state, and who may call them.
 #[derive(Debug)]
 pub struct Api {
     keys: Keys,
@@ -39,8 +39,8 @@ impl Api {
         Self { keys: Keys::new(settings, store, keyring), allow_anonymous: settings.allow_anonymous }
     }
 
-    /// Answers one invocation within the time that is left for it, in the format of the event. Every failure is a response,
-    /// and so is an event that can't be read: 400.
+    /// Responds to one invocation within `time_left`, in the format of the event. Every failure is a response; an event that
+    /// can't be read is a 400.
     pub async fn handle(&self, event: LambdaEvent<Box<RawValue>>, time_left: Duration) -> impl Serialize + use<> {
         let request = event::read(&event.payload);
         let readable = request.is_some();
@@ -53,7 +53,7 @@ impl Api {
         response.unwrap_or_else(|never| match never {})
     }
 
-    /// The causes of a 500 or 503 are logged here, and only here.
+    /// Logs the cause of every 500 and 503. Nothing below does.
     async fn respond(&self, request: &Request, time_left: Duration) -> Response {
         let route = router::route(request.method().as_str(), request.raw_http_path(), request::stage(request));
         let name = route.as_ref().map_or("none", Route::name);

@@ -1,7 +1,7 @@
-//! The Lambda authorizer: four event shapes in, a decision out.
+//! The Lambda authorizer: reads events of four formats, and responds with a decision.
 //!
-//! A refusal is an answer, so that garbage trips no alarm; only where the key could not be checked is it an error,
-//! which the gateway turns into a 500 and does not cache.
+//! A denial is a response, so that garbage raises no alarm. If the key can't be checked, the invocation fails; the gateway
+//! turns that into a 500 and doesn't cache it.
 
 mod event;
 mod policy;
@@ -23,10 +23,10 @@ pub use event::{AuthorizerEvent, MethodArn};
 pub use policy::PolicyDocument;
 pub use response::{AuthorizerResponse, Context};
 
-/// The longest answer with a config in it, in bytes; API Gateway takes 8 KB.
+/// The longest response with a config in it, in bytes. API Gateway takes 8 KB.
 const MAX_RESPONSE: usize = 8000;
 
-/// The authorizer over a table and a keyring.
+/// The Lambda authorizer: a table, a keyring and the settings that decide.
 #[derive(Debug)]
 pub struct Authorizer {
     store: Store,
@@ -48,8 +48,7 @@ impl Authorizer {
         }
     }
 
-    /// AuthorizerResponses one request within the time that is left for it. Errors: the key could not be checked, or the event
-    /// names no API.
+    /// Responds to one event within `time_left`. Errors: the key can't be checked, or the event names no API.
     pub async fn handle(&self, event: AuthorizerEvent, time_left: Duration) -> Result<AuthorizerResponse, Cause> {
         let found = match event.key(&self.settings.key_header) {
             None => Found::Invalid,
@@ -78,14 +77,15 @@ impl Authorizer {
         Ok(if simple { self.simple(&found, decision.err()) } else { self.policy(&found, decision.err(), arn.stage) })
     }
 
-    /// What lies behind a failure is logged here, and not told to the gateway.
+    /// Finds the key. Logs the cause of a failure, which the gateway must not see.
     async fn find(&self, text: &str, time_left: Duration) -> Result<Found, Cause> {
         let found = tokio::time::timeout(time_left, self.store.find(&self.keyring, text)).await;
-        found.unwrap_or_else(|_| Err(Error::Unavailable("no time left".into()))).map_err(|error| {
+        let late = |_| Err(Error::Unavailable("invocation deadline reached before DynamoDB responded".into()));
+        found.unwrap_or_else(late).map_err(|error| {
             if let Error::Unavailable(cause) | Error::Internal(cause) = error {
                 tracing::error!(cause, "request failed");
             }
-            Cause::from("the key could not be checked")
+            Cause::from("key verification failed: see the previous log entry")
         })
     }
 
@@ -94,9 +94,9 @@ impl Authorizer {
         self.with_config_if_it_fits(found, denial, answer)
     }
 
-    /// A key's policy doesn't depend on what this request needs, so that it is right for the next one too: for a method
-    /// that the key isn't for, it is the policy of the others. A request from an address that the key isn't for gets a
-    /// Deny, whatever its method, and so do all others while a gateway keeps the answer.
+    /// The policy of a key doesn't depend on the request's method or route, so a gateway may cache it for the next request.
+    /// The gateway itself denies what the policy doesn't grant. A request from a disallowed address gets a deny-all policy;
+    /// a caching gateway then applies it to every request with this key until the entry expires.
     fn policy(&self, found: &Found, denial: Option<Denial>, stage: &str) -> AuthorizerResponse {
         let permitted = match (found, denial) {
             (Found::Key(id, config), None | Some(Denial::Permission | Denial::Route)) => {

@@ -1,4 +1,4 @@
-//! The AWS SDK's configuration and clients, made once at start: one connection pool, one set of trusted authorities.
+//! The AWS SDK's configuration and clients, made once at start: one connection pool, one set of trusted roots.
 
 mod http;
 pub mod kms;
@@ -18,20 +18,21 @@ use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
 use crate::error::Cause;
 
-/// Amazon's root certificates, which AWS's public endpoints chain to: reading the system's 140 takes longer than all
-/// else at start. From <https://www.amazontrust.com/repository/>; the first expires at the end of 2037.
+/// Amazon's root certificates, which AWS's public endpoints chain to. Reading the system's 140 would take longer than the
+/// rest of the start. The first expires at the end of 2037.
+/// Source: <https://www.amazontrust.com/repository/>
 const AMAZON_ROOTS: &[u8] = include_bytes!("aws/amazon-roots.pem");
 
-/// What [`load`] loads, before it does: an opportunity to replace what the environment says. `ca_bundle` is a PEM file of
-/// the authorities to trust in place of Amazon's. Errors: it is no file of certificates.
+/// Prepares what [`load`] loads, so that a caller can replace parts of it. `ca_bundle` is the path of a PEM file with the
+/// roots to trust in place of Amazon's. Errors: that file can't be read or holds no certificates.
 pub fn loader(ca_bundle: Option<&str>) -> Result<ConfigLoader, Cause> {
     let roots = match ca_bundle {
         None => Cow::Borrowed(AMAZON_ROOTS),
         Some(path) => std::fs::read(path).map(Cow::Owned).map_err(|error| format!("AWS_CA_BUNDLE: {path}: {error}"))?,
     };
     let http = http::client(&roots).map_err(|error| format!("AWS_CA_BUNDLE: {error}"))?;
-    // The default chain would also ask the metadata of an EC2 instance, and wait for it. So would the credentials' chain if
-    // this one ended without a Region; `load` refuses the empty one.
+    // The default chain would also ask instance metadata, which Lambda doesn't have, and wait for it. So would the credentials'
+    // chain if this one ended without a Region. `load` rejects the empty one.
     let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
         .or_else(ProfileFileRegionProvider::new())
         .or_else(Region::new(""));
@@ -39,8 +40,8 @@ pub fn loader(ca_bundle: Option<&str>) -> Result<ConfigLoader, Cause> {
     Ok(loader.retry_config(retries()).timeout_config(timeouts()))
 }
 
-/// Loads credentials, Region and endpoints as all AWS SDKs do: from the environment, profiles, a container. An empty
-/// endpoint counts as one that isn't set. Errors: there is no Region.
+/// Loads credentials, Region and endpoints as all AWS SDKs do: from environment variables, profiles or a container. An empty
+/// endpoint counts as unset. Errors: there is no Region.
 pub async fn load(loader: ConfigLoader) -> Result<SdkConfig, Cause> {
     let loaded = loader.load().await;
     if loaded.region().is_none_or(|region| region.as_ref().is_empty()) {
@@ -53,20 +54,20 @@ pub async fn load(loader: ConfigLoader) -> Result<SdkConfig, Cause> {
     Ok(config.build())
 }
 
-/// DynamoDB.
+/// Makes the client of DynamoDB.
 pub fn dynamodb(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
     let config = aws_sdk_dynamodb::config::Builder::from(config).retry_partition(own_retries());
     aws_sdk_dynamodb::Client::from_conf(config.build())
 }
 
-/// KMS.
+/// Makes the client of KMS.
 pub fn kms(config: &SdkConfig) -> aws_sdk_kms::Client {
     let config = aws_sdk_kms::config::Builder::from(config).retry_partition(own_retries());
     aws_sdk_kms::Client::from_conf(config.build())
 }
 
-/// The loaded settings of single services, without those that are empty: a template can't leave a variable out, and the SDK
-/// would take it for an endpoint.
+/// The loaded settings of single services, without empty ones. A template can't always leave a variable out, and the SDK
+/// would take an empty one for an endpoint.
 #[derive(Debug)]
 struct NonEmpty(SdkConfig);
 
@@ -76,12 +77,12 @@ impl LoadServiceConfig for NonEmpty {
     }
 }
 
-/// An allowance of retries that is the client's own; without, all clients of a process would draw on one.
+/// A retry quota of the client's own. By default, all clients of a process share one.
 fn own_retries() -> RetryPartition {
     RetryPartition::custom("gaia-api-keys").token_bucket(TokenBucket::default()).build()
 }
 
-/// At most three attempts. A connection that failed is closed by the pool itself; the SDK need not.
+/// At most three attempts. The pool itself closes a connection that failed, so the SDK doesn't have to.
 fn retries() -> RetryConfig {
     RetryConfig::standard()
         .with_max_attempts(3)
@@ -90,7 +91,7 @@ fn retries() -> RetryConfig {
         .with_max_backoff(Duration::from_secs(1))
 }
 
-/// At most two seconds each, six in all.
+/// At most two seconds per attempt, six in all.
 fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
         .operation_attempt_timeout(Duration::from_secs(2))

@@ -1,4 +1,4 @@
-//! Every failure of a request: its status, its sentence, and what lies behind it.
+//! Every failure of a request: its status, its message and its cause.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,12 +7,12 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use serde::Serialize;
 
-/// What can go wrong with a request. The texts are the ones that FastAPI, which GAIA runs on, answers with.
+/// What can go wrong with a request. The messages are those of FastAPI, which GAIA runs on.
 #[derive(Debug)]
 pub enum Error {
-    /// 400: the event is not one of API Gateway's, or holds what no request may.
+    /// 400: the event isn't one of API Gateway's, or holds something that no HTTP request may hold.
     BadRequest,
-    /// 400: the body is no text that could be parsed.
+    /// 400: the body isn't UTF-8.
     UndecodableBody,
     /// 401: the event names no caller.
     NotAuthenticated,
@@ -20,11 +20,11 @@ pub enum Error {
     NotFound,
     /// 404: no such key, or not one that this service made.
     KeyNotFound,
-    /// 405, with the methods that the path does know.
+    /// 405, with the methods that the path allows.
     MethodNotAllowed(&'static str),
-    /// 409: the key's state doesn't allow it, with the sentence that says why.
+    /// 409: the key's state doesn't allow it. The message says why.
     Conflict(Cow<'static, str>),
-    /// 413: more than this service takes, with the sentence that says how much that is.
+    /// 413: the request is too large. The message names the limit.
     TooLarge(&'static str),
     /// 422: the request can be read, but not accepted.
     Invalid(Vec<Detail>),
@@ -34,20 +34,20 @@ pub enum Error {
     Internal(Cause),
 }
 
-/// What lies behind a 500 or a 503: for the log, never for the caller.
+/// The cause of a 500 or a 503: for the log, never for the caller.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// One entry of a 422: where in the request, what is wrong, and a name for it that programs can match.
 #[derive(Debug, PartialEq, Serialize)]
 pub struct Detail {
-    /// The place: `"body"`, `"query"` or `"header"`, then member names and list positions.
+    /// The place: `"body"`, `"query"` or `"header"`, then field names and list positions.
     pub loc: Vec<Loc>,
-    /// The sentence for people.
+    /// The message, for people.
     pub msg: Cow<'static, str>,
-    /// The name for programs.
+    /// The kind of mistake, for programs.
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// What the sentence was made of, where pydantic gives it.
+    /// Values interpolated into `msg`, as in pydantic.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ctx: Option<serde_json::Value>,
 }
@@ -56,7 +56,7 @@ pub struct Detail {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Loc {
-    /// A member's name.
+    /// A field's name.
     Name(String),
     /// A position in a list, or in the text of the body.
     Index(usize),
@@ -128,8 +128,8 @@ impl Error {
     }
 }
 
-/// What the log says of a request that failed: its code and message if the service gave them, then every source's
-/// `Display`. Never a `Debug`, which prints the response, and with it KMS's MAC or a config.
+/// Describes a failed request to AWS for the log: the service's code and message if there are any, then the `Display` of every
+/// source. Never a `Debug`: it prints the response, and with it KMS's MAC or a config.
 pub(crate) fn describe<E, R>(error: &SdkError<E, R>) -> String
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,

@@ -1,4 +1,4 @@
-//! Logs: one JSON object a line on standard output, as Lambda's JSON format takes them.
+//! Log entries: one JSON object per line on standard output, as Lambda's JSON format takes them.
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -7,13 +7,13 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 /// Starts logging at `AWS_LAMBDA_LOG_LEVEL` (Lambda's own variable; INFO if it isn't set).
 ///
-/// The level counts for this crate alone: at DEBUG and TRACE the runtime and the SDK print whole events and answers,
-/// and with them keys and the root key. Of the runtime come warnings, errors and the span that carries the request id; of all
-/// other crates nothing, since the SDK's print `Debug` of responses at any level.
+/// The level applies to this crate alone: at DEBUG and TRACE the runtime and the SDK print whole events and responses, which
+/// hold keys and the root key. From the runtime come warnings, errors and the span with the request ID. From all other
+/// crates comes nothing, since the SDK's crates print `Debug` of responses at any level.
 pub fn init() {
     let level = match std::env::var("AWS_LAMBDA_LOG_LEVEL").unwrap_or_default().as_str() {
         "" => LevelFilter::INFO,
-        "FATAL" => LevelFilter::ERROR, // the one of Lambda's levels that tracing doesn't know
+        "FATAL" => LevelFilter::ERROR, // Lambda's only level that tracing doesn't know
         level => level.parse().unwrap_or(LevelFilter::INFO),
     };
     let targets = Targets::new()
@@ -22,6 +22,6 @@ pub fn init() {
         .with_target("lambda_runtime::layers::trace", LevelFilter::INFO)
         .with_target("gaia_api_keys", level);
     let json = tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false);
-    // A second call (tests of one process) finds a subscriber there already, which is as good.
+    // Fails if a subscriber is set already, as in tests that share a process. That one is as good.
     let _ = tracing_subscriber::registry().with(json).with(targets).try_init();
 }

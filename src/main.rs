@@ -1,4 +1,4 @@
-//! The Lambda function's entry point: settings, clients, keyring, then the function asked for.
+//! The Lambda function's entry point: settings, the SDK's configuration, then the function that `FUNCTION` names.
 
 use std::process::ExitCode;
 

@@ -1,31 +1,31 @@
-//! The environment variables, read once at start (but for the one that says how much to log, and Lambda's own address). An
-//! empty variable counts as one that isn't set.
+//! This crate's environment variables, read once at start. An empty variable counts as unset. Two are read elsewhere: the log
+//! level in `logging.rs`, and the Runtime API's address in `main.rs`.
 
 use std::fmt;
 
 use crate::keys::keyring::RootKey;
 use crate::keys::route::{self, RoutePattern};
 
-/// What the function is told by its environment.
+/// The function's settings.
 #[derive(Debug)]
 pub struct Settings {
     /// `FUNCTION`: which of the two functions this is.
     pub function: Function,
     /// `TABLE_NAME`: the DynamoDB table.
     pub table_name: String,
-    /// `SERVICE_NAME`: the service whose keys these are; inside the MAC of every key, so never to be changed.
+    /// `SERVICE_NAME`: the service whose keys these are. The MAC of every key covers it, so it must never change.
     pub service_name: String,
-    /// `KMS_KEY_ID` or `ROOT_KEY`: where the root keys come from, the issuing one first.
+    /// `KMS_KEY_ID` or `ROOT_KEY`: where the root keys come from, the primary first.
     pub root_keys: RootKeySource,
     /// `KEY_DISCLOSURE`: what a list shows of a key.
     pub key_disclosure: KeyDisclosure,
-    /// `ALLOW_ANONYMOUS`: whether a request without a caller's identity is served, as on a laptop.
+    /// `ALLOW_ANONYMOUS`: whether a request without a caller's identity is served. For local development.
     pub allow_anonymous: bool,
     /// `READ_ROUTES`: `METHOD /path`, separated by commas, which need read although their methods write.
     pub read_routes: Vec<RoutePattern>,
     /// `TRACK_USAGE`: whether an allowed check records when its key was used.
     pub track_usage: bool,
-    /// What the authorizer alone needs.
+    /// The settings of the authorizer alone.
     pub authorizer: AuthorizerSettings,
     /// `AWS_CA_BUNDLE`: a PEM file of the authorities to trust in place of Amazon's. aws-config doesn't read it.
     pub ca_bundle: Option<String>,
@@ -40,25 +40,25 @@ pub enum Function {
     Authorizer,
 }
 
-/// Where root keys come from: one, or two separated by a comma, of which the first issues.
+/// Where root keys come from: a primary and at most one secondary, separated by a comma.
 #[derive(Debug)]
 pub enum RootKeySource {
-    /// `KMS_KEY_ID`: ids or ARNs of HMAC_256 keys in KMS.
+    /// `KMS_KEY_ID`: IDs or ARNs of HMAC_256 keys in KMS.
     Kms(Vec<String>),
-    /// `ROOT_KEY`: the root keys themselves, as 64 hexadecimal digits each. For a laptop.
+    /// `ROOT_KEY`: the root keys themselves, 64 hexadecimal digits each. For local development.
     Fixed(Vec<RootKey>),
 }
 
 /// What a list shows of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyDisclosure {
-    /// `full`: the key, as GAIA does.
+    /// `full`: the whole key, as in GAIA.
     Full,
-    /// `id`: its id.
+    /// `id`: its ID.
     Id,
 }
 
-/// What the authorizer alone needs.
+/// The settings of the authorizer alone.
 #[derive(Clone, Debug)]
 pub struct AuthorizerSettings {
     /// `KEY_HEADER`, in lower case: `authorization` holds a scheme and the key, any other the key alone.
@@ -67,7 +67,7 @@ pub struct AuthorizerSettings {
     pub simple_responses: bool,
 }
 
-/// A variable that is missing or can't be understood. The message names it, and never repeats a secret's value.
+/// A variable that is missing or invalid. The message names the variable and never repeats a secret's value.
 #[derive(Debug)]
 pub struct SettingsError {
     name: &'static str,
@@ -75,7 +75,7 @@ pub struct SettingsError {
 }
 
 impl SettingsError {
-    /// A complaint about one variable.
+    /// An error about one variable.
     pub fn new(name: &'static str, problem: impl Into<String>) -> Self {
         Self { name, problem: problem.into() }
     }
@@ -90,7 +90,7 @@ impl fmt::Display for SettingsError {
 impl std::error::Error for SettingsError {}
 
 impl Settings {
-    /// Reads the process's environment. Errors: the first variable that is missing or can't be understood.
+    /// Reads the process's environment. Errors: the first variable that is missing or invalid.
     pub fn from_env() -> Result<Self, SettingsError> {
         Self::from_lookup(|name| std::env::var(name).ok())
     }
@@ -128,7 +128,7 @@ impl Variables<'_> {
         self.optional(name).ok_or_else(|| SettingsError::new(name, "not set"))
     }
 
-    /// One of a few words, the first of which is the default.
+    /// Reads one of a few words. The first is the default.
     fn one_of<T: Copy>(&self, name: &'static str, words: &[(&str, T)]) -> Result<T, SettingsError> {
         let default = words.first().map(|(_, value)| *value);
         let value = match self.optional(name) {
@@ -164,7 +164,10 @@ fn read_routes(list: Option<String>) -> Result<Vec<RoutePattern>, SettingsError>
     if route::read_routes_fit(&routes) {
         return Ok(routes);
     }
-    Err(SettingsError::new("READ_ROUTES", "more than fits the 8 KB of an authorizer's answer"))
+    Err(SettingsError::new(
+        "READ_ROUTES",
+        "too long: the routes would exceed API Gateway's 8 KB limit for authorizer responses",
+    ))
 }
 
 fn root_key_source(variables: &Variables) -> Result<RootKeySource, SettingsError> {

@@ -1,4 +1,4 @@
-//! From settings and the SDK's configuration to a function that answers.
+//! Makes a function from the settings and the SDK's configuration, and serves it.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -42,20 +42,20 @@ pub async fn serve(settings: &Settings, sdk: &SdkConfig) -> Result<(), Cause> {
     ended.inspect_err(|error| tracing::warn!(error, "lost connection to the Lambda Runtime API")).or(Ok(()))
 }
 
-/// The management API. Errors: no root key from KMS.
+/// Makes the management API. Errors: KMS gave no root key.
 pub async fn api(settings: &Settings, sdk: &SdkConfig) -> Result<Api, Cause> {
     let (store, keyring) = parts(settings, sdk).await?;
     Ok(Api::new(settings, store, keyring))
 }
 
-/// The Lambda authorizer. Errors: no root key from KMS.
+/// Makes the Lambda authorizer. Errors: KMS gave no root key.
 pub async fn authorizer(settings: &Settings, sdk: &SdkConfig) -> Result<Authorizer, Cause> {
     let (store, keyring) = parts(settings, sdk).await?;
     Ok(Authorizer::new(settings, store, keyring))
 }
 
-/// The time until an invocation ends, less what it takes to hand the response over. Ignores deadlines in the past:
-/// cargo-lambda's emulator sends 1970.
+/// The time until an invocation ends, less 300 ms to hand the response over. Ignores deadlines in the past: cargo-lambda's
+/// emulator sends 1970.
 pub fn time_left(context: &Context) -> Duration {
     let left = context.deadline().duration_since(SystemTime::now());
     left.map_or(Duration::MAX, |left| left.saturating_sub(Duration::from_millis(300)))

@@ -1,4 +1,4 @@
-//! The table: partition key `service`, sort key `id` (the ULID), one item a key, and no secret in it.
+//! The table: partition key `service`, sort key `id` (the ULID), one item per key. It holds no secret.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,15 +27,15 @@ pub use idempotency::{IdempotencyRecord, IdempotencyToken};
 pub use rotation::{Rotated, Rotation, WholeItem};
 use usage::Attempts;
 
-/// How long after its expiry an item stays, so that "expired" doesn't turn into "unknown" at random.
+/// How long an item stays after its expiry, so that checks respond `expired` for a known time before `not_found`.
 const KEPT_AFTER_EXPIRY: Duration = Duration::days(30);
 
 type Attributes = HashMap<String, AttributeValue>;
 
 /// The keys of one service.
 ///
-/// Errors, of all that asks DynamoDB: [`Error::Unavailable`] where the same request may succeed soon (throttled, out of
-/// reach, broken on its side), else [`Error::Internal`].
+/// Errors, of every method that asks DynamoDB: [`Error::Unavailable`] if the same request may succeed soon (DynamoDB is
+/// throttling, out of reach or failing), else [`Error::Internal`].
 #[derive(Clone, Debug)]
 pub struct Store {
     client: Client,
@@ -48,20 +48,20 @@ pub struct Store {
 /// A key as the table holds it.
 #[derive(Debug, Default)]
 pub struct Item {
-    /// The sort key, as it stands there: a ULID, unless someone else wrote it.
+    /// The sort key: a ULID, unless someone else wrote the item.
     pub id: String,
-    /// The config's text; none in an item that someone else wrote.
+    /// The config's text. `None` in an item that someone else wrote.
     pub config: Option<String>,
-    /// The id of the root key that made the key (the attribute `keyring`); none in an item that someone else wrote.
+    /// The ID of the key's root key (attribute `root_key_id`). `None` in an item that someone else wrote.
     pub root_key: Option<String>,
-    /// Random, and another one after each change; none in an item that someone else wrote.
+    /// A random text, new after each change. `None` in an item that someone else wrote.
     pub change_id: Option<String>,
-    /// What only the details of a key show.
+    /// What only a key's details show.
     pub details: Details,
 }
 
-/// Who created and changed a key when, and the keys that it was rotated from and to (ULIDs). What was not read or never
-/// happened is none.
+/// Who created and changed a key when, and the keys that it was rotated from and to (ULIDs). `None` if it wasn't read or
+/// never happened.
 #[derive(Debug, Default)]
 #[allow(missing_docs)] // The fields are the item's attributes.
 pub struct Details {
@@ -80,7 +80,7 @@ const PLAIN: &str = "id, config, root_key_id, change_id";
 const DETAILED: &str =
     "id, config, root_key_id, change_id, created_at, created_by, updated_at, updated_by, rotated_from, rotated_to";
 
-/// A change: what it sets, and who makes it when.
+/// A change: the new config, the caller and the time.
 #[derive(Debug)]
 pub struct Change<'a> {
     /// The key's config from now on.
@@ -92,22 +92,23 @@ pub struct Change<'a> {
 }
 
 impl Store {
-    /// The keys of `service` in `table`. `track_usage` says whether [`Store::record_use`] does anything.
+    /// The keys of `service` in `table`. Without `track_usage`, [`Store::record_use`] does nothing.
     pub fn new(client: Client, table: String, service: String, track_usage: bool) -> Self {
         Self { client, table, service, track_usage, attempts: Arc::default() }
     }
 
-    /// Opens the connection that later requests use, by reading an id that can't exist. A failure is the first request's.
+    /// Opens the connection that later requests use, by reading an ID that can't exist. A failure is only logged: the first
+    /// request tries again.
     pub async fn warm_up(&self) {
         let request = self.client.get_item().table_name(&self.table).set_key(Some(self.key("0")));
         if let Err(error) = request.send().await {
-            tracing::warn!(error = describe(&error), "DynamoDB did not answer at start");
+            tracing::warn!(error = describe(&error), "DynamoDB warm-up request failed; continuing");
         }
     }
 
-    /// Writes a new key and, with a `token`, the record of it, or neither. Returns the record of what the token created
-    /// earlier, if anything within a day. One TransactWriteItems: DynamoDB carries it out once, however often and however
-    /// late an attempt of it arrives.
+    /// Writes a new key and, with a `token`, the token's item, or neither. Returns what the same token created within the last
+    /// day, if anything. One TransactWriteItems: DynamoDB carries it out once, however often and however late an attempt of
+    /// it arrives.
     pub async fn create(
         &self,
         id: KeyId,
@@ -126,8 +127,8 @@ impl Store {
         earlier.map(Some).ok_or_else(|| Error::Internal(format!("{id} exists already").into()))
     }
 
-    /// Replaces a key's config; returns the one it had, unless someone else wrote that. One GetItem and one UpdateItem,
-    /// more of the latter while others change the same key. An [`Error::Unavailable`] leaves open what was done.
+    /// Replaces a key's config. Returns the previous one, or `None` if the item had none. One GetItem and one UpdateItem; more
+    /// UpdateItems while others change the same key. After an [`Error::Unavailable`], the update may have been carried out.
     pub async fn update(&self, key: &NamedKey, change: &Change<'_>) -> Result<Option<String>, Error> {
         let change_id = Ulid::generate().to_string();
         let mut before = self.named(key).await?;
@@ -135,9 +136,9 @@ impl Store {
             let in_doubt = InDoubt::default();
             match self.update_unchanged(key.id, &before, change, &change_id, in_doubt.clone()).await? {
                 Outcome::Done => return Ok(before.config),
-                // An attempt was carried out though its response was lost.
+                // An earlier attempt was carried out, and its response was lost.
                 Outcome::Changed(Some(item)) if item.change_id.as_ref() == Some(&change_id) => return Ok(before.config),
-                // It may have been carried out, and then been replaced or deleted.
+                // An earlier attempt may have been carried out, and followed by another change.
                 Outcome::Changed(_) if in_doubt.get() => {
                     return Err(Error::Unavailable("another change followed a lost response".into()));
                 }
@@ -147,15 +148,15 @@ impl Store {
         }
     }
 
-    /// Deletes a key; returns the config it had, unless someone else wrote that. One GetItem and one DeleteItem, more of
-    /// the latter while others change the same key.
+    /// Deletes a key. Returns its config, or `None` if the item had none. One GetItem and one DeleteItem; more DeleteItems
+    /// while others change the same key.
     pub async fn delete(&self, key: &NamedKey) -> Result<Option<String>, Error> {
         let mut before = self.named(key).await?;
         loop {
             let in_doubt = InDoubt::default();
             match self.delete_unchanged(key.id, &before, in_doubt.clone()).await? {
                 Outcome::Done => return Ok(before.config),
-                // An attempt was carried out though its response was lost.
+                // An earlier attempt was carried out, and its response was lost.
                 Outcome::Changed(None) if in_doubt.get() => return Ok(before.config),
                 Outcome::Changed(None) => return Err(Error::KeyNotFound),
                 Outcome::Changed(Some(item)) => before = *item,
@@ -223,7 +224,7 @@ impl Store {
         }
     }
 
-    /// The item of a key that a caller named. With the secret given, it must name the root key which made that.
+    /// The item of a key that a caller named. If the caller gave the secret, the item must name its root key.
     async fn named(&self, key: &NamedKey) -> Result<Item, Error> {
         self.get(key.id).await?.filter(|item| item.is_named_by(key)).ok_or(Error::KeyNotFound)
     }
@@ -233,7 +234,7 @@ impl Store {
         self.read(key.id, DETAILED).await?.filter(|item| item.is_named_by(key)).ok_or(Error::KeyNotFound)
     }
 
-    /// A key's item, or none if there is no such key. One strongly consistent GetItem.
+    /// A key's item. Returns `None` if there is no such key. One strongly consistent GetItem.
     pub async fn get(&self, id: KeyId) -> Result<Option<Item>, Error> {
         self.read(id, PLAIN).await
     }
@@ -244,8 +245,8 @@ impl Store {
         Ok(request.send().await.map_err(|error| failure(&error))?.item.map(Item::from))
     }
 
-    /// What the table says of a text that should be a key; it isn't asked about one that can't be. A config that nobody
-    /// can read is an [`Error::Internal`] too.
+    /// Finds the key that a text is. One strongly consistent GetItem, none if the text fails its MAC. Errors: also
+    /// [`Error::Internal`] if the stored config is invalid.
     pub async fn find(&self, keyring: &Keyring, text: &str) -> Result<Found, Error> {
         let Some((id, root_key)) = keyring.parse_key(text).and_then(|key| Some((key.id, key.root_key?))) else {
             return Ok(Found::Invalid);
@@ -256,11 +257,11 @@ impl Store {
         }
         match item.config.as_deref().map(KeyConfig::parse) {
             Some(Ok(config)) => Ok(Found::Key(id, Box::new(config))),
-            _ => Err(Error::Internal(format!("the config of {id} is not one that this service wrote").into())),
+            _ => Err(Error::Internal(format!("stored config of {id} is invalid").into())),
         }
     }
 
-    /// One page of keys, oldest first, from behind the ULID `after` on; at most `limit`. One strongly consistent Query.
+    /// One page of at most `limit` keys, oldest first, after the ULID `after`. One strongly consistent Query.
     pub async fn page(&self, after: Option<&str>, limit: Option<i32>, details: bool) -> Result<Page, Error> {
         let condition = if after.is_some() { "service = :service AND id > :after" } else { "service = :service" };
         let mut request = self.client.query().table_name(&self.table).consistent_read(true).set_limit(limit);
@@ -301,10 +302,10 @@ fn key(partition: &str, id: &str) -> Attributes {
         .into()
 }
 
-/// What became of a change to an item that was read before.
+/// The outcome of a change to an item that was read before.
 enum Outcome {
     Done,
-    /// It isn't the item that was read: this one is there now, or none.
+    /// The item was changed since it was read. This is the one there now; `None` if it was deleted.
     Changed(Option<Box<Item>>),
 }
 
@@ -315,13 +316,13 @@ impl Outcome {
 }
 
 impl Item {
-    /// Whether it is the item of a key that a caller named: with the secret given, it must name the root key of that.
+    /// Whether it is the item of a key that a caller named. If the caller gave the secret, the item must name its root key.
     fn is_named_by(&self, key: &NamedKey) -> bool {
         key.root_key.as_ref().is_none_or(|root_key| self.root_key.as_deref() == Some(root_key.as_str()))
     }
 
-    /// The condition that nobody has changed the item since it was read. An attempt that arrives late doesn't meet it, since
-    /// no `change_id` comes twice.
+    /// The condition that nobody has changed the item since it was read. An attempt that arrives late fails it, since no
+    /// `change_id` comes twice.
     fn unchanged(&self) -> (&'static str, Attributes) {
         match &self.change_id {
             Some(seen) => ("change_id = :seen", [(":seen".to_owned(), AttributeValue::S(seen.clone()))].into()),
@@ -331,12 +332,12 @@ impl Item {
     }
 }
 
-/// What one Query brought.
+/// The result of one Query.
 #[derive(Debug)]
 pub struct Page {
     /// The items, oldest first.
     pub items: Vec<Item>,
-    /// The id after which the next page begins; none on the last.
+    /// The sort key after which the next page begins. `None` on the last page.
     pub next: Option<String>,
 }
 

@@ -1,6 +1,6 @@
-//! The guard before lambda_http 1.3, which panics on some of what a caller or a gateway may send: a query with a character
-//! that a URI may not hold, odd `Host` and `X-Forwarded-Proto` headers, a path without a slash in front, broken base64, a
-//! long URI. A panic is a failed invocation: a 500 and an alarm that anybody could cause.
+//! The guard before lambda_http 1.3, which panics on some events: a query with a character that a URI may not hold, odd `Host`
+//! and `X-Forwarded-Proto` headers, a path without a slash in front, broken base64, a long URI. A panic is a failed
+//! invocation: a 500 and an alarm that any caller could cause.
 
 use form_urlencoded::{Serializer, parse};
 use lambda_http::aws_lambda_events::query_map::QueryMap;
@@ -13,9 +13,9 @@ use serde_json::value::RawValue;
 /// The longest URI of the `http` crate, in bytes.
 const MAX_URI: usize = 65_534;
 
-/// Reads an event of API Gateway, in payload format 1.0 or 2.0, so that lambda_http makes a request of it without a panic.
-/// Returns `None` if it is no such event. A query of format 2.0 is encoded anew; lambda_http itself encodes one of format
-/// 1.0. A body in base64 becomes text if it can.
+/// Reads an event of API Gateway in payload format 1.0 or 2.0, such that lambda_http makes a request of it without a panic.
+/// Returns `None` if it isn't such an event. Encodes the query of format 2.0 anew; lambda_http itself encodes that of 1.0.
+/// Decodes a body in base64 if it is text.
 /// Source: <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>
 pub(super) fn read(payload: &RawValue) -> Option<LambdaRequest> {
     let mut request: LambdaRequest = serde_json::from_str(payload.get()).ok()?;
@@ -51,7 +51,7 @@ pub(super) fn read(payload: &RawValue) -> Option<LambdaRequest> {
     (path.starts_with('/') && length <= MAX_URI).then_some(request)
 }
 
-/// An event without content, in the format of the one that can't be read: the response to it goes to the same gateway.
+/// An event without content, in the format of one that can't be read, so that the same gateway understands the response.
 pub(super) fn empty(payload: &RawValue) -> LambdaRequest {
     #[derive(Deserialize)]
     struct Version {
@@ -64,13 +64,14 @@ pub(super) fn empty(payload: &RawValue) -> LambdaRequest {
     }
 }
 
-/// Nothing reads these headers, of which lambda_http would make a URL.
+/// Drops the headers from which lambda_http would make a URL. Nothing reads them.
 fn drop_unread(headers: &mut HeaderMap) {
     headers.remove(HOST);
     headers.remove("x-forwarded-proto");
 }
 
-/// Decodes a body. One that is no text stays base64, in the spelling that every decoder takes.
+/// Decodes a body. One that isn't UTF-8 stays base64, in the spelling that every decoder takes. Returns `None` if it is
+/// broken.
 fn decode(body: &mut Option<String>, is_base64: &mut bool) -> Option<()> {
     let Some(text) = body.as_mut().filter(|_| *is_base64) else { return Some(()) };
     match String::from_utf8(base64_simd::STANDARD.decode_to_vec(text.as_bytes()).ok()?) {
@@ -83,7 +84,7 @@ fn decode(body: &mut Option<String>, is_base64: &mut bool) -> Option<()> {
     Some(())
 }
 
-/// The subject of a Cognito authorizer's token in format 1.0, whose claims lambda_http leaves out.
+/// The subject of a Cognito authorizer's token in format 1.0. lambda_http leaves its claims out.
 fn cognito_subject(payload: &RawValue) -> Option<String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]

@@ -22,7 +22,7 @@ use crate::keys::time;
 use crate::settings::{KeyDisclosure, Settings};
 use crate::store::{Change, IdempotencyRecord, IdempotencyToken, Item, Rotated, Rotation, Store};
 
-/// What the endpoints work on: the table, and the keyring that its keys are derived from.
+/// State shared by the endpoints: the table, and the keyring that its keys are derived from.
 #[derive(Debug)]
 pub(super) struct Keys {
     store: Store,
@@ -91,7 +91,7 @@ pub(super) async fn list(keys: &Keys, request: ApiRequest<'_>) -> Result<Respons
     let (limit, mut after, details) = (request.limit()?, request.after()?, request.details()?);
     let mut list = KeyList::default();
     loop {
-        // One more than is shown tells whether there are more.
+        // One more than is shown, to know whether there is another page.
         let wanted =
             limit.map(|limit| i32::try_from(limit.saturating_sub(list.count())).unwrap_or(i32::MAX).saturating_add(1));
         let page = keys.store.page(after.as_deref(), wanted, details).await?;
@@ -102,7 +102,7 @@ pub(super) async fn list(keys: &Keys, request: ApiRequest<'_>) -> Result<Respons
         for item in &page.items {
             let shown = Shown::new(&keys.keyring, keys.disclosure, item);
             if limit == Some(list.count()) || !list.push(&shown, usage.as_ref())? {
-                // Sorted by name, as SigV4 signs it and curl doesn't.
+                // SigV4 signs parameters sorted by name, and curl doesn't sort them.
                 let details = if details { "&details=true" } else { "" };
                 let limit = limit.map(|limit| format!("&limit={limit}")).unwrap_or_default();
                 let link = format!("<?after={}{details}{limit}>; rel=\"next\"", list.last());
@@ -129,7 +129,7 @@ pub(super) async fn get(keys: &Keys, _request: ApiRequest<'_>, api_key: &str) ->
     Ok(json(200, String::from_utf8(body).map_err(|error| Error::Internal(error.into()))?))
 }
 
-/// `POST …/api_keys`: a new key; with an `Idempotency-Key`, the one that it made before.
+/// `POST …/api_keys`: creates a key, or returns the one that the same `Idempotency-Key` created before.
 pub(super) async fn create(keys: &Keys, request: ApiRequest<'_>) -> Result<Response, Error> {
     let config = request.config()?;
     let token = request.idempotency_token("create")?;
@@ -158,7 +158,7 @@ async fn created_earlier(keys: &Keys, record: &IdempotencyRecord, token: &Idempo
     key.ok_or(Error::Conflict("The key created with this Idempotency-Key has been deleted".into()))
 }
 
-/// `POST …/api_keys/{api_key}/rotate`: a new key with the same config, and an end for the old one.
+/// `POST …/api_keys/{api_key}/rotate`: creates a key with the same config, and sets the old one's expiry.
 pub(super) async fn rotate(keys: &Keys, request: ApiRequest<'_>, api_key: &str) -> Result<Response, Error> {
     let body = request.rotation()?;
     let key = keys.keyring.parse_key_or_id(api_key).ok_or(Error::KeyNotFound)?;
@@ -220,7 +220,7 @@ fn rotated_configs(
         other => other,
     };
     if config.expires_at.is_some() && body.expires_at.is_none() {
-        // Nobody should get an unbounded key, or a lifetime, by accident.
+        // Neither a key without expiry nor some lifetime should come about by accident.
         let msg = "the key has an expires_at: give the new key's, a time or null";
         return Err(Detail::new(["body", "expires_at"], msg, "value_error.missing").into());
     }
@@ -270,7 +270,7 @@ async fn rotated_earlier(
     respond(&RotatedKey::new(new_key.expose(), id, record.expires_at.as_deref().unwrap_or_default()))
 }
 
-/// `PUT …/api_keys/{api_key}`: another config for a key.
+/// `PUT …/api_keys/{api_key}`: replaces a key's config.
 pub(super) async fn update(keys: &Keys, request: ApiRequest<'_>, api_key: &str) -> Result<Response, Error> {
     let config = request.config()?;
     let key = keys.keyring.parse_key_or_id(api_key).ok_or(Error::KeyNotFound)?;
@@ -280,7 +280,7 @@ pub(super) async fn update(keys: &Keys, request: ApiRequest<'_>, api_key: &str) 
     respond(&Outcome { api_key, result: "updated" })
 }
 
-/// `DELETE …/api_keys/delete/{api_key}`: the end of a key.
+/// `DELETE …/api_keys/delete/{api_key}`: deletes a key.
 pub(super) async fn delete(keys: &Keys, request: ApiRequest<'_>, api_key: &str) -> Result<Response, Error> {
     let key = keys.keyring.parse_key_or_id(api_key).ok_or(Error::KeyNotFound)?;
     let before = keys.store.delete(&key).await?;
@@ -288,7 +288,7 @@ pub(super) async fn delete(keys: &Keys, request: ApiRequest<'_>, api_key: &str) 
     respond(&Outcome { api_key, result: "deleted" })
 }
 
-/// `POST …/api_keys/verify`: may this key do this, from there, now?
+/// `POST …/api_keys/verify`: decides whether a key is valid now, for a permission or route, from an address.
 pub(super) async fn verify(keys: &Keys, request: ApiRequest<'_>) -> Result<Response, Error> {
     let question = request.question()?;
     let found = keys.store.find(&keys.keyring, &question.api_key).await?;
@@ -324,7 +324,7 @@ fn now() -> String {
     time::milliseconds(OffsetDateTime::now_utc())
 }
 
-/// One entry per change: who did what to which key, and from where. docs/operations.md has its fields.
+/// Writes one audit entry per change: who did what to which key, and from where. docs/operations.md lists its fields.
 fn audit(
     request: ApiRequest<'_>,
     action: &'static str,

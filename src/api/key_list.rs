@@ -11,8 +11,8 @@ use crate::keys::keyring::Keyring;
 use crate::settings::KeyDisclosure;
 use crate::store::Item;
 
-/// Bytes of a list as Lambda counts them, in the envelope in which the body's quotes are escaped: its limit of 6 MB
-/// less some room for the headers.
+/// The longest list, in bytes of the response as Lambda counts them, with the body's quotes escaped: Lambda's limit of 6 MB,
+/// less room for the headers.
 const MAX_LIST: usize = 5_500_000;
 
 /// `{"api_key": …, "config": {…}}`
@@ -113,7 +113,7 @@ impl KeyList {
         format!("gaia_{}", self.last)
     }
 
-    /// Writes one key, or says that it would be too much. A page can't start after a malformed ID, so such items always go
+    /// Writes one key, or returns false if the page is full. A page can't start after a malformed ID, so such items always go
     /// into the current page; once they fill half of it, they are only logged. `usage` has the time of each key's last use,
     /// by ULID, if details are shown.
     pub fn push(&mut self, key: &Shown<'_>, usage: Option<&HashMap<String, String>>) -> Result<bool, Error> {

@@ -1,4 +1,4 @@
-//! What a request asks for: its body, header and query parameters, read and checked in FastAPI's order.
+//! Reads and checks a request's body, headers and query parameters, in FastAPI's order.
 
 use std::net::IpAddr;
 
@@ -59,7 +59,7 @@ impl<'a> ApiRequest<'a> {
         }
     }
 
-    /// The body as a question. It holds a key, so that a syntax error must not repeat its text.
+    /// The body of a verify. It holds a key, so a syntax error must not repeat its text.
     pub fn question(&self) -> Result<Question, Error> {
         let body = self.body()?;
         let members = members(body).map_err(|error| match error {
@@ -97,9 +97,9 @@ impl<'a> ApiRequest<'a> {
             address.ok_or_else(|| Detail::new(["body", "source_ip"], msg, "value_error.ipvanyaddress"))
         });
         let address = address.and_then(|address| address.map_err(&mut valid).ok());
-        // A server that takes both families on one socket writes an IPv4 client's address as IPv4-mapped.
+        // A server with one socket for both families writes an IPv4 client's address as IPv4-mapped.
         let source = address.map_or(Source::Unsaid, |address| Source::Address(address.to_canonical()));
-        // A field that is ignored is a question that isn't asked, and the response would say yes.
+        // To ignore a mistyped field would be to respond "valid" to a question that nobody checked.
         details.extend(extra_fields(&members, &["api_key", "permission", "route", "source_ip"]));
         if details.is_empty() { Ok(Question { api_key, permission, route, source }) } else { Err(details.into()) }
     }
@@ -142,7 +142,7 @@ impl<'a> ApiRequest<'a> {
         }
     }
 
-    /// The query's `details`; false if it isn't there.
+    /// The query's `details`. Default: false.
     pub fn details(&self) -> Result<bool, Error> {
         // The words that pydantic takes for a boolean.
         match self.query("details").map(|text| text.to_lowercase()).as_deref() {
@@ -170,16 +170,16 @@ impl<'a> ApiRequest<'a> {
         }
     }
 
-    /// The query's `after`: an id, with or without `gaia_`, as a ULID.
+    /// The query's `after` as a ULID: an ID, with or without `gaia_`.
     pub fn after(&self) -> Result<Option<String>, Error> {
         let Some(text) = self.query("after") else { return Ok(None) };
         let id = KeyId::parse(&text).or_else(|| KeyId::from_ulid(&text));
         let id =
-            id.ok_or_else(|| Detail::new(["query", "after"], "value is not the id of a key", "value_error.key_id"))?;
+            id.ok_or_else(|| Detail::new(["query", "after"], "value is not the ID of a key", "value_error.key_id"))?;
         Ok(Some(id.ulid()))
     }
 
-    /// The header `Idempotency-Key`, with this caller and body.
+    /// The header `Idempotency-Key` as a token of this operation, caller and body.
     pub fn idempotency_token(&self, operation: &str) -> Result<Option<IdempotencyToken>, Error> {
         let Some(header) = self.header("idempotency-key") else { return Ok(None) };
         if header.is_empty() || header.len() > 255 || !header.chars().all(|c| c.is_ascii_graphic() || c == ' ') {
@@ -190,7 +190,7 @@ impl<'a> ApiRequest<'a> {
         Ok(Some(IdempotencyToken::new(operation, self.caller, header, body)))
     }
 
-    /// The body's text; FastAPI looks for one first, then at the Content-Type, and only then reads it.
+    /// The body's text. Like FastAPI, checks first that there is one, then the Content-Type, then the encoding.
     fn body(&self) -> Result<&'a str, Error> {
         if self.http.body().is_empty() {
             return Err(missing(&["body"]).into());
@@ -201,18 +201,18 @@ impl<'a> ApiRequest<'a> {
         std::str::from_utf8(self.http.body()).map_err(|_| Error::UndecodableBody)
     }
 
-    /// A query parameter, decoded; the last of several, as in FastAPI.
+    /// A query parameter, decoded. Of several, the last counts, as in FastAPI.
     fn query(&self, name: &str) -> Option<String> {
         let parameters = form_urlencoded::parse(self.http.uri().query()?.as_bytes());
         parameters.filter(|(key, _)| key == name).last().map(|(_, value)| value.into_owned())
     }
 
-    /// A header's value. One that is no text counts as text that no header may hold.
+    /// A header's value. One that isn't UTF-8 becomes a character that no check accepts.
     fn header(&self, name: &str) -> Option<&'a str> {
         Some(std::str::from_utf8(self.http.headers().get(name)?.as_bytes()).unwrap_or("\u{fffd}"))
     }
 
-    /// The address that the request came from, as the gateway saw it.
+    /// The caller's address, as the gateway saw it.
     pub fn source_ip(&self) -> Option<&'a str> {
         match self.http.request_context_ref()? {
             RequestContext::ApiGatewayV1(context) => context.identity.source_ip.as_deref(),
@@ -227,7 +227,7 @@ impl<'a> ApiRequest<'a> {
     }
 }
 
-/// Who calls: the IAM principal's ARN or the JWT's subject, which stand in four places.
+/// The caller: the IAM principal's ARN or the JWT's subject. Each format has its own place for either.
 pub(super) fn caller(request: &Request) -> Option<&str> {
     let caller = match request.request_context_ref()? {
         RequestContext::ApiGatewayV1(context) => {
@@ -254,7 +254,7 @@ pub(super) fn request_id(request: &Request) -> Option<&str> {
     }
 }
 
-/// The stage, unless it is the one that stands in no path.
+/// The stage, unless it is `$default`, which is in no path.
 pub(super) fn stage(request: &Request) -> Option<&str> {
     let stage = match request.request_context_ref()? {
         RequestContext::ApiGatewayV1(context) => context.stage.as_deref(),
@@ -264,7 +264,7 @@ pub(super) fn stage(request: &Request) -> Option<&str> {
     stage.filter(|stage| *stage != "$default")
 }
 
-/// A mistake for each field that a body may not have, by name, as pydantic 1 reports them.
+/// One detail for each field that the body may not have, sorted by name, as pydantic 1 reports them.
 fn extra_fields(members: &Members<'_>, known: &[&str]) -> Vec<Detail> {
     let mut unknown: Vec<_> =
         members.iter().map(|(name, _)| name.as_str()).filter(|name| !known.contains(name)).collect();
@@ -273,13 +273,13 @@ fn extra_fields(members: &Members<'_>, known: &[&str]) -> Vec<Detail> {
     unknown.into_iter().map(extra).collect()
 }
 
-/// Whether a config in the body is too long: asked before [`members`] checks the whole body in depth.
+/// Whether a config in the body is too long. Checked before [`members`] checks the whole body in depth.
 fn has_long_config(body: &str) -> bool {
     let members = serde_json::from_str(without_mark(body)).ok().and_then(json::members).unwrap_or_default();
     members.iter().any(|(name, value)| name == "config" && value.get().len() > MAX_CONFIG)
 }
 
-/// The members of the object in a body.
+/// The fields of the object in a body.
 fn members(body: &str) -> Result<Members<'_>, Error> {
     let body = without_mark(body);
     let value = json::parse(body).map_err(|fault| fault.detail(body, vec!["body".into()]))?;
@@ -291,12 +291,12 @@ fn members(body: &str) -> Result<Members<'_>, Error> {
     }
 }
 
-/// The text without a byte order mark in front.
+/// The body without a byte order mark in front.
 fn without_mark(body: &str) -> &str {
     body.strip_prefix('\u{feff}').unwrap_or(body)
 }
 
-/// Whether a Content-Type is JSON's: `application/json` or `application/…+json`; an empty one says nothing.
+/// Whether a Content-Type is JSON's: `application/json` or `application/…+json`. An empty one counts as JSON.
 fn is_json(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let subtype = essence.strip_prefix("application/").filter(|subtype| !subtype.contains('/'));

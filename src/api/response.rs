@@ -1,4 +1,4 @@
-//! The management API's responses: JSON that nobody may keep, GAIA's errors among them.
+//! The management API's responses: JSON that no cache may store, GAIA's errors among them.
 
 use lambda_http::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use lambda_http::http::{HeaderName, HeaderValue, StatusCode};
@@ -8,7 +8,7 @@ use crate::error::Error;
 /// A response with a JSON body.
 pub(super) type Response = lambda_http::Response<String>;
 
-/// A JSON response that nobody may keep: lists hold credentials.
+/// A JSON response that no cache may store: it may hold keys.
 pub(super) fn json(status: u16, body: String) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -17,7 +17,7 @@ pub(super) fn json(status: u16, body: String) -> Response {
     response
 }
 
-/// GAIA's `{"detail": …}`, which says nothing of a [`crate::error::Cause`].
+/// GAIA's `{"detail": …}`. It never shows a [`crate::error::Cause`].
 impl From<Error> for Response {
     fn from(error: Error) -> Self {
         let body = match &error {
@@ -27,7 +27,7 @@ impl From<Error> for Response {
         let mut response = json(error.status(), body.to_string());
         let mut add = |name: HeaderName, value| response.headers_mut().insert(name, HeaderValue::from_static(value));
         match error {
-            // RFC 9110 asks for it; these are the two ways that the template and the README set up.
+            // RFC 9110 requires it. The template sets up the first way, the README's diff the second.
             Error::NotAuthenticated => add(WWW_AUTHENTICATE, "AWS4-HMAC-SHA256, Bearer"),
             Error::MethodNotAllowed(methods) => add(ALLOW, methods),
             Error::Unavailable(_) => add(RETRY_AFTER, "1"),

@@ -2,10 +2,10 @@
 
 use crate::error::Error;
 
-/// The collection's path. Everything lives below it.
+/// The collection's path, which every endpoint's path begins with.
 const API_KEYS: &str = "/es/api/v1/credentials/api_keys";
 
-/// An endpoint, with what its path holds.
+/// An endpoint, with the key or ID from its path.
 #[derive(Debug, PartialEq)]
 pub enum Route<'a> {
     /// `GET …/api_keys`
@@ -25,7 +25,7 @@ pub enum Route<'a> {
 }
 
 impl Route<'_> {
-    /// The route's name in logs: what the path holds is a secret.
+    /// The route's name in logs. The path itself may hold a secret.
     pub fn name(&self) -> &'static str {
         match self {
             Self::List => "GET /es/api/v1/credentials/api_keys",
@@ -39,8 +39,9 @@ impl Route<'_> {
     }
 }
 
-/// Finds the endpoint of a method and a path. A stage in front of the path is passed over where the path is
-/// unknown with it (formats and gateways differ in whether it stands there); so is one slash at the end.
+/// Finds the endpoint of a method and a path, which isn't decoded. If the path is unknown, a stage in front of it is ignored:
+/// gateways and formats differ in whether it is there. One slash at the end is ignored. Errors: 404, or 405 with the methods
+/// that the path allows.
 pub fn route<'a>(method: &str, path: &'a str, stage: Option<&str>) -> Result<Route<'a>, Error> {
     let without_stage = || path.strip_prefix('/')?.strip_prefix(stage?);
     let below = below_api_keys(path).or_else(|| below_api_keys(without_stage()?)).ok_or(Error::NotFound)?;

@@ -1,4 +1,4 @@
-//! The authorizer's events: four formats, of which only the fields that are read are taken.
+//! The authorizer's events in four formats. Only the fields that are used are read.
 
 use std::collections::HashMap;
 
@@ -6,8 +6,7 @@ use serde::Deserialize;
 
 use crate::keys::access::Source;
 
-/// What a gateway asks: REST APIs (TOKEN and REQUEST), HTTP APIs (payload formats 1.0 and 2.0). It holds a key, and so
-/// has no `Debug`.
+/// An event of a REST API (TOKEN or REQUEST) or an HTTP API (payload format 1.0 or 2.0). It holds a key, so it has no `Debug`.
 /// Sources: <https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-lambda-authorizer-input.html>,
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-lambda-authorizer.html>
 #[derive(Default, Deserialize)]
@@ -16,7 +15,7 @@ pub struct AuthorizerEvent {
     /// `TOKEN` or `REQUEST`
     #[serde(rename = "type")]
     kind: Option<String>,
-    /// In a TOKEN the header that the gateway was told to take; in 1.0 all identity sources, joined; not used.
+    /// In a TOKEN event, the header that is the identity source. In 1.0 all identity sources, joined, which isn't used.
     authorization_token: Option<String>,
     /// All but 2.0.
     method_arn: Option<String>,
@@ -31,22 +30,22 @@ pub struct AuthorizerEvent {
 }
 
 impl AuthorizerEvent {
-    /// The request's own method; in a TOKEN, as far as the route names one.
+    /// The request's own method. `None` in a TOKEN event: its ARN names the method, unless the route is `ANY`.
     pub(super) fn method(&self) -> Option<&str> {
         self.request_context.http.method.as_deref().or(self.http_method.as_deref())
     }
 
-    /// Where the request is, in the gateway's words.
+    /// The ARN of the request's stage, method and path. `None` if there is none, or it isn't one.
     pub(super) fn arn(&self) -> Option<MethodArn<'_>> {
         MethodArn::parse(self.route_arn.as_deref().or(self.method_arn.as_deref())?)
     }
 
-    /// Whether it is of an HTTP API with payload format 2.0.
+    /// Whether it is an event of an HTTP API with payload format 2.0.
     pub(super) fn is_format_2(&self) -> bool {
         self.route_arn.is_some()
     }
 
-    /// The address that the request came from, as the gateway saw it.
+    /// The caller's address, as the gateway saw it.
     pub(super) fn source_ip(&self) -> Option<&str> {
         let context = &self.request_context;
         context.http.source_ip.as_deref().or(context.identity.source_ip.as_deref())
@@ -57,7 +56,7 @@ impl AuthorizerEvent {
         self.request_context.request_id.as_deref()
     }
 
-    /// The text that should be a key: the value of `key_header`, without the scheme if that is `authorization`.
+    /// What should be a key: the value of `key_header`, without the scheme if that is `authorization`.
     pub(super) fn key(&self, key_header: &str) -> Option<&str> {
         let value = match self.is_token() {
             true => self.authorization_token.as_deref()?,
@@ -71,7 +70,7 @@ impl AuthorizerEvent {
         known.then_some(key.trim_start_matches(' '))
     }
 
-    /// The header's value; none if it isn't there, or there more than once.
+    /// The header's value. `None` if it is missing or there more than once.
     fn header(&self, name: &str) -> Option<&str> {
         let all = self.multi_value_headers.iter().flatten().filter(|(key, _)| key.eq_ignore_ascii_case(name));
         let mut values: Vec<_> = all.flat_map(|(_, values)| values).collect();
@@ -86,7 +85,7 @@ impl AuthorizerEvent {
         self.kind.as_deref() == Some("TOKEN")
     }
 
-    /// A TOKEN says nothing of the address, but its answer is a policy, whose conditions the gateway checks.
+    /// The request's source. A TOKEN event doesn't name the address, but the gateway checks the policy's conditions.
     pub(super) fn source(&self) -> Source {
         if self.is_token() {
             return Source::CheckedLater;
@@ -95,7 +94,7 @@ impl AuthorizerEvent {
     }
 }
 
-/// What API Gateway says of a request.
+/// What API Gateway knows about a request.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct RequestContext {
@@ -119,19 +118,19 @@ struct Identity {
     source_ip: Option<String>,
 }
 
-/// A stage of an API, and the request's place in it: `arn:aws:execute-api:REGION:ACCOUNT:API/STAGE/METHOD/PATH`.
+/// `arn:aws:execute-api:REGION:ACCOUNT:API/STAGE/METHOD/PATH`, in its parts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MethodArn<'a> {
-    /// Up to and with the stage.
+    /// Everything up to and including the stage.
     pub stage: &'a str,
-    /// The method, as far as the route names one.
+    /// The method, or what the route has in its place (`ANY`, `$default`).
     pub method: &'a str,
     /// The path without the stage, beginning with a slash.
     pub path: &'a str,
 }
 
 impl<'a> MethodArn<'a> {
-    /// Reads an ARN; a part that isn't there is empty.
+    /// Reads an ARN. A missing part is empty. Returns `None` if it has no slash or doesn't begin with `arn:`.
     pub fn parse(arn: &'a str) -> Option<Self> {
         let (api, rest) = arn.split_once('/')?;
         let stage_len = rest.find('/').unwrap_or(rest.len());

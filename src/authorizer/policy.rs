@@ -1,5 +1,5 @@
-//! What a key may do in a stage, as an IAM policy: the same for every request with that key, so that it may be cached
-//! (but for one from an address that the key isn't for: docs/security.md).
+//! What a key may do in a stage, as an IAM policy. It is the same for every request with that key, so it may be cached;
+//! docs/security.md has the one exception, a disallowed address.
 
 use std::collections::BTreeSet;
 
@@ -29,8 +29,8 @@ struct Statement {
 }
 
 impl PolicyDocument {
-    /// All that a key with this config may do in the stage; its expiry and its addresses are conditions. Returns `None` if
-    /// it may do nothing.
+    /// Everything that a key with this config may do in the stage. Its expiry and its addresses are conditions. Returns `None`
+    /// if the config grants nothing.
     pub fn allow(config: &KeyConfig, stage: &str, read_routes: &[RoutePattern]) -> Option<Self> {
         let named = |routes: &[RoutePattern]| -> Vec<String> {
             routes.iter().map(|route| format!("{stage}/{}", route.resource())).collect()
@@ -54,7 +54,7 @@ impl PolicyDocument {
         Some(policy)
     }
 
-    /// Nothing, in the whole stage.
+    /// Denies everything in the stage.
     pub fn deny(stage: &str) -> Self {
         Self::new("Deny", vec![format!("{stage}/*")], Value::Null)
     }

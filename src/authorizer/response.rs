@@ -4,31 +4,33 @@ use serde::Serialize;
 
 use crate::authorizer::policy::PolicyDocument;
 
-/// What the gateway gets.
+/// A response to the gateway.
+/// Sources: <https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-lambda-authorizer-output.html>,
+/// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-lambda-authorizer.html>
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase", untagged)]
 pub enum AuthorizerResponse {
     /// An IAM policy.
     #[serde(rename_all = "camelCase")]
     Policy {
-        /// The key's id, or `denied`.
+        /// The key's ID, or `denied`.
         principal_id: String,
-        /// What may be done.
+        /// Everything that the key may do in the stage.
         policy_document: PolicyDocument,
         /// What the backend and the access log see.
         context: Context,
     },
-    /// Yes or no, for this request: an HTTP API's simple response.
+    /// An HTTP API's simple response, for this request alone.
     #[serde(rename_all = "camelCase")]
     Simple {
-        /// Yes or no.
+        /// Whether this request is allowed.
         is_authorized: bool,
         /// What the backend and the access log see.
         context: Context,
     },
 }
 
-/// What an authorizer passes on; the gateway takes texts, numbers and booleans only.
+/// What the authorizer passes on. The gateway takes strings, numbers and booleans only.
 #[derive(Debug, Default, Serialize)]
 pub struct Context {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,12 +38,12 @@ pub struct Context {
     pub(super) service: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) permissions: Option<&'static str>,
-    /// The config's text.
+    /// The config as JSON text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) config: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) config_omitted: Option<bool>,
-    /// Why not.
+    /// Why the key is denied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reason: Option<&'static str>,
 }

@@ -1,7 +1,7 @@
-//! How the SDK's requests travel: HTTP/1.1 over TLS (ring), on the HTTP client that Lambda's runtime brings anyway.
+//! The SDK's HTTP client: HTTP/1.1 over TLS by ring, on hyper, which Lambda's runtime uses too.
 //!
 //! The SDK's own client would add HTTP/2, proxies and the system's certificates, none of which is used here.
-//! docs/performance.md has before and after.
+//! docs/performance.md has the measurements.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,20 +22,21 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::error::Cause;
 
-/// A connection idle for longer is not used again: a frozen function may wake to find it closed by the other side.
+/// A connection idle for longer isn't used again: DynamoDB may have closed it while the function was frozen.
 const POOL_IDLE: Duration = Duration::from_secs(50);
 
-/// How long the other side may take to accept a connection; the attempt's own timeout covers the handshake.
+/// How long the other side may take to accept a connection. The attempt's own timeout covers the TLS handshake.
 const CONNECT: Duration = Duration::from_secs(1);
 
-/// One connection pool, shared by all of the SDK's clients, that trusts the authorities in `roots` (PEM).
+/// Makes one connection pool, shared by all of the SDK's clients, that trusts the certificates in `roots` (PEM). Errors: there
+/// are none, or one is invalid.
 pub fn client(roots: &[u8]) -> Result<SharedHttpClient, Cause> {
     let mut trusted = RootCertStore::empty();
     for root in CertificateDer::pem_slice_iter(roots) {
         trusted.add(root?)?;
     }
     if trusted.is_empty() {
-        return Err("holds no certificate".into());
+        return Err("no certificates found".into());
     }
     let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()?
@@ -63,7 +64,7 @@ impl HttpConnector for Http {
         };
         let response = self.0.request(request);
         HttpConnectorFuture::new(async move {
-            // Whatever kept a response from coming (no connection, a closed one) may be gone when it is tried again.
+            // Any reason for a missing response (no connection, a closed one) is worth another attempt.
             let response = response.await.map_err(|error| ConnectorError::io(error.into()))?;
             HttpResponse::try_from(response.map(SdkBody::from_body_1_x))
                 .map_err(|error| ConnectorError::other(error.into(), None))

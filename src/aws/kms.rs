@@ -1,4 +1,4 @@
-//! Root keys from KMS: asked for once at start, so that the KMS key itself never leaves KMS.
+//! Root keys from KMS, requested once at start. The KMS key itself never leaves KMS.
 
 use aws_sdk_kms::Client;
 use aws_sdk_kms::primitives::Blob;
@@ -8,11 +8,12 @@ use zeroize::Zeroize;
 use crate::error::{Cause, describe};
 use crate::keys::keyring::RootKey;
 
-/// NEVER CHANGE: a root key is KMS's MAC of it. No region and no ARN in it, so that a multi-Region key's replicas agree.
+/// NEVER CHANGE: a root key is KMS's MAC of it. It names no Region and no ARN, so a multi-Region key's replicas give the same
+/// root key.
 const MESSAGE: &[u8] = b"gaia-api-key/v1/root-key";
 
-/// Asks KMS for the root key of one key id or ARN: `GenerateMac` with HMAC_SHA_256, 32 bytes. Errors: what KMS
-/// said, or a MAC of another length.
+/// Asks KMS for the root key of one KMS key, by ID or ARN: `GenerateMac` with HMAC_SHA_256, 32 bytes. Errors: KMS failed, or
+/// the MAC has another length.
 pub async fn root_key(client: &Client, key_id: &str) -> Result<RootKey, Cause> {
     let request =
         client.generate_mac().key_id(key_id).mac_algorithm(MacAlgorithmSpec::HmacSha256).message(Blob::new(MESSAGE));

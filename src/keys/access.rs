@@ -1,4 +1,4 @@
-//! May this key do this, from here, now? Pure: the one place where that is decided.
+//! Decides whether a key may do something, from an address, at a time. Nothing else decides that.
 
 use std::net::IpAddr;
 
@@ -9,19 +9,19 @@ use crate::keys::config::KeyConfig;
 use crate::keys::permission::Permission;
 use crate::keys::route::{Route, RoutePattern};
 
-/// What became of the text that a caller gave as a key.
+/// The key that a caller's text stands for.
 #[derive(Debug)]
 pub enum Found {
-    /// It is no key that a root key in force made.
+    /// The text isn't a key under a configured root key.
     Invalid,
-    /// It is one, but the table doesn't hold it (any more), or names another root key.
+    /// It is one, but the table doesn't hold it, or its item names another root key.
     NotFound(KeyId),
-    /// It is one, with this config.
+    /// It is one, and this is its config.
     Key(KeyId, Box<KeyConfig>),
 }
 
 impl Found {
-    /// The key's id, where the text was a key at all.
+    /// The key's ID. `None` if the text isn't a key.
     pub fn key_id(&self) -> Option<KeyId> {
         match self {
             Self::Invalid => None,
@@ -33,17 +33,16 @@ impl Found {
 /// Where a request comes from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Source {
-    /// From this address. An IPv4-mapped one is taken for what it is, an address of IPv6, as IAM takes it where it
-    /// evaluates a policy.
+    /// This address. An IPv4-mapped one counts as IPv6, as it does when IAM evaluates a policy.
     Address(IpAddr),
-    /// Nobody said, so a key that is bound to addresses is refused.
+    /// Unknown. A key with `allowed_ips` is denied.
     Unsaid,
-    /// Nobody said, but the gateway will check it against the conditions of the answer.
+    /// Unknown to us. The gateway enforces `aws:SourceIp` from the returned policy.
     CheckedLater,
 }
 
 impl Source {
-    /// The source of a text; anything but an address says nothing.
+    /// Reads an address. Anything else is [`Source::Unsaid`].
     pub fn parse(text: Option<&str>) -> Self {
         text.and_then(|text| text.parse().ok()).map_or(Self::Unsaid, Self::Address)
     }
@@ -54,20 +53,20 @@ impl Source {
     }
 }
 
-/// Why not. Where several reasons hold, it is the first of them in this order.
+/// Why a key is denied: the first reason that holds, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denial {
-    /// No key that this service made.
+    /// Not a key of this service, forged or mistyped.
     Invalid,
     /// Deleted, or never written.
     NotFound,
     /// `enabled` is false.
     Disabled,
-    /// `expires_at` has come.
+    /// `expires_at` is now or in the past.
     Expired,
-    /// `allowed_ips` doesn't include where it comes from.
+    /// `allowed_ips` doesn't include the source address.
     SourceIp,
-    /// `permissions` doesn't include what is needed.
+    /// `permissions` doesn't include what the request needs.
     Permission,
     /// None of the key's `routes` covers the request.
     Route,
@@ -97,7 +96,7 @@ impl Denial {
     }
 }
 
-/// Decides. `read_routes` are the routes of the deployment that need read although their methods write.
+/// Decides at the time `now`. `read_routes` are the deployment's routes that need only read although their methods write.
 pub fn decide<'a>(
     found: &'a Found,
     asked: Asked<'_>,
@@ -124,7 +123,7 @@ pub fn decide<'a>(
     if !address_allowed {
         return Err(Denial::SourceIp);
     }
-    // None is less than read, and read less than write. A key with routes has no permission.
+    // `None` is less than read, and read less than write. A key with routes has no permission.
     if asked.permission.is_some() && config.permissions < asked.permission {
         return Err(Denial::Permission);
     }

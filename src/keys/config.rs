@@ -1,4 +1,4 @@
-//! The config object of a key: checked, and kept as it was sent.
+//! The config of a key: checked, and kept as it was sent.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -20,36 +20,37 @@ pub const MAX_CONFIG: usize = 4096;
 /// The most routes of a key.
 const MAX_ROUTES: usize = 20;
 
-/// A config: its text as it was sent, and the members that have a meaning.
+/// A config: its text as it was sent, and the fields that have a meaning.
 #[derive(Debug)]
 pub struct KeyConfig {
     text: Box<RawValue>,
-    /// What the key opens; nothing if absent.
+    /// What the key grants. `None` without `routes`: nothing.
     pub permissions: Option<Permission>,
-    /// In place of permissions, exactly these routes; empty if absent.
+    /// In place of `permissions`, the key grants exactly these routes. Empty if absent.
     pub routes: Vec<RoutePattern>,
-    /// False: refused until it is true again.
+    /// If false, the key is denied.
     pub enabled: bool,
-    /// From then on the key is refused. In UTC.
+    /// The key is denied from this time on. In UTC.
     pub expires_at: Option<OffsetDateTime>,
-    /// From anywhere else the key is denied; if absent, from nowhere. IPv4-mapped ranges stand here as IPv4.
+    /// Source addresses the key may be used from. `None` means any. An empty list, which
+    /// [`KeyConfig::parse_new`] rejects, means none. IPv4-mapped ranges are IPv4 here.
     pub allowed_ips: Option<Vec<IpNet>>,
 }
 
-/// The IPv4-mapped addresses, and as many neighbours that nobody has: the exact range is `::ffff:0:0/96`, which some
-/// libraries take for one of IPv4.
+/// The IPv4-mapped addresses, and as many neighbours that nobody has. Some libraries take the exact range,
+/// `::ffff:0:0/96`, for one of IPv4.
 pub const IPV4_MAPPED: IpNet = IpNet::new_assert(IpAddr::V6(Ipv6Addr::new(0, 0, 0, 0, 0, 0xfffe, 0, 0)), 95);
 
 impl KeyConfig {
     /// Reads the text of a stored config.
-    /// Errors: 413 if it is too long, 422 with every wrong member, its place counted from the request's body.
+    /// Errors: 413 if it is too long, 422 with every invalid field and its place in the request's body.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let (config, _, details) = Self::read(text)?;
         if details.is_empty() { Ok(config) } else { Err(Error::Invalid(details)) }
     }
 
-    /// Checks the text of a config before it is written. What is refused here and not by [`KeyConfig::parse`] may be
-    /// extended: it can't turn keys that are stored into 500s.
+    /// Checks the text of a config before it is written. Rules that apply here and not in [`KeyConfig::parse`] may become
+    /// stricter later without turning stored keys into 500s.
     /// Errors: as of [`KeyConfig::parse`].
     pub fn parse_new(text: &str) -> Result<Self, Error> {
         let (config, members, mut details) = Self::read(text)?;
@@ -66,7 +67,7 @@ impl KeyConfig {
         if details.is_empty() { Ok(config) } else { Err(Error::Invalid(details)) }
     }
 
-    /// The config, its members, and what is wrong with those that have a meaning.
+    /// The config, its fields, and what is wrong with those that have a meaning.
     fn read(text: &str) -> Result<(Self, Members<'_>, Vec<Detail>), Error> {
         if text.trim_matches([' ', '\t', '\n', '\r']).len() > MAX_CONFIG {
             return Err(Error::TooLarge("config exceeds 4096 bytes"));
@@ -99,7 +100,7 @@ impl KeyConfig {
         self.text.get()
     }
 
-    /// The same as JSON that is written as it is.
+    /// The same, as JSON that serde writes verbatim.
     pub fn as_raw(&self) -> &RawValue {
         &self.text
     }
@@ -135,13 +136,13 @@ impl KeyConfig {
         self.allowed_ips.as_ref().is_none_or(|ranges| !mapped && includes(ranges))
     }
 
-    /// Whether a range, such as `::/0`, would include all IPv4 addresses in their IPv4-mapped spelling. It doesn't mean
-    /// them, so they are denied.
+    /// Whether a range, such as `::/0`, includes all IPv4 addresses in their IPv4-mapped spelling. Such a range means IPv6
+    /// addresses, so the IPv4-mapped ones are denied.
     pub fn excludes_ipv4_mapped(&self) -> bool {
         self.allowed_ips.iter().flatten().any(|range| range.contains(&IPV4_MAPPED))
     }
 
-    /// `allowed_ips` as IAM takes them, none longer than it was sent: addresses without a prefix.
+    /// `allowed_ips` as IAM takes them: single addresses without a prefix, so that none is longer than it was sent.
     pub fn allowed_ips_texts(&self) -> Vec<String> {
         let text = |range: &IpNet| match range.prefix_len() == range.max_prefix_len() {
             true => range.addr().to_string(),
@@ -159,7 +160,7 @@ fn permission(value: &RawValue, details: &mut Vec<Detail>) -> Option<Permission>
     permission
 }
 
-/// As many as are right. An empty list would grant nothing, and is one mistake more.
+/// The valid routes. An empty list would grant nothing, so it is a mistake.
 fn routes(value: &RawValue, details: &mut Vec<Detail>) -> Vec<RoutePattern> {
     let at = |steps: &[Loc]| place(&[&["routes".into()], steps].concat());
     let Some(elements) = json::elements(value) else {
@@ -212,20 +213,20 @@ pub fn is_expiry(json: &str) -> bool {
     json == "null" || serde_json::from_str(json).is_ok_and(|text: String| rfc3339(&text).is_some())
 }
 
-/// The detail of a 422 for anything else.
+/// The entry of a 422 for anything else.
 pub fn expiry_detail(loc: Vec<Loc>) -> Detail {
     let msg = "invalid datetime format; expected RFC 3339, such as 2030-01-31T12:00:00Z";
     Detail::new(loc, msg, "value_error.datetime")
 }
 
-/// A time in UTC. The parser takes any separator, and times that no UTC year has four digits for.
+/// Reads a time, in UTC. The parser alone would take any separator, and times outside the years 0 to 9999 in UTC.
 fn rfc3339(text: &str) -> Option<OffsetDateTime> {
     let separator = text.as_bytes().get(10)?;
     let time = OffsetDateTime::parse(text, &Rfc3339).ok()?.checked_to_offset(UtcOffset::UTC)?;
     (separator.eq_ignore_ascii_case(&b'T') && (0..=9999).contains(&time.year())).then_some(time)
 }
 
-/// None if anything is wrong.
+/// Returns `None` if an element is invalid.
 fn allowed_ips(value: &RawValue, details: &mut Vec<Detail>) -> Option<Vec<IpNet>> {
     let Some(elements) = json::elements(value) else {
         details.push(Detail::new(place(&["allowed_ips".into()]), "value is not a valid list", "type_error.list"));
@@ -248,8 +249,8 @@ fn allowed_ips(value: &RawValue, details: &mut Vec<Detail>) -> Option<Vec<IpNet>
     ranges.into_iter().collect()
 }
 
-/// An address, or a range without bits below its prefix: `10.0.0.1/8` is more likely a slip than a wish for all of 10/8.
-/// Leading zeros are refused, since they are octal to some and decimal to others.
+/// Reads an address, or a range with no host bits set: `10.0.0.1/8` is more likely a slip than a wish for all of 10/8.
+/// Rejects leading zeros, which are octal to some programs and decimal to others.
 fn ip_range(text: &str) -> Option<IpNet> {
     let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
     let address: IpAddr = address.parse().ok()?;
@@ -268,13 +269,13 @@ fn ip_range(text: &str) -> Option<IpNet> {
     }
 }
 
-/// A field with a meaning, and which other names are probably meant to be it. Names are compared folded.
+/// A field with a meaning, and the other names that probably mean it. Names are compared folded.
 struct Field {
     name: &'static str,
-    /// The greatest distance (OSA: a letter more, less, another, or two exchanged) at which a name is a slip.
+    /// The greatest OSA distance (letters added, left out, replaced or swapped) at which a name counts as a slip.
     distance: usize,
-    /// What it is called elsewhere. Words that may as well describe the key's owner (`active`, `ip`, `role`, `ttl`) are
-    /// not among them.
+    /// Its names in other products. Words that may also describe the key's owner (`active`, `ip`, `role`, `ttl`) aren't
+    /// among them.
     synonyms: &'static [&'static str],
 }
 
@@ -321,7 +322,7 @@ const FIELDS: [Field; 5] = [
     },
 ];
 
-/// Other words at such a distance.
+/// Ordinary words at such a distance.
 const NO_NEAR_MISSES: [&str; 12] = [
     "allowedapis",
     "allowedapps",
@@ -337,7 +338,7 @@ const NO_NEAR_MISSES: [&str; 12] = [
     "routers",
 ];
 
-/// The detail for a name that is probably meant to be a field with a meaning: as it stands, it would restrict nothing.
+/// The entry of a 422 for a name that probably means a field with a meaning: stored as it is, it would restrict nothing.
 fn near_miss(name: &str) -> Option<Detail> {
     let fold = |name: &str| name.trim().to_lowercase().replace(['_', '-', '.'], "");
     let folded = fold(name);
@@ -351,7 +352,7 @@ fn near_miss(name: &str) -> Option<Detail> {
     Some(Detail::new(place(&[name.into()]), msg, "value_error.misspelled"))
 }
 
-/// A place in the request's `config`.
+/// A place in the `config` of a request's body.
 fn place(steps: &[Loc]) -> Vec<Loc> {
     ["body".into(), "config".into()].into_iter().chain(steps.iter().cloned()).collect()
 }

@@ -1,6 +1,6 @@
-//! JSON with one meaning: every member name once, every string valid Unicode, nesting bounded; values kept as text.
+//! JSON with one meaning: no duplicate field names, every string valid Unicode, bounded depth.
 //!
-//! Values are never turned into numbers or maps, so that what is kept is what was sent, 30-digit integers included.
+//! Values are kept as text and never become numbers or maps, so what is stored is what was sent, 30-digit integers included.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -10,22 +10,22 @@ use serde_json::value::RawValue;
 
 use crate::error::{Detail, Loc};
 
-/// Levels of objects and lists; deeper text is refused, since many of those who read a config later recurse.
+/// The most levels of objects and lists: many programs that read a config later recurse.
 const MAX_DEPTH: usize = 128;
 
 /// Why a text is not JSON with one meaning.
 #[derive(Debug)]
 pub enum Fault {
-    /// Not JSON at all: what, and how many bytes into the text.
+    /// Not JSON: the message, and the position in bytes.
     Syntax(String, usize),
-    /// An object names a member twice: the member's place, outermost first.
+    /// An object has a field twice: the field's place, outermost first.
     Duplicate(Vec<Loc>),
     /// Too many levels.
     TooDeep,
 }
 
 impl Fault {
-    /// The entry of a 422 for a fault in `text`, which stands at `place`; a syntax error's is FastAPI's.
+    /// The entry of a 422 for a fault in `text`, which is at `place` in the request. A syntax error's entry is FastAPI's.
     pub fn detail(self, text: &str, mut place: Vec<Loc>) -> Detail {
         match self {
             Self::Syntax(msg, offset) => {
@@ -40,34 +40,34 @@ impl Fault {
             }
             Self::Duplicate(steps) => {
                 place.extend(steps);
-                Detail::new(place, "duplicate member name", "value_error.duplicate")
+                Detail::new(place, "duplicate field name", "value_error.duplicate")
             }
             Self::TooDeep => Detail::new(place, format!("nested deeper than {MAX_DEPTH} levels"), "value_error.depth"),
         }
     }
 }
 
-/// Checks a whole text; gives back the value in it without the white space around. Errors: the first fault in it.
+/// Checks a whole text. Returns the value in it, without the white space around. Errors: the first fault.
 pub fn parse(text: &str) -> Result<&RawValue, Fault> {
     let value = serde_json::from_str(text).map_err(|error| Fault::Syntax(message(&error), offset(text, &error)))?;
     check(text)?;
     Ok(value)
 }
 
-/// An object's members: names and values.
+/// An object's fields: names and values.
 pub type Members<'a> = Vec<(String, &'a RawValue)>;
 
-/// An object's members in order, or none if the value is not an object.
+/// An object's fields in order. Returns `None` if the value is not an object.
 pub fn members(value: &RawValue) -> Option<Members<'_>> {
     serde_json::from_str::<InOrder>(value.get()).ok().map(|members| members.0)
 }
 
-/// A list's elements in order, or none if the value is not a list.
+/// A list's elements in order. Returns `None` if the value is not a list.
 pub fn elements(value: &RawValue) -> Option<Vec<&RawValue>> {
     serde_json::from_str(value.get()).ok()
 }
 
-/// A string's text, or none if the value is not a string.
+/// A string's text. Returns `None` if the value is not a string.
 pub fn string(value: &RawValue) -> Option<String> {
     serde_json::from_str(value.get()).ok()
 }
@@ -89,8 +89,8 @@ impl Open {
     }
 }
 
-/// Checks a text that is well-formed. One pass: a parser that calls itself for each level reads the innermost one as
-/// often as it is deep.
+/// Checks a well-formed text in one pass. A parser of `RawValue`s that calls itself for each level would read the innermost
+/// one as often as it is deep.
 fn check(text: &str) -> Result<(), Fault> {
     let mut open: Vec<Open> = Vec::new();
     let mut at = 0;
@@ -109,7 +109,7 @@ fn check(text: &str) -> Result<(), Fault> {
             b'"' => {
                 let literal = string_literal(text.get(at..).unwrap_or_default());
                 len = literal.len();
-                // A lone surrogate is well-formed to the scanner, but no text.
+                // serde_json's scanner takes a lone surrogate for well-formed, but it is no Unicode text.
                 let string: String = serde_json::from_str(literal)
                     .map_err(|error| Fault::Syntax(message(&error), at + offset(literal, &error)))?;
                 if let Some(Open::Object { names, name: name @ None }) = open.last_mut() {
@@ -137,7 +137,7 @@ fn string_literal(text: &str) -> &str {
     end.and_then(|end| text.get(..end + 2)).unwrap_or(text)
 }
 
-/// All members of an object in order, a repeated one as often as it stands there.
+/// All fields of an object in order, duplicates included.
 struct InOrder<'a>(Members<'a>);
 
 impl<'de> Deserialize<'de> for InOrder<'de> {
@@ -162,7 +162,7 @@ impl<'de> Deserialize<'de> for InOrder<'de> {
     }
 }
 
-/// serde_json's sentence without the position, which counts in lines.
+/// serde_json's message without its position, which counts lines.
 fn message(error: &serde_json::Error) -> String {
     let text = error.to_string();
     text.rsplit_once(" at line ").map_or(text.clone(), |(message, _)| message.to_owned())

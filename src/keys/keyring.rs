@@ -1,4 +1,4 @@
-//! Root keys, and the keyring that makes API keys of them and checks them.
+//! Root keys, and the keyring that derives API keys from them and checks API keys.
 
 use std::fmt;
 
@@ -47,25 +47,25 @@ impl RootKeyId {
     }
 }
 
-/// A key as a caller named it: its ID, and the root key that the secret matches, or none if the ID came alone.
+/// A key as a caller named it: its ID, and the root key of its secret if the secret was given.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NamedKey {
     /// The key's ID.
     pub id: KeyId,
-    /// The root key of the secret given. A key is valid only if its item names the same.
+    /// The root key of the secret. A key is valid only if its item names the same one. `None` if only the ID was given.
     pub root_key: Option<RootKeyId>,
 }
 
 /// A root key made ready for the keys of one service.
 struct SigningKey {
     id: RootKeyId,
-    /// The HMAC state of a key, which has taken in everything but the ULID.
+    /// The HMAC state of a key, which lacks only the ULID.
     mac: Hmac<Sha256>,
 }
 
 impl SigningKey {
     fn new(root_key: &RootKey, service: &str) -> Self {
-        // HMAC itself pads a short key with zeros up to the hash's block.
+        // `new` takes a whole block. HMAC itself pads a shorter key with zeros up to it.
         let mut block = Zeroizing::new([0; 64]);
         block.iter_mut().zip(root_key.0.iter()).for_each(|(padded, byte)| *padded = *byte);
         let keyed = Hmac::<Sha256>::new(&(*block).into());

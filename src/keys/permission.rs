@@ -12,7 +12,7 @@ pub enum Permission {
 }
 
 impl Permission {
-    /// The word that stands in a config.
+    /// The word for it in a config.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -20,7 +20,7 @@ impl Permission {
         }
     }
 
-    /// Reads the word that stands in a config.
+    /// Reads the word in a config.
     pub fn parse(word: &str) -> Option<Self> {
         [Self::Read, Self::Write].into_iter().find(|permission| permission.as_str() == word)
     }

@@ -1,25 +1,25 @@
-//! Routes as patterns: `METHOD /path`, in which `*` is any text. Nothing in one may mean something else in an IAM policy.
+//! Routes as patterns: `METHOD /path`, in which `*` is any text. A pattern means the same in an IAM policy.
 
 use crate::keys::permission::Permission;
 
-/// Methods that only read, unless a deployment says more with `READ_ROUTES`.
+/// Methods that need only read. `READ_ROUTES` adds routes with other methods.
 pub const READ_METHODS: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
 
 /// The methods that a pattern may have.
 pub const METHODS: [&str; 7] = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"];
 
-/// What a resource takes up to the stage, the longest of stage names and a slash included, in bytes.
+/// Maximum length in bytes of a resource ARN up to and including `<stage>/`.
 const STAGE: usize = 205;
 
-/// The longest resource, in bytes.
+/// The longest resource ARN, in bytes.
 /// Source: <https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-lambda-authorizer-output.html>
 const MAX_RESOURCE: usize = 512;
 
-/// The longest list of resources, in bytes: an answer has at most 8 KB, of which a config's addresses take up to 4 KiB,
-/// and the context and all else 1 KB.
+/// The longest list of resources, in bytes. A response has at most 8 KB, of which a config's addresses take up to 4 KiB, and
+/// the context and the rest 1 KB.
 const MAX_RESOURCES: usize = 2900;
 
-/// A route that only needs read although its method writes: `POST /es/api/v1/search/*`.
+/// A pattern of routes: `POST /es/api/v1/search/*`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RoutePattern {
     method: String,
@@ -28,8 +28,7 @@ pub struct RoutePattern {
 }
 
 impl RoutePattern {
-    /// Reads `METHOD /path`, where the method is one of [`METHODS`]. Errors: what is wrong with the text, with the text in
-    /// front.
+    /// Reads `METHOD /path`, where the method is one of [`METHODS`]. Errors: the text, and what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
         Self::parse_with(&METHODS, text)
     }
@@ -44,7 +43,7 @@ impl RoutePattern {
     fn parse_with(methods: &[&str], text: &str) -> Result<Self, String> {
         let wrong = |why: &str| Err(format!("'{text}' {why}"));
         let Some((method, path)) = text.split_once(' ') else { return wrong("must be a method, a space and a path") };
-        // `*` would be a method of its own here, and match paths too in a policy.
+        // `*` as a method would match paths too in a policy.
         if !methods.contains(&method) {
             return wrong(&format!("must begin with one of {}", methods.join(", ")));
         }
@@ -130,10 +129,10 @@ pub fn read_routes_fit(routes: &[RoutePattern]) -> bool {
     (READ_METHODS.len() + methods.len()) * STAGE + lengths.sum::<usize>() + quotes_and_commas <= MAX_RESOURCES
 }
 
-/// The longest policy that routes and addresses may make, in bytes. API Gateway takes 8 KB.
+/// The longest policy, in bytes. API Gateway takes 8 KB.
 const MAX_POLICY: usize = 8000;
 
-/// Whether a policy can name the routes of a key and its addresses, with 1,000 bytes for all else.
+/// Whether a policy can hold the routes and addresses of a key, with 1,000 bytes for the rest.
 pub fn policy_fits(routes: &[RoutePattern], addresses: &[String]) -> bool {
     let routes = routes.iter().map(|route| 208 + route.text().len());
     // Quotes and a comma each.

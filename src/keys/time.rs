@@ -1,4 +1,4 @@
-//! Times in UTC as RFC 3339 texts of fixed length, so that they sort as the times do.
+//! Times in UTC as RFC 3339 text of fixed length, so that the texts sort as the times do.
 
 use ::time::format_description::BorrowedFormatItem;
 use ::time::macros::format_description;
@@ -19,6 +19,6 @@ pub(crate) fn milliseconds(time: OffsetDateTime) -> String {
 }
 
 fn format(time: OffsetDateTime, description: &[BorrowedFormatItem<'_>]) -> String {
-    // The formatter fails only on components that a description asks for and a time lacks.
+    // The formatter fails only if the description asks for a component that the time lacks. It has all of them.
     time.to_offset(UtcOffset::UTC).format(description).unwrap_or_default()
 }

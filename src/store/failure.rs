@@ -1,4 +1,4 @@
-//! Requests that failed: whether DynamoDB may have carried one out all the same, and what the caller is told.
+//! Failed requests: which are transient, and which DynamoDB might still have carried out.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use aws_smithy_types::config_bag::ConfigBag;
 
 use crate::error::{Error, describe};
 
-/// Set once an attempt of a request ended without an answer, or with a 5xx: DynamoDB may have carried it out.
+/// Set once an attempt of a request ends without a response or with a 5xx: DynamoDB may have carried it out.
 #[derive(Clone, Debug, Default)]
 pub(super) struct InDoubt(Arc<AtomicBool>);
 
@@ -43,7 +43,7 @@ impl Intercept for InDoubt {
     }
 }
 
-/// Codes that ask for patience; DynamoDB answers them with status 400.
+/// Transient errors that DynamoDB reports with status 400.
 /// Source: <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>
 const PASSING: [&str; 7] = [
     "ProvisionedThroughputExceededException",
@@ -55,7 +55,8 @@ const PASSING: [&str; 7] = [
     "ReplicatedWriteConflictException",
 ];
 
-/// Throttled, unreachable or broken on DynamoDB's side: 503. All else is a fault of ours or of the deployment: 500.
+/// A transient failure (throttled, unreachable, or DynamoDB's fault) is a 503. Any other is a fault of ours or of the
+/// deployment: 500.
 pub(super) fn failure<E>(error: &SdkError<E, HttpResponse>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,

@@ -1,4 +1,4 @@
-//! Creates that are safe to repeat: an `Idempotency-Key` has an item of its own, written together with the key it created.
+//! Creates and rotations that are safe to repeat: an `Idempotency-Key` has an item of its own, written together with the key.
 
 use aws_sdk_dynamodb::types::builders::PutBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure};
@@ -10,10 +10,10 @@ use crate::error::Error;
 use crate::keys::api_key::KeyId;
 use crate::keys::keyring::RootKeyId;
 
-/// Seconds for which an `Idempotency-Key` answers with the key it made: a day. TTL only cleans up behind it.
+/// Seconds for which an `Idempotency-Key` returns the key it created: a day. TTL deletes the item some time later.
 const KEPT_FOR: i64 = 24 * 60 * 60;
 
-/// What an `Idempotency-Key` says: that one caller's one request makes one key.
+/// An `Idempotency-Key` of one caller and operation, with the request's body.
 #[derive(Debug)]
 pub struct IdempotencyToken {
     id: String,
@@ -21,28 +21,28 @@ pub struct IdempotencyToken {
 }
 
 impl IdempotencyToken {
-    /// The token of a header that `caller` sent with `body` to an operation (such as `POST /path`).
+    /// The token of a `header` that `caller` sent with `body` to an operation, such as `POST /path`.
     pub fn new(operation: &str, caller: &str, header: &str, body: &str) -> Self {
         Self { id: digest(&[operation, caller, header]), body: digest(&[body]) }
     }
 }
 
-/// SHA-256 in hexadecimal digits, of each text with its length before it. Not a MAC under a root key, which may be replaced
-/// between a request and its repetition.
+/// SHA-256 in hexadecimal digits, of each text with its length before it. It isn't a MAC under a root key, since that may be
+/// replaced between a request and its repetition.
 fn digest(texts: &[&str]) -> String {
     let add = |hash: Sha256, text: &&str| hash.chain_update(text.len().to_be_bytes()).chain_update(text);
     texts.iter().fold(Sha256::new(), add).finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What a token made earlier.
+/// What a token created earlier.
 #[derive(Debug)]
 pub struct IdempotencyRecord {
-    /// The key that was made.
+    /// The ID of the key that was created.
     pub key_id: KeyId,
-    /// The id of the root key that made it.
+    /// The ID of its root key.
     pub root_key: String,
     body: String,
-    /// Of a rotation: when the old key ends.
+    /// Of a rotation: when the old key expires.
     pub expires_at: Option<String>,
 }
 
@@ -58,14 +58,14 @@ impl IdempotencyRecord {
         })
     }
 
-    /// Whether it was made for the same body.
+    /// Whether it was created by a request with the same body.
     pub fn is_of(&self, token: &IdempotencyToken) -> bool {
         self.body == token.body
     }
 }
 
 impl Store {
-    /// The record of what a token created, if anything within a day. One strongly consistent GetItem.
+    /// What a token created within the last day, if anything. One strongly consistent GetItem.
     pub async fn recorded(&self, token: &IdempotencyToken) -> Result<Option<IdempotencyRecord>, Error> {
         let key = super::key(&self.idempotency_partition(), &token.id);
         let request = self.client.get_item().table_name(&self.table).set_key(Some(key)).consistent_read(true);
@@ -79,7 +79,7 @@ impl Store {
         format!("{}#idem", self.service)
     }
 
-    /// The write of a token's record, unless there is one that is younger than a day: that is in the reason then.
+    /// The write of a token's item. It fails if there is one younger than a day, and then returns that one.
     pub(super) fn record(
         &self,
         token: &IdempotencyToken,

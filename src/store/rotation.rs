@@ -9,7 +9,7 @@ use crate::keys::api_key::KeyId;
 use crate::keys::config::KeyConfig;
 use crate::keys::keyring::{NamedKey, RootKeyId};
 
-/// An item as it was read, to be written whole again.
+/// An item with all its attributes, to be written whole again.
 #[derive(Debug)]
 pub struct WholeItem {
     /// What the service reads of it.
@@ -24,17 +24,17 @@ pub struct Rotation<'a> {
     pub old: &'a WholeItem,
     /// The old key's config from now on.
     pub old_config: &'a KeyConfig,
-    /// When the old key ends, as the response says it.
+    /// When the old key expires, as in the response.
     pub expires_at: &'a str,
     /// The new key's ID.
     pub id: KeyId,
     /// The root key that the new key is derived from.
     pub root_key: &'a RootKeyId,
-    /// The new key's config, and who rotates when.
+    /// The new key's config, the caller and the time.
     pub change: Change<'a>,
 }
 
-/// What became of a rotation.
+/// The outcome of a rotation.
 #[derive(Debug)]
 pub enum Rotated {
     /// It is done.
@@ -46,7 +46,7 @@ pub enum Rotated {
 }
 
 impl Store {
-    /// The whole item of a key that a caller named. One strongly consistent GetItem.
+    /// The item of a key that a caller named, with all its attributes. One strongly consistent GetItem.
     pub async fn whole(&self, key: &NamedKey) -> Result<WholeItem, Error> {
         let request = self.client.get_item().table_name(&self.table).set_key(Some(self.key(&key.id.ulid())));
         let output = request.consistent_read(true).send().await.map_err(|error| failure(&error))?;
@@ -55,7 +55,7 @@ impl Store {
         if item.is_named_by(key) { Ok(WholeItem { item, attributes }) } else { Err(Error::KeyNotFound) }
     }
 
-    /// Creates the new key, writes the old one with its new config and, with a `token`, the record of both. One
+    /// Creates the new key, writes the old one with its new config and, with a `token`, the token's item. One
     /// TransactWriteItems.
     pub async fn rotate(&self, rotation: &Rotation<'_>, token: Option<&IdempotencyToken>) -> Result<Rotated, Error> {
         let Rotation { old, id, root_key, change, .. } = rotation;
@@ -65,7 +65,7 @@ impl Store {
         let mut new_item = self.item(*id, root_key, change);
         new_item.insert("rotated_from".to_owned(), text(&old.item.id));
 
-        // Written whole: the condition says that nobody changed it, and one action covers the transaction in IAM.
+        // Written whole: the condition ensures that nobody changed it, and IAM then needs only one action for the transaction.
         let mut old_item = old.attributes.clone();
         let changed = [
             ("config", rotation.old_config.as_str()),
@@ -84,8 +84,8 @@ impl Store {
         let record = token.map(|token| self.record(token, *id, root_key, Some(rotation.expires_at)));
         let new_put = put(new_item).condition_expression("attribute_not_exists(id)");
         let puts = [new_put, old_put].into_iter().chain(record);
-        // A token of its own each time the old key was read anew, as the requests differ. An earlier one that arrives late
-        // fails: its condition is over.
+        // A new token each time the old key is read again, since the requests differ. An earlier one that arrives late fails
+        // its condition.
         let failed = self.transact(puts, &Ulid::generate().to_string()).await?;
         if failed.is_empty() {
             return Ok(Rotated::Done);

@@ -12,8 +12,8 @@ use crate::error::Error;
 impl Store {
     /// Carries out `puts` together or not at all. Returns the reasons, one per put, if a condition failed, else nothing.
     /// `token` must be the operation's own, of at most 36 characters: DynamoDB remembers it for 10 minutes and carries out
-    /// no second request with it. One TransactWriteItems, repeated while another transaction is at the same items, or an
-    /// earlier attempt of this one is under way.
+    /// no second request with it. One TransactWriteItems, repeated while another transaction works on the same items, or an
+    /// earlier attempt of this one is in progress.
     pub(super) async fn transact(
         &self,
         puts: impl Iterator<Item = PutBuilder>,
@@ -47,7 +47,7 @@ impl Store {
     }
 }
 
-/// What the caller is told of a transaction that was cancelled, but not by a condition.
+/// The error for a transaction that was cancelled for another reason than a condition.
 fn cancellation(reasons: &[CancellationReason]) -> Error {
     const PASSING: [&str; 3] = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
     let codes: Vec<_> = reasons.iter().filter_map(CancellationReason::code).collect();

@@ -14,9 +14,9 @@ use crate::error::{Error, describe};
 use crate::keys::api_key::KeyId;
 use crate::keys::time::seconds;
 
-/// How exactly a use is recorded, and how long an instance waits before it records another one of the same key.
+/// The precision of a recorded use, and how long an instance waits before it records another one of the same key.
 const HOUR: Duration = Duration::HOUR;
-/// At most so much longer, at random: instances must not all write at the same minute.
+/// The longest random addition to that wait: instances must not all write in the same minute.
 const JITTER: Duration = Duration::minutes(15);
 /// How long after the last use its item stays.
 const KEPT_FOR: Duration = Duration::days(400);
@@ -30,8 +30,8 @@ const MAX_KEYS: usize = 10_000;
 pub(super) struct Attempts(Mutex<HashMap<KeyId, OffsetDateTime>>);
 
 impl Attempts {
-    /// Whether to try now. Then it isn't tried again for an hour, successful or not: an outage of the table must not delay
-    /// every check. Beyond [`MAX_KEYS`], the key that is due first is forgotten, which costs one more write at most.
+    /// Whether to try now. If so, the next try is an hour away, whether this one succeeds or not: an outage of the table must
+    /// not delay every check. Beyond [`MAX_KEYS`], the key that is due first is forgotten, which costs at most one more write.
     fn is_due(&self, id: KeyId, now: OffsetDateTime) -> bool {
         let mut due = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if due.get(&id).is_some_and(|at| now < *at) {
@@ -53,7 +53,7 @@ impl Store {
         if !self.track_usage || !self.attempts.is_due(id, now) {
             return;
         }
-        // Awaited, since Lambda freezes what is left running.
+        // Awaited, since Lambda freezes the function after the response.
         let error = match tokio::time::timeout(PATIENCE, self.put_use(id, now)).await {
             Ok(None) => return,
             Ok(Some(error)) => error,

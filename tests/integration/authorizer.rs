@@ -174,7 +174,11 @@ async fn without_an_answer_of_the_table_it_is_an_error() {
         protected.app.table.proxy.always(fault);
         for shape in SHAPES {
             let answer = protected.answer(shape, Visit::new(&key, "GET", "/x").event(shape)).await;
-            assert_eq!(answer, Err("the key could not be checked".to_owned()), "{fault:?} {shape:?}");
+            assert_eq!(
+                answer,
+                Err("key verification failed: see the previous log entry".to_owned()),
+                "{fault:?} {shape:?}"
+            );
         }
     }
     protected.app.table.proxy.always(Fault::None);

@@ -210,7 +210,7 @@ async fn a_member_named_twice_has_no_meaning() {
         call.body = Some(body.as_bytes().to_vec());
         let answer = app.send(call).await;
         let expected =
-            json!({ "detail": [{ "loc": place, "msg": "duplicate member name", "type": "value_error.duplicate" }] });
+            json!({ "detail": [{ "loc": place, "msg": "duplicate field name", "type": "value_error.duplicate" }] });
         assert_eq!((answer.status, answer.json()), (422, expected), "{body}");
     }
     assert!(app.table.items().is_empty());

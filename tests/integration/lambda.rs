@@ -181,7 +181,7 @@ async fn the_life_of_a_key_through_both_functions() {
     change(json!({ "permissions": "read" })).await;
     assert_eq!(opens("GET").await, opened);
     table.proxy.always(Fault::Dropped);
-    assert!(opens("GET").await.unwrap_err().contains("the key could not be checked"), "an error, which nobody caches");
+    assert!(opens("GET").await.unwrap_err().contains("key verification failed"), "an error, which nobody caches");
     table.proxy.always(Fault::None);
     assert_eq!(api.call(Call::new("DELETE", &format!("{API_KEYS}delete/{key}")), Format::Http).await.status, 200);
     assert_eq!(opens("GET").await, refused("not_found"));

@@ -253,6 +253,15 @@ class Many(RotateCase):
             self.run_command(*command)
             self.assertEqual(self.mapped()[old[:31]], new)
 
+    def test_a_response_that_got_lost_behind_a_key_that_fails(self):
+        """What the mapping says of the lost one isn't replaced before that is recovered."""
+        self.store(SAMPLE, "config", '{"x":"' + "y" * 4060 + '"}')
+        self.lost(*self.all, before=2)
+        self.interrupted(*self.all, faults=[None])
+        _, told = self.run_command(*self.all, status=1)
+        self.assertIn("35 rotated, 1 failed\n", told)
+        self.assertEqual(list(self.mapped()), [key[:31] for key in self.keys])
+
     def test_a_mapping_that_was_lost(self):
         self.interrupted(*self.all, faults=[None] * 20)
         listed = self.local.list()

@@ -6,9 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use aws_config::SdkConfig;
 use lambda_runtime::{Context, LambdaEvent as Event, run_concurrent, service_fn};
+use serde_json::value::RawValue;
 
 use crate::api::Api;
-use crate::authorizer::Authorizer;
+use crate::authorizer::{Authorizer, AuthorizerEvent};
 use crate::aws::{self, kms};
 use crate::error::Cause;
 use crate::keys::keyring::{Keyring, RootKey};
@@ -32,9 +33,12 @@ pub async fn serve(settings: &Settings, sdk: &SdkConfig) -> Result<(), Cause> {
         }
         Function::Authorizer => {
             let authorizer = Arc::new(authorizer(settings, sdk).await?);
-            let respond = move |event: Event<_>| {
+            let respond = move |event: Event<Box<RawValue>>| {
                 let authorizer = Arc::clone(&authorizer);
-                async move { authorizer.handle(event.payload, time_left(&event.context)).await }
+                async move {
+                    let request = AuthorizerEvent::read(&event.payload)?;
+                    authorizer.handle(request, time_left(&event.context)).await
+                }
             };
             run_concurrent(service_fn(respond)).await
         }

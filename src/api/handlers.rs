@@ -16,11 +16,11 @@ use crate::error::{Detail, Error};
 use crate::keys::access::{self, Asked};
 use crate::keys::api_key::{ApiKey, KeyId};
 use crate::keys::config::KeyConfig;
-use crate::keys::keyring::Keyring;
+use crate::keys::keyring::{Keyring, NamedKey};
 use crate::keys::route::{Route, RoutePattern};
 use crate::keys::time;
 use crate::settings::{KeyDisclosure, Settings};
-use crate::store::{Change, IdempotencyRecord, IdempotencyToken, Item, Rotated, Rotation, Store};
+use crate::store::{Change, IdempotencyRecord, IdempotencyToken, Item, Rotated, Rotation, Store, WholeItem};
 
 /// State shared by the endpoints: the table, and the keyring that its keys are derived from.
 #[derive(Debug)]
@@ -141,21 +141,30 @@ pub(super) async fn create(keys: &Keys, request: ApiRequest<'_>) -> Result<Respo
         audit(request, "create", id, None, Some(&config));
         return respond(&Outcome { api_key: key.expose(), result: "created" });
     };
-    let key = created_earlier(keys, &record, &token).await?;
+    let (key, _) = created_earlier(keys, &record, &token).await?;
     // The first attempt may have stopped before it could log, so the retry is logged as well.
     audit(request, "retry", record.key_id, None, Some(&config));
     respond(&Outcome { api_key: key.expose(), result: "created" })
 }
 
-/// The key that an `Idempotency-Key` created earlier.
-async fn created_earlier(keys: &Keys, record: &IdempotencyRecord, token: &IdempotencyToken) -> Result<ApiKey, Error> {
+/// The key that an `Idempotency-Key` created earlier, and its config as it is now.
+async fn created_earlier(
+    keys: &Keys,
+    record: &IdempotencyRecord,
+    token: &IdempotencyToken,
+) -> Result<(ApiKey, Option<KeyConfig>), Error> {
     if !record.is_of(token) {
         let msg = "Idempotency-Key was already used with a different request body";
         return Err(Detail::new(["header", "idempotency-key"], msg, "value_error.idempotency_key").into());
     }
-    let still_there = keys.store.get(record.key_id).await?.is_some();
-    let key = keys.keyring.key(record.key_id, &record.root_key).filter(|_| still_there);
-    key.ok_or(Error::Conflict("The key created with this Idempotency-Key has been deleted".into()))
+    let Some(item) = keys.store.get(record.key_id).await? else {
+        return Err(Error::Conflict("The key created with this Idempotency-Key has been deleted".into()));
+    };
+    let Some(key) = keys.keyring.key(record.key_id, &record.root_key) else {
+        let why = "The key created with this Idempotency-Key belongs to a root key that is no longer configured";
+        return Err(Error::Conflict(why.into()));
+    };
+    Ok((key, item.config.as_deref().and_then(|text| KeyConfig::parse(text).ok())))
 }
 
 /// `POST …/api_keys/{api_key}/rotate`: creates a key with the same config, and sets the old one's expiry.
@@ -163,47 +172,66 @@ pub(super) async fn rotate(keys: &Keys, request: ApiRequest<'_>, api_key: &str) 
     let body = request.rotation()?;
     let key = keys.keyring.parse_key_or_id(api_key).ok_or(Error::KeyNotFound)?;
     let token = request.idempotency_token(&format!("rotate {}", key.id))?;
-    if let Some(token) = &token
-        && let Some(record) = keys.store.recorded(token).await?
-    {
-        return rotated_earlier(keys, request, key.id, &record, token).await;
+    if let Some(response) = rotated_earlier(keys, request, key.id, token.as_ref()).await? {
+        return Ok(response);
     }
     let (new_key, root_key) = keys.keyring.create(keys.new_id());
     loop {
-        let old = keys.store.whole(&key).await?;
-        let config = old.item.config.as_deref().map(KeyConfig::parse);
-        let Some(Ok(config)) = config else {
-            return Err(Error::Internal(format!("stored config of {} is invalid", key.id).into()));
-        };
         let now = OffsetDateTime::now_utc();
-        refuse_rotation(keys, &old.item, &config, now).await?;
-        let (new_config, old_config) = rotated_configs(&config, &body, now)?;
-        let expires_at = old_config.expires_at_seconds().unwrap_or_default();
+        let prepared = match prepare_rotation(keys, &key, &body, now).await {
+            // The same request may have been carried out since its record was looked up.
+            Err(error) if error.status() < 500 => {
+                return rotated_earlier(keys, request, key.id, token.as_ref()).await?.ok_or(error);
+            }
+            prepared => prepared?,
+        };
+        let expires_at = prepared.old_config.expires_at_seconds().unwrap_or_default();
         let rotation = Rotation {
-            old: &old,
-            old_config: &old_config,
+            old: &prepared.old,
+            old_config: &prepared.old_config,
             expires_at: &expires_at,
             id: new_key.id(),
             root_key,
-            change: Change { config: &new_config, caller: request.caller, at: &time::milliseconds(now) },
+            change: Change { config: &prepared.new_config, caller: request.caller, at: &time::milliseconds(now) },
         };
-        match (keys.store.rotate(&rotation, token.as_ref()).await?, &token) {
-            (Rotated::Changed, _) => {}
-            (Rotated::Earlier(record), Some(token)) => {
-                return rotated_earlier(keys, request, key.id, &record, token).await;
+        match keys.store.rotate(&rotation, token.as_ref()).await? {
+            Rotated::Changed => {}
+            Rotated::Earlier => {
+                let response = rotated_earlier(keys, request, key.id, token.as_ref()).await?;
+                return response.ok_or_else(|| Error::Unavailable("a rotation's record is gone".into()));
             }
-            _ => {
-                let change = Audit {
-                    action: "rotate",
-                    key_id: key.id,
-                    rotated_to: Some(new_key.id()),
-                    expires_at: Some(&expires_at),
-                };
-                change.log(request, Some(&config), Some(&new_config));
-                return respond(&RotatedKey::new(new_key.expose(), key.id, &expires_at));
+            Rotated::Done => {
+                let (action, rotated_to, expires_at) = ("rotate", Some(new_key.id()), Some(expires_at.as_str()));
+                let audit = Audit { action, key_id: key.id, rotated_to, expires_at };
+                audit.log(request, Some(&prepared.config), Some(&prepared.new_config));
+                return respond(&RotatedKey::new(new_key.expose(), key.id, expires_at.unwrap_or_default()));
             }
         }
     }
+}
+
+/// A rotation that nothing speaks against.
+struct PreparedRotation {
+    old: WholeItem,
+    /// The old key's config until now.
+    config: KeyConfig,
+    old_config: KeyConfig,
+    new_config: KeyConfig,
+}
+
+async fn prepare_rotation(
+    keys: &Keys,
+    key: &NamedKey,
+    body: &RotationBody,
+    now: OffsetDateTime,
+) -> Result<PreparedRotation, Error> {
+    let old = keys.store.whole(key).await?;
+    let Some(Ok(config)) = old.item.config.as_deref().map(KeyConfig::parse) else {
+        return Err(Error::Internal(format!("stored config of {} is invalid", key.id).into()));
+    };
+    refuse_rotation(keys, &old.item, &config, now).await?;
+    let (new_config, old_config) = rotated_configs(&config, body, now)?;
+    Ok(PreparedRotation { old, config, old_config, new_config })
 }
 
 /// What a rotation makes of a config: the new key's, and the old key's from now on.
@@ -251,23 +279,20 @@ async fn refuse_rotation(keys: &Keys, old: &Item, config: &KeyConfig, now: Offse
     }
 }
 
-/// The response to a rotation that was carried out before.
+/// The response to a rotation that the same `Idempotency-Key` carried out before, if it did.
 async fn rotated_earlier(
     keys: &Keys,
     request: ApiRequest<'_>,
     id: KeyId,
-    record: &IdempotencyRecord,
-    token: &IdempotencyToken,
-) -> Result<Response, Error> {
-    let new_key = created_earlier(keys, record, token).await?;
-    let change = Audit {
-        action: "retry",
-        key_id: id,
-        rotated_to: Some(record.key_id),
-        expires_at: record.expires_at.as_deref(),
-    };
-    change.log(request, None, None);
-    respond(&RotatedKey::new(new_key.expose(), id, record.expires_at.as_deref().unwrap_or_default()))
+    token: Option<&IdempotencyToken>,
+) -> Result<Option<Response>, Error> {
+    let Some(token) = token else { return Ok(None) };
+    let Some(record) = keys.store.recorded(token).await? else { return Ok(None) };
+    let (new_key, new_config) = created_earlier(keys, &record, token).await?;
+    let expires_at = record.expires_at.as_deref();
+    let audit = Audit { action: "retry", key_id: id, rotated_to: Some(record.key_id), expires_at };
+    audit.log(request, None, new_config.as_ref());
+    respond(&RotatedKey::new(new_key.expose(), id, expires_at.unwrap_or_default())).map(Some)
 }
 
 /// `PUT …/api_keys/{api_key}`: replaces a key's config.

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
+use crate::error::Cause;
 use crate::keys::access::Source;
 
 /// An event of a REST API (TOKEN or REQUEST) or an HTTP API (payload format 1.0 or 2.0). It holds a key, so it has no `Debug`.
@@ -30,6 +32,11 @@ pub struct AuthorizerEvent {
 }
 
 impl AuthorizerEvent {
+    /// Reads a payload. Errors: it is no such event. Serde's own error would repeat what stands in a header.
+    pub fn read(payload: &RawValue) -> Result<Self, Cause> {
+        serde_json::from_str(payload.get()).map_err(|_| "the payload is not an authorizer's event".into())
+    }
+
     /// The request's own method. `None` in a TOKEN event: its ARN names the method, unless the route is `ANY`.
     pub(super) fn method(&self) -> Option<&str> {
         self.request_context.http.method.as_deref().or(self.http_method.as_deref())

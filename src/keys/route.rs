@@ -97,7 +97,8 @@ impl<'a> Route<'a> {
     pub fn parse(text: &'a str) -> Option<Self> {
         let (method, path) = text.split_once(' ')?;
         let known = !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase());
-        (known && path.starts_with('/')).then_some(Self { method, path: Some(path) })
+        // A query isn't part of a path: `*` must not match in it.
+        (known && path.starts_with('/') && !path.contains(['?', '#'])).then_some(Self { method, path: Some(path) })
     }
 
     /// The permission that the request needs.

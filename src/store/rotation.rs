@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::types::{AttributeValue, Put};
 use ulid::Ulid;
 
-use super::{Attributes, Change, IdempotencyRecord, IdempotencyToken, Item, Store, failure, ttl};
+use super::{Attributes, Change, IdempotencyToken, Item, Store, failure, ttl};
 use crate::error::Error;
 use crate::keys::api_key::KeyId;
 use crate::keys::config::KeyConfig;
@@ -39,8 +39,8 @@ pub struct Rotation<'a> {
 pub enum Rotated {
     /// It is done.
     Done,
-    /// The same `Idempotency-Key` did it before.
-    Earlier(IdempotencyRecord),
+    /// The `Idempotency-Key` has a record.
+    Earlier,
     /// The old key was changed or deleted since it was read.
     Changed,
 }
@@ -87,12 +87,13 @@ impl Store {
         // A new token each time the old key is read again, since the requests differ. An earlier one that arrives late fails
         // its condition.
         let failed = self.transact(puts, &Ulid::generate().to_string()).await?;
-        if failed.is_empty() {
-            return Ok(Rotated::Done);
-        }
-        match failed.iter().find_map(|reason| IdempotencyRecord::from_item(reason.item()?)) {
-            Some(record) => Ok(Rotated::Earlier(record)),
-            None => Ok(Rotated::Changed),
+        let by_condition =
+            |put: usize| failed.get(put).is_some_and(|reason| reason.code() == Some("ConditionalCheckFailed"));
+        match (failed.is_empty(), by_condition(2), by_condition(1)) {
+            (true, _, _) => Ok(Rotated::Done),
+            (_, true, _) => Ok(Rotated::Earlier),
+            (_, _, true) => Ok(Rotated::Changed),
+            _ => Err(Error::Internal(format!("{id} exists already").into())),
         }
     }
 }

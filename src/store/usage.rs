@@ -2,7 +2,7 @@
 //! overwrites a revocation, and the authorizer's role writes there and nowhere else.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
@@ -25,24 +25,42 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_millis(200);
 /// How many keys an instance remembers: about a megabyte.
 const MAX_KEYS: usize = 10_000;
 
+/// How long an instance records nothing after a failure, of whichever key.
+const PAUSE: Duration = Duration::MINUTE;
+
 /// When an instance tries to record a key's use again.
 #[derive(Debug, Default)]
-pub(super) struct Attempts(Mutex<HashMap<KeyId, OffsetDateTime>>);
+pub(super) struct Attempts(Mutex<Memory>);
+
+#[derive(Debug, Default)]
+struct Memory {
+    due: HashMap<KeyId, OffsetDateTime>,
+    paused_until: Option<OffsetDateTime>,
+}
 
 impl Attempts {
-    /// Whether to try now. If so, the next try is an hour away, whether this one succeeds or not: an outage of the table must
-    /// not delay every check. Beyond [`MAX_KEYS`], the key that is due first is forgotten, which costs at most one more write.
+    /// Whether to try now. If so, the next try is an hour away, whether this one succeeds or not. Beyond [`MAX_KEYS`], the key
+    /// that is due first is forgotten: an instance that checks more keys in an hour writes some of them again.
     fn is_due(&self, id: KeyId, now: OffsetDateTime) -> bool {
-        let mut due = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if due.get(&id).is_some_and(|at| now < *at) {
+        let mut memory = self.memory();
+        if memory.paused_until.is_some_and(|end| now < end) || memory.due.get(&id).is_some_and(|at| now < *at) {
             return false;
         }
-        if due.len() >= MAX_KEYS && !due.contains_key(&id) {
-            let first = due.iter().min_by_key(|(_, at)| **at).map(|(id, _)| *id);
-            first.and_then(|first| due.remove(&first));
+        if memory.due.len() >= MAX_KEYS && !memory.due.contains_key(&id) {
+            let first = memory.due.iter().min_by_key(|(_, at)| **at).map(|(id, _)| *id);
+            first.and_then(|first| memory.due.remove(&first));
         }
-        due.insert(id, now + HOUR + JITTER * fastrand::f64());
+        memory.due.insert(id, now + HOUR + JITTER * fastrand::f64());
         true
+    }
+
+    /// An outage of the table must not delay each key's check.
+    fn pause(&self, now: OffsetDateTime) {
+        self.memory().paused_until = Some(now + PAUSE);
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -59,6 +77,7 @@ impl Store {
             Ok(Some(error)) => error,
             Err(_) => "no response within 200 ms".to_owned(),
         };
+        self.attempts.pause(now);
         tracing::warn!(key_id = %id, error, "usage not recorded");
     }
 
@@ -152,10 +171,18 @@ mod tests {
         for number in 0..1000 {
             attempts.is_due(id(number), NOW + Duration::DAY);
         }
-        let due = attempts.0.lock().unwrap();
+        let due = &attempts.memory().due;
         let waits: std::collections::BTreeSet<_> = due.values().collect();
         assert!(waits.len() > 900, "not all at the same time");
         assert!(waits.iter().all(|at| (HOUR..HOUR + JITTER).contains(&(**at - NOW - Duration::DAY))));
+    }
+
+    #[test]
+    fn after_a_failure_no_key_is_due_for_a_minute() {
+        let attempts = Attempts::default();
+        assert!(attempts.is_due(id(1), NOW));
+        attempts.pause(NOW);
+        assert!(!attempts.is_due(id(2), NOW + PAUSE - Duration::SECOND) && attempts.is_due(id(2), NOW + PAUSE));
     }
 
     #[test]
@@ -167,7 +194,7 @@ mod tests {
             assert!(attempts.is_due(id(number), NOW + later));
             assert!(!attempts.is_due(id(number), NOW + later));
         }
-        let due = attempts.0.lock().unwrap();
+        let due = &attempts.memory().due;
         assert_eq!(due.len(), MAX_KEYS);
         assert!((0..10).all(|number| !due.contains_key(&id(number))) && due.contains_key(&id(10)));
     }

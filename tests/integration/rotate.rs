@@ -244,3 +244,43 @@ async fn what_changes_meanwhile_is_read_again_and_late_attempts_undo_nothing() {
     assert_eq!(get(&app, &new).await["config"], json!({ "enabled": false }));
     assert_eq!(app.list().await.len(), 2, "the deleted one stays deleted");
 }
+
+/// The second attempt looks its record up before the first one is carried out, and reads the key after it.
+#[tokio::test]
+async fn the_same_request_twice_at_once_gets_one_response() {
+    let app = App::new().await;
+    let key = app.create(json!({})).await.api_key();
+    let once = || {
+        let mut call = call(&key, &json!({ "grace_seconds": 60 }));
+        call.headers["Idempotency-Key"] = "once".into();
+        call
+    };
+    app.table.proxy.plan(&[Fault::None, Fault::Slow]);
+    let first = async {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        app.send(once()).await
+    };
+    let (second, first) = tokio::join!(app.send(once()), first);
+    assert_eq!((first.status, second.status), (200, 200), "{second:?}");
+    assert_eq!(first.body, second.body);
+    let many = futures_util::future::join_all((0..20).map(|_| app.send(once()))).await;
+    assert!(many.iter().all(|answer| answer.body == first.body));
+    assert_eq!(configs(&app).len(), 2);
+}
+
+/// A record that nobody can read is a fault of ours, and no endless loop.
+#[tokio::test]
+async fn a_record_that_someone_else_wrote_ends_the_rotation() {
+    let app = App::new().await;
+    let key = app.create(json!({})).await.api_key();
+    let mut once = call(&key, &json!({ "grace_seconds": 60, "expires_at": null }));
+    once.headers["Idempotency-Key"] = "once".into();
+    let new = app.send(once.clone()).await.api_key();
+    app.delete(&new).await;
+    let mut record = app.table.items().into_iter().find(|item| item["service"]["S"] == "demo#idem").expect("a record");
+    record["key_id"]["S"] = "garbage".into();
+    app.table.put(record);
+    app.table.proxy.requests();
+    assert_eq!(app.send(once).await.status, 503);
+    assert!(app.table.proxy.requests().len() < 6);
+}

@@ -151,3 +151,22 @@ async fn the_level_decides_what_is_printed() {
         assert_eq!(api.printed().contains("audit"), audited, "{level}");
     }
 }
+
+/// What no gateway sends, but who may invoke the function: the runtime would log serde's error, which repeats the text.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authorizer_event_of_another_shape_is_not_repeated() {
+    let table = Table::new().await;
+    let authorizer = Lambda::start(table.environment(&[("FUNCTION", "authorizer")])).await;
+    let header = format!("Search {SAMPLE_KEY}");
+    for event in [
+        json!({ "type": "REQUEST", "methodArn": "arn:x", "multiValueHeaders": { "Authorization": header } }),
+        json!({ "type": "REQUEST", "headers": header }),
+        json!({ "authorizationToken": [header] }),
+        json!(header),
+    ] {
+        let error = authorizer.invoke(&event).await.expect_err("an error");
+        assert!(!error.contains(&SAMPLE_KEY[32..]), "{error}");
+    }
+    let printed = authorizer.printed();
+    assert!(printed.contains("not an authorizer's event") && !printed.contains(&SAMPLE_KEY[32..]), "{printed}");
+}

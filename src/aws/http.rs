@@ -1,7 +1,7 @@
 //! The SDK's HTTP client: HTTP/1.1 over TLS by ring, on hyper, which Lambda's runtime uses too.
 //!
-//! The SDK's own client would add HTTP/2, proxies and the system's certificates, none of which is used here.
-//! docs/performance.md has the measurements.
+//! The SDK's own client costs 1 % of a start, 2 % of a check and 1.1 MB more. It offers HTTP/2 and can't be told not to: there,
+//! a connection that has gone silent stays in its pool, and each later request fails. docs/performance.md has the numbers.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -105,7 +105,7 @@ fn warm(warm: &Warm) -> [Row; 5] {
         row("warm update, likewise", 6.0, &warm.update),
         row("warm delete, likewise", 6.0, &warm.delete),
         row("warm check by the authorizer, likewise", 6.0, &warm.check),
-        row("forged key refused by the authorizer, likewise", 1.3, &warm.forged),
+        row("forged key denied by the authorizer, likewise", 1.3, &warm.forged),
     ]
 }
 
@@ -149,7 +149,7 @@ fn size(service: &std::path::Path) -> [Row; 2] {
         detail: format!("{bytes} bytes"),
     };
     let (binary, zip) = build::sizes(service);
-    [row("binary, stripped", 6.5, binary), row("binary, compressed as in a zip", 3.0, zip)]
+    [row("binary, stripped", 9.5, binary), row("binary, compressed as in a zip", 4.2, zip)]
 }
 
 async fn memory(api: &Program) -> [Row; 2] {

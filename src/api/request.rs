@@ -11,7 +11,7 @@ use crate::error::{Detail, Error};
 use crate::keys::access::Source;
 use crate::keys::api_key::KeyId;
 use crate::keys::config::{self, KeyConfig, MAX_CONFIG};
-use crate::keys::json::{self, Members};
+use crate::keys::json::{self, Fields};
 use crate::keys::permission::Permission;
 use crate::keys::route::Route;
 use crate::store::IdempotencyToken;
@@ -52,7 +52,7 @@ impl<'a> ApiRequest<'a> {
         if has_long_config(body) {
             return Err(Error::TooLarge("config exceeds 4096 bytes"));
         }
-        match members(body)?.into_iter().find(|(name, _)| name == "config").map(|(_, config)| config.get()) {
+        match fields(body)?.into_iter().find(|(name, _)| name == "config").map(|(_, config)| config.get()) {
             None => Err(missing(&["body", "config"]).into()),
             Some("null") => Err(null(&["body", "config"]).into()),
             Some(config) => KeyConfig::parse_new(config),
@@ -62,7 +62,7 @@ impl<'a> ApiRequest<'a> {
     /// The body of a verify. It holds a key, so a syntax error must not repeat its text.
     pub fn question(&self) -> Result<Question, Error> {
         let body = self.body()?;
-        let members = members(body).map_err(|error| match error {
+        let fields = fields(body).map_err(|error| match error {
             Error::Invalid(details) => {
                 details.into_iter().map(|detail| Detail { ctx: None, ..detail }).collect::<Vec<_>>().into()
             }
@@ -70,10 +70,10 @@ impl<'a> ApiRequest<'a> {
         })?;
         let mut details = Vec::new();
         let mut valid = |detail| details.push(detail);
-        let member = |name: &str| members.iter().find(|(key, _)| key == name).map(|(_, value)| *value);
-        let optional = |name: &str| member(name).filter(|value| value.get() != "null");
+        let field = |name: &str| fields.iter().find(|(key, _)| key == name).map(|(_, value)| *value);
+        let optional = |name: &str| field(name).filter(|value| value.get() != "null");
 
-        let api_key = match member("api_key") {
+        let api_key = match field("api_key") {
             None => Err(missing(&["body", "api_key"])),
             Some(value) if value.get() == "null" => Err(null(&["body", "api_key"])),
             Some(value) => json::string(value)
@@ -100,18 +100,18 @@ impl<'a> ApiRequest<'a> {
         // A server with one socket for both families writes an IPv4 client's address as IPv4-mapped.
         let source = address.map_or(Source::Unsaid, |address| Source::Address(address.to_canonical()));
         // To ignore a mistyped field would be to respond "valid" to a question that nobody checked.
-        details.extend(extra_fields(&members, &["api_key", "permission", "route", "source_ip"]));
+        details.extend(extra_fields(&fields, &["api_key", "permission", "route", "source_ip"]));
         if details.is_empty() { Ok(Question { api_key, permission, route, source }) } else { Err(details.into()) }
     }
 
     /// The body of a rotation.
     pub fn rotation(&self) -> Result<RotationBody, Error> {
-        let members = members(self.body()?)?;
+        let fields = fields(self.body()?)?;
         let mut details = Vec::new();
-        let member = |name: &str| members.iter().find(|(key, _)| key == name).map(|(_, value)| *value);
+        let field = |name: &str| fields.iter().find(|(key, _)| key == name).map(|(_, value)| *value);
 
         let place = ["body", "grace_seconds"];
-        let grace = member("grace_seconds").map(|value| (value.get(), value.get().parse::<i64>()));
+        let grace = field("grace_seconds").map(|value| (value.get(), value.get().parse::<i64>()));
         let bound = |msg: String, kind, limit: i64| Detail {
             ctx: Some(serde_json::json!({ "limit_value": limit })),
             ..Detail::new(place, msg, kind)
@@ -130,11 +130,11 @@ impl<'a> ApiRequest<'a> {
             Some((_, Ok(seconds))) => Ok(Duration::seconds(seconds)),
         };
         let grace = grace.map_err(|detail| details.push(detail)).unwrap_or_default();
-        let expires_at = member("expires_at").map(RawValue::get);
+        let expires_at = field("expires_at").map(RawValue::get);
         if expires_at.is_some_and(|text| !config::is_expiry(text)) {
             details.push(config::expiry_detail(vec!["body".into(), "expires_at".into()]));
         }
-        details.extend(extra_fields(&members, &["grace_seconds", "expires_at"]));
+        details.extend(extra_fields(&fields, &["grace_seconds", "expires_at"]));
         if details.is_empty() {
             Ok(RotationBody { grace, expires_at: expires_at.map(str::to_owned) })
         } else {
@@ -265,29 +265,29 @@ pub(super) fn stage(request: &Request) -> Option<&str> {
 }
 
 /// One detail for each field that the body may not have, sorted by name, as pydantic 1 reports them.
-fn extra_fields(members: &Members<'_>, known: &[&str]) -> Vec<Detail> {
+fn extra_fields(fields: &Fields<'_>, known: &[&str]) -> Vec<Detail> {
     let mut unknown: Vec<_> =
-        members.iter().map(|(name, _)| name.as_str()).filter(|name| !known.contains(name)).collect();
+        fields.iter().map(|(name, _)| name.as_str()).filter(|name| !known.contains(name)).collect();
     unknown.sort_unstable();
     let extra = |name| Detail::new(["body", name], "extra fields not permitted", "value_error.extra");
     unknown.into_iter().map(extra).collect()
 }
 
-/// Whether a config in the body is too long. Checked before [`members`] checks the whole body in depth.
+/// Whether a config in the body is too long. Checked before [`fields`] checks the whole body in depth.
 fn has_long_config(body: &str) -> bool {
-    let members = serde_json::from_str(without_mark(body)).ok().and_then(json::members).unwrap_or_default();
-    members.iter().any(|(name, value)| name == "config" && value.get().len() > MAX_CONFIG)
+    let fields = serde_json::from_str(without_mark(body)).ok().and_then(json::fields).unwrap_or_default();
+    fields.iter().any(|(name, value)| name == "config" && value.get().len() > MAX_CONFIG)
 }
 
 /// The fields of the object in a body.
-fn members(body: &str) -> Result<Members<'_>, Error> {
+fn fields(body: &str) -> Result<Fields<'_>, Error> {
     let body = without_mark(body);
     let value = json::parse(body).map_err(|fault| fault.detail(body, vec!["body".into()]))?;
     match value.get() {
         "null" => Err(missing(&["body"]).into()),
         // pydantic makes an empty object of these two.
         "[]" | "\"\"" => Ok(Vec::new()),
-        _ => Ok(json::members(value).ok_or_else(not_an_object)?),
+        _ => Ok(json::fields(value).ok_or_else(not_an_object)?),
     }
 }
 

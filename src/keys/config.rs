@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use strsim::osa_distance;
 
 use crate::error::{Detail, Error, Loc};
-use crate::keys::json::{self, Members};
+use crate::keys::json::{self, Fields};
 use crate::keys::permission::Permission;
 use crate::keys::route::{self, RoutePattern};
 use crate::keys::time;
@@ -53,7 +53,7 @@ impl KeyConfig {
     /// stricter later without turning stored keys into 500s.
     /// Errors: as of [`KeyConfig::parse`].
     pub fn parse_new(text: &str) -> Result<Self, Error> {
-        let (config, members, mut details) = Self::read(text)?;
+        let (config, fields, mut details) = Self::read(text)?;
         if config.allowed_ips.as_ref().is_some_and(Vec::is_empty) {
             let msg = "ensure this value has at least 1 items";
             let detail = Detail::new(place(&["allowed_ips".into()]), msg, "value_error.list.min_items");
@@ -63,36 +63,36 @@ impl KeyConfig {
             let msg = "routes and allowed_ips would exceed API Gateway's 8 KB limit for a policy";
             details.push(Detail::new(place(&["routes".into()]), msg, "value_error.policy_size"));
         }
-        details.extend(members.iter().filter_map(|(name, _)| near_miss(name)));
+        details.extend(fields.iter().filter_map(|(name, _)| near_miss(name)));
         if details.is_empty() { Ok(config) } else { Err(Error::Invalid(details)) }
     }
 
     /// The config, its fields, and what is wrong with those that have a meaning.
-    fn read(text: &str) -> Result<(Self, Members<'_>, Vec<Detail>), Error> {
+    fn read(text: &str) -> Result<(Self, Fields<'_>, Vec<Detail>), Error> {
         if text.trim_matches([' ', '\t', '\n', '\r']).len() > MAX_CONFIG {
             return Err(Error::TooLarge("config exceeds 4096 bytes"));
         }
         let value = json::parse(text).map_err(|fault| fault.detail(text, place(&[])))?;
-        let members = json::members(value)
+        let fields = json::fields(value)
             .ok_or_else(|| Detail::new(place(&[]), "value is not a valid dict", "type_error.dict"))?;
         let mut details = Vec::new();
-        let member = |name: &str| {
-            let value = members.iter().find(|(key, _)| key == name).map(|(_, value)| *value);
+        let field = |name: &str| {
+            let value = fields.iter().find(|(key, _)| key == name).map(|(_, value)| *value);
             value.filter(|value| value.get() != "null")
         };
         let config = Self {
             text: value.to_owned(),
-            permissions: member("permissions").and_then(|value| permission(value, &mut details)),
-            routes: member("routes").map(|value| routes(value, &mut details)).unwrap_or_default(),
-            enabled: member("enabled").is_none_or(|value| enabled(value, &mut details)),
-            expires_at: member("expires_at").and_then(|value| expires_at(value, &mut details)),
-            allowed_ips: member("allowed_ips").and_then(|value| allowed_ips(value, &mut details)),
+            permissions: field("permissions").and_then(|value| permission(value, &mut details)),
+            routes: field("routes").map(|value| routes(value, &mut details)).unwrap_or_default(),
+            enabled: field("enabled").is_none_or(|value| enabled(value, &mut details)),
+            expires_at: field("expires_at").and_then(|value| expires_at(value, &mut details)),
+            allowed_ips: field("allowed_ips").and_then(|value| allowed_ips(value, &mut details)),
         };
-        if member("permissions").is_some() && member("routes").is_some() {
+        if field("permissions").is_some() && field("routes").is_some() {
             let msg = "permissions and routes can't both be set";
             details.push(Detail::new(place(&["routes".into()]), msg, "value_error.exclusive"));
         }
-        Ok((config, members, details))
+        Ok((config, fields, details))
     }
 
     /// The text as it was sent, without the white space around.
@@ -109,8 +109,8 @@ impl KeyConfig {
     /// order. Errors: 413 if it is too long.
     pub fn with_expires_at(&self, value: &str) -> Result<Self, Error> {
         let text = self.as_str();
-        let members = json::members(&self.text).unwrap_or_default();
-        let found = members.iter().find(|(name, _)| name == "expires_at").map(|(_, value)| value.get());
+        let fields = json::fields(&self.text).unwrap_or_default();
+        let found = fields.iter().find(|(name, _)| name == "expires_at").map(|(_, value)| value.get());
         let end = text.len().saturating_sub(1);
         let (start, end, inserted) = match found {
             Some(old) => {
@@ -118,7 +118,7 @@ impl KeyConfig {
                 (start, start + old.len(), value.to_owned())
             }
             None if value == "null" => return Self::parse(text),
-            None => (end, end, format!("{}\"expires_at\":{value}", if members.is_empty() { "" } else { "," })),
+            None => (end, end, format!("{}\"expires_at\":{value}", if fields.is_empty() { "" } else { "," })),
         };
         let (before, after) = (text.get(..start).unwrap_or_default(), text.get(end..).unwrap_or_default());
         Self::parse(&format!("{before}{inserted}{after}"))

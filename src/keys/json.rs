@@ -55,11 +55,11 @@ pub fn parse(text: &str) -> Result<&RawValue, Fault> {
 }
 
 /// An object's fields: names and values.
-pub type Members<'a> = Vec<(String, &'a RawValue)>;
+pub type Fields<'a> = Vec<(String, &'a RawValue)>;
 
 /// An object's fields in order. Returns `None` if the value is not an object.
-pub fn members(value: &RawValue) -> Option<Members<'_>> {
-    serde_json::from_str::<InOrder>(value.get()).ok().map(|members| members.0)
+pub fn fields(value: &RawValue) -> Option<Fields<'_>> {
+    serde_json::from_str::<InOrder>(value.get()).ok().map(|fields| fields.0)
 }
 
 /// A list's elements in order. Returns `None` if the value is not a list.
@@ -138,7 +138,7 @@ fn string_literal(text: &str) -> &str {
 }
 
 /// All fields of an object in order, duplicates included.
-struct InOrder<'a>(Members<'a>);
+struct InOrder<'a>(Fields<'a>);
 
 impl<'de> Deserialize<'de> for InOrder<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -151,11 +151,11 @@ impl<'de> Deserialize<'de> for InOrder<'de> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
                 }
-                Ok(InOrder(members))
+                Ok(InOrder(fields))
             }
         }
         deserializer.deserialize_map(Object)

@@ -194,7 +194,7 @@ class OpenApi(unittest.TestCase):
         self.assertEqual(reasons, re.findall(r'=> "(\w+)"', code))
 
     def test_the_fields_with_a_meaning_are_those_of_config_rs(self):
-        known = re.findall(r'member\("(\w+)"\)', SOURCE["config.rs"])
+        known = re.findall(r'field\("(\w+)"\)', SOURCE["config.rs"])
         self.assertEqual(list(self.document.at("#/components/schemas/Config")["properties"]), list(dict.fromkeys(known)))
 
     def test_headers_and_sentences_of_examples_stand_in_the_source(self):

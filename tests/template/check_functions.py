@@ -27,7 +27,7 @@ def on_table(table, actions, partitions):
     ("FUNCTION: authorizer", "FUNCTION: api"),
     ("        READ_ROUTES: !Ref ReadRoutes\n", ""),
     ("        TRACK_USAGE: !Ref TrackUsage\n", ""),
-    ("AlsoAccepted: !If [HasSecondaryKmsKey, !Sub \",${SecondaryKmsKeyId}\", \"\"]", "AlsoAccepted: \"\""),
+    ("Secondary: !If [HasSecondaryKmsKey, !Sub \",${SecondaryKmsKeyId}\", \"\"]", "Secondary: \"\""),
     ("ALLOW_ANONYMOUS: !Ref AWS::NoValue", "ALLOW_ANONYMOUS: \"true\""),
 )
 def environment(text):

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
 use crate::events;
+use crate::protected::{Shape, Visit, lets_in};
 use crate::proxy::Fault;
 use crate::support::{API_KEYS, Answer, Call, Format, Table};
 
@@ -189,6 +190,34 @@ async fn the_life_of_a_key_through_both_functions() {
     let printed = authorizer.printed();
     assert_eq!(printed.matches("\"message\":\"denied\"").count(), 5, "{printed}");
     assert!(!printed.contains(&key[32..]) && !api.printed().contains(&key[32..]), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_used_seen_as_used_rotated_and_ends() {
+    let table = Table::new().await;
+    let api = Lambda::start(table.environment(&[])).await;
+    let authorizer = Lambda::start(table.environment(&[("FUNCTION", "authorizer")])).await;
+    let call = async |call: Call| api.call(call, Format::Rest).await;
+    let create = Call::new("POST", API_KEYS).json(&json!({ "config": { "routes": ["GET /items/*"] } }));
+    let old = call(create).await.api_key();
+    let details = Call::new("GET", &format!("{API_KEYS}{old}"));
+    assert_eq!(call(details.clone()).await.json()["last_used_at"], Value::Null);
+    let allowed = async |key: &str, path: &str| {
+        let visit = Visit::new(key, "GET", path);
+        let answer = authorizer.invoke(&visit.event(Shape::RestRequest)).await.expect("an answer");
+        lets_in(&answer, &visit)
+    };
+    assert!(allowed(&old, "/items/7").await && !allowed(&old, "/other").await);
+    assert!(call(details).await.json()["last_used_at"].as_str().is_some_and(|at| at.ends_with(":00:00Z")));
+
+    let rotate = Call::new("POST", &format!("{API_KEYS}{old}/rotate")).json(&json!({ "grace_seconds": 2 }));
+    let new = call(rotate).await.api_key();
+    assert!(allowed(&old, "/items/7").await && allowed(&new, "/items/7").await, "the grace period");
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    assert!(!allowed(&old, "/items/7").await && allowed(&new, "/items/7").await);
+    let printed = api.printed() + &authorizer.printed();
+    assert!(printed.contains(r#""action":"rotate""#) && printed.contains(r#""reason":"expired""#), "{printed}");
+    assert!(!printed.contains(&old[32..]) && !printed.contains(&new[32..]), "{printed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -83,7 +83,7 @@ impl Api {
             Route::List => handlers::list(keys, request).await,
             Route::Create => handlers::create(keys, request).await,
             Route::Verify => handlers::verify(keys, request).await,
-            Route::Get(api_key) => handlers::get(keys, request, api_key).await,
+            Route::Get(api_key) => handlers::get(keys, api_key).await,
             Route::Rotate(api_key) => handlers::rotate(keys, request, api_key).await,
             Route::Update(api_key) => handlers::update(keys, request, api_key).await,
             Route::Delete(api_key) => handlers::delete(keys, request, api_key).await,

@@ -120,7 +120,7 @@ pub(super) async fn list(keys: &Keys, request: ApiRequest<'_>) -> Result<Respons
 }
 
 /// `GET …/api_keys/{api_key}`: one key with its details.
-pub(super) async fn get(keys: &Keys, _request: ApiRequest<'_>, api_key: &str) -> Result<Response, Error> {
+pub(super) async fn get(keys: &Keys, api_key: &str) -> Result<Response, Error> {
     let key = keys.keyring.parse_key_or_id(api_key).ok_or(Error::KeyNotFound)?;
     let item = keys.store.detailed(&key).await?;
     let last_used = keys.store.last_used(key.id).await?;

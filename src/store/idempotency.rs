@@ -31,7 +31,7 @@ impl IdempotencyToken {
 /// replaced between a request and its repetition.
 fn digest(texts: &[&str]) -> String {
     let add = |hash: Sha256, text: &&str| hash.chain_update(text.len().to_be_bytes()).chain_update(text);
-    texts.iter().fold(Sha256::new(), add).finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(texts.iter().fold(Sha256::new(), add).finalize())
 }
 
 /// What a token created earlier.

@@ -1,0 +1,54 @@
+"""docs/settings.md against src/settings.rs and against `cargo local`."""
+
+import re
+import subprocess
+import unittest
+
+from local import BINARY, KEYS, ROOT, Local
+
+SETTINGS = (ROOT / "docs/settings.md").read_text()
+READ_ELSEWHERE = {"AWS_LAMBDA_LOG_LEVEL"}  # by src/logging.rs
+
+
+def first_column(heading):
+    """The cells in the first column of the tables below a heading, as texts in code."""
+    section = SETTINGS.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    return [name for cell in re.findall(r"^\| (`[^|]*) \|", section, flags=re.MULTILINE) for name in re.findall(r"`([^`]+)`", cell)]
+
+
+class Settings(unittest.TestCase):
+    def test_every_variable_has_a_row(self):
+        code = (ROOT / "src/settings.rs").read_text().split("#[cfg(test)]")[0]
+        read = set(re.findall(r'"([A-Z]+_[A-Z_]+|FUNCTION)"', code))
+        self.assertGreaterEqual(len(read), 12)
+        self.assertEqual(set(first_column("Environment variables of the functions")), read | READ_ELSEWHERE)
+
+    def test_the_options_of_cargo_local(self):
+        printed = subprocess.run([BINARY, "--help"], capture_output=True, text=True, check=True).stdout
+        options = dict(re.findall(r"^ +(--\w[\w-]*).*?(?:\[default: (.*)\])?$", printed, flags=re.MULTILINE))
+        rows = dict(re.findall(r"^\| `(--[\w-]+)` \| `?(.+?)`? \|", SETTINGS, flags=re.MULTILINE))
+        self.assertEqual({name: default.replace("off", "") for name, default in rows.items()}, options)
+
+    def test_the_variables_of_cargo_local(self):
+        """The ones that it ignores could each change what a request gets."""
+        ignored = {"FUNCTION": "authorizer", "TABLE_NAME": "other", "ALLOW_ANONYMOUS": "false", "SIMPLE_RESPONSES": "false"}
+        ignored |= {"AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:1", "AWS_REGION": "", "AWS_CA_BUNDLE": "/nowhere"}
+        with Local(sample=False, SERVICE_NAME="other", KEY_DISCLOSURE="id", **ignored) as local:
+            key = local.create({"permissions": "read"})
+            status, body = local.send("GET", "/demo", headers={"authorization": f"Search {key}"})
+            self.assertEqual((status, body["authorizer"]["service"]), (200, "other"))
+            self.assertEqual(list(local.list()), [key[:31]])
+        with Local(sample=False) as local:
+            self.assertEqual(local.send("POST", f"{KEYS}/verify", {"api_key": key})[1]["reason"], "invalid")
+            key = local.create({"permissions": "read"})
+            self.assertEqual(local.send("GET", "/demo", headers={"authorization": f"Search {key}"})[1]["authorizer"]["service"], "demo")
+
+    def test_cargo_local_takes_no_kms_key(self):
+        command = [BINARY, "--port", "0", "--dynamodb-port", "0", "--data", ":memory:"]
+        done = subprocess.run(command, env={"KMS_KEY_ID": "mrk-1"}, capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("ROOT_KEY: set together with KMS_KEY_ID", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -21,10 +21,10 @@ class Deploy(unittest.TestCase):
     def test_the_check(self):
         """The transcript's commands print what it shows. `aws` prints what the stacks would: URLs, no alarm."""
         (session,) = blocks("docs/deploy.md", "console")
-        (settings,) = [block for block in blocks("docs/deploy.md", "bash") if "describe-stacks" in block]
+        region, outputs = [block for block in blocks("docs/deploy.md", "bash") if "AWS_DEFAULT_REGION" in block or "describe-stacks" in block]
         steps = re.findall(r"^\$ (.+)\n((?:[^$].*\n)*)", session, flags=re.MULTILINE)
         self.assertEqual(sum(1 + shown.count("\n") for _, shown in steps), session.count("\n"), "a line without a step")
-        script = settings
+        script = region + outputs
         for command, _ in steps:
             assigns = re.match(r"\w+=", command)
             # A response doesn't end in a line break, but the transcript's lines do.

@@ -185,13 +185,16 @@ class Docs(unittest.TestCase):
         self.assertIn('KmsKeyId=\\"\\" ', overrides)
 
     @unittest.skipUnless(SAM, "there is no SAM CLI")
-    def test_an_empty_parameter(self):
+    def test_overrides(self):
+        """An empty value, and one with a space."""
         from click import BadParameter
         from samcli.cli.types import CfnParameterOverridesType
 
         read = lambda *texts: CfnParameterOverridesType().convert(texts, None, None)
         self.assertEqual(read("KmsKeyId=a", 'SecondaryKmsKeyId=""'), {"KmsKeyId": "a", "SecondaryKmsKeyId": ""})
         self.assertEqual(read("KmsKeyId=a SecondaryKmsKeyId="), {"KmsKeyId": "a"})
+        override, = re.findall(r"--parameter-overrides '(ReadRoutes=.*)'$", PROTECT, flags=re.MULTILINE)
+        self.assertEqual(read(override), {"ReadRoutes": "POST /es/api/v1/search/*"})
         with self.assertRaises(BadParameter):
             read("KmsKeyId=a", "SecondaryKmsKeyId=")
 

@@ -9,6 +9,7 @@ import os
 import pathlib
 import re
 import subprocess
+import textwrap
 import threading
 import time
 import urllib.parse
@@ -20,9 +21,10 @@ ACCESS_KEY, SECRET_KEY, SESSION_TOKEN, REGION = "AKIDEXAMPLE", "a-secret-of/the+
 
 
 def blocks(document, language):
-    """The code blocks of one language in a document."""
+    """The code blocks of one language in a document, those in lists without their indentation."""
     text = (ROOT / document).read_text()
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    found = re.findall(rf"^( *)```{language}\n(.*?)^\1```$", text, flags=re.MULTILINE | re.DOTALL)
+    return [textwrap.dedent(block) for _, block in found]
 
 
 def environment(address, **more):

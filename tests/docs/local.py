@@ -45,16 +45,17 @@ def environment(address, **more):
 class Local:
     """`with Local() as local:` starts `cargo local`'s binary on free ports, and stops it.
 
-    The sample key alone is in its table, or none. `variables` are the service's settings.
+    The sample key alone is in its table, or none. `data` is the table's file. `variables` are the service's settings.
     """
 
-    def __init__(self, port=0, sample=True, **variables):
-        self.options, self.variables = ["--port", str(port), *(["--sample"] if sample else [])], variables
+    def __init__(self, port=0, sample=True, data=":memory:", **variables):
+        self.options = ["--port", str(port), "--data", data, *(["--sample"] if sample else [])]
+        self.variables = variables
 
     def __enter__(self):
         if not BINARY.exists():
             raise SystemExit(f"{BINARY} is missing; make it with: cargo build --example local")
-        command = [BINARY, "--dynamodb-port", "0", "--data", ":memory:", *self.options]
+        command = [BINARY, "--dynamodb-port", "0", *self.options]
         env = os.environ | self.variables
         self.process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         addresses = re.findall(r"http://([0-9.]+:[0-9]+)", self.process.stdout.readline())

@@ -8,7 +8,7 @@ import tomllib
 import unittest
 
 from command import SAMPLE, Case, settings
-from local import KEYS, ROOT, Local, blocks
+from local import KEYS, ROOT, Gateway, Local, blocks
 
 
 def normal(text):
@@ -54,7 +54,7 @@ class Docs(Case):
 
     def test_the_cron_job(self):
         """A mail if there is something to say, and only then."""
-        (script,) = blocks("docs/operations.md", "sh")
+        (script,) = blocks("docs/manage-keys.md", "sh")
         mail = self.folder / "mail"
         mail.write_text('#!/bin/sh\n{ echo "$@"; cat; } >mailed\n')
         mail.chmod(0o755)
@@ -85,7 +85,7 @@ class Docs(Case):
                     self.shell(example, local, KEY=key)
 
     def test_the_runbooks(self):
-        """Every block of Bash, each with a key of its own; the curl function and its variable come first."""
+        """Every block of Bash, each with a key of its own, signed as in AWS; the curl function and its variable come first."""
         functions, *scripts = blocks("docs/operations.md", "bash")
         self.assertIn("api() {", functions)
         text = (ROOT / "docs/operations.md").read_text()
@@ -93,16 +93,18 @@ class Docs(Case):
         used = {word for script in scripts for word in re.findall(r"gaia-keys (\w+)|(?<!\w)(api) ", script) for word in word if word}
         self.assertEqual(used, {"api", "delete", "disable", "enable", "get", "list", "rotate", "update", "verify"})
         for script in scripts:
-            with self.subTest(script), Local() as local:
+            with self.subTest(script), Local() as local, Gateway(local) as gateway:
                 key = local.create({"permissions": "read", "n": 123456789012345})
+                where = {"GAIA_KEYS_URL": f"http://{gateway.address}", "GAIA_KEYS_AUTH": "sigv4", "ID": key[:31], "KEY": key}
                 fails = "verify" in script  # its exit status says that the key is valid, which the runbook wants to see denied
                 if fails:
-                    self.shell(f"gaia-keys disable {key[:31]}", local)
+                    self.shell("gaia-keys disable $ID", local, **where)
                 if script.startswith("git "):
                     leak = "git init -q . && echo $KEY >file && git add file && git -c user.name=x -c user.email=x commit -qm leaked"
-                    self.shell(leak, local, KEY=key)
-                printed = self.shell(f"{functions}\n{script.rstrip()}{' || test $? = 1' * fails}", local, ID=key[:31], KEY=key)
+                    self.shell(leak, local, **where)
+                printed = self.shell(f"{functions}\n{script.rstrip()}{' || test $? = 1' * fails}", local, **where)
                 self.assertTrue(printed or script.startswith("ID="))
+                self.assertLessEqual({status for *_, status in gateway.requests}, {200})
                 if script.startswith("git "):
                     self.assertRegex(printed, r"^\w+ leaked\n$")
                 if fails:

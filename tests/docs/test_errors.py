@@ -123,6 +123,29 @@ class Errors(unittest.TestCase):
         # Not sent here: a body that isn't JSON, and a field twice.
         self.assertEqual({kind for kind, _ in documented - found}, {"value_error.jsondecode", "value_error.duplicate"})
 
+class Troubleshooting(unittest.TestCase):
+    def test_messages_exist(self):
+        """Each text in code in the column of symptoms is one of the service, of its commands or of API Gateway."""
+        text = (ROOT / "docs/troubleshooting.md").read_text()
+        files = [*(ROOT / "cli").rglob("*.py"), *(ROOT / "examples/local").rglob("*.rs"), *(ROOT / "src").rglob("*.rs")]
+        source = "".join(path.read_text() for path in files) + ERRORS.replace("`", "")
+        symptoms = [row[0] for row in rows(text)]
+        self.assertGreater(len(symptoms), 50)
+        messages = [message for symptom in symptoms for message in re.findall(r"`([^`]+)`", symptom) if " " in message]
+        self.assertGreater(len(messages), 15)
+        elsewhere = {  # of the operating system, of CloudFormation, and commands
+            "cargo local: --port 3000: Address already in use",
+            "--dynamodb-port 8000",
+            "CloudWatch Logs role ARN must be set in account settings",
+            "cargo local",
+            "sam local",
+            "sam build",
+        }
+        for message in set(messages) - elsewhere:
+            message = re.sub(r'^\{"message":"(.*)"\}$', r"\1", message)
+            for part in re.split(r"<[^>]*>|\d+ attempts|403: ", message):
+                self.assertTrue(part.strip() in source, part)
+
 
 if __name__ == "__main__":
     unittest.main()

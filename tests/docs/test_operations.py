@@ -4,12 +4,13 @@ import datetime
 import json
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import unittest
 
-from local import KEYS, ROOT, Local, blocks
+from local import KEYS, ROOT, Local, blocks, environment
 
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
 LOG_ENTRIES = (ROOT / "docs/log-entries.md").read_text()
@@ -261,6 +262,45 @@ class Restore(unittest.TestCase):
         self.assertIsNone(ttl[keys["mended"][5:31]])
         valid = lambda name: self.local.send("POST", f"{KEYS}/verify", {"api_key": keys[name]})[1]["valid"]
         self.assertEqual([valid(name) for name in ("kept", "deleted", "disabled", "mended")], [True, False, False, True])
+
+    def shell(self, part, **variables):
+        """Runs the block of the runbook that holds `part`."""
+        block, = [block for block in blocks("docs/operations.md", "shell") if part in block]
+        env = environment(self.local.address, AWS_ENDPOINT_URL_DYNAMODB=f"http://{self.local.dynamodb}", **variables)
+        env |= {"AWS_DEFAULT_REGION": "local", "AWS_REGION": "local"}
+        return subprocess.run(["bash", "-euo", "pipefail", "-c", block], env=env, cwd=self.folder, capture_output=True, text=True)
+
+    def test_a_mistake_made_through_the_api_is_left_out(self):
+        actors = [("a", "delete"), ("b", "delete"), ("a", "update")]
+        events = [{"message": json.dumps({"actor": actor, "action": action})} for actor, action in actors]
+        (self.folder / "changes.json").write_text(json.dumps({"events": events}))
+        block, = [block for block in blocks("docs/operations.md", "shell") if "ACTOR=" in block]
+        script = re.sub("ACTOR=.*", "ACTOR=a", block)
+        subprocess.run(["bash", "-euc", script], cwd=self.folder, check=True)
+        self.assertEqual(json.loads((self.folder / "changes.json").read_text()), {"events": events[1:]})
+
+    @unittest.skipUnless(shutil.which("aws"), "there is no AWS CLI")
+    def test_a_few_keys_are_brought_back(self):
+        """The keys' items come from a second table, and the old secrets work."""
+        key, other = self.local.create(self.wide), self.local.create(self.wide)
+        client = self.table.meta.client
+        schema = client.describe_table(TableName="gaia-api-keys")["Table"]
+        client.create_table(
+            TableName="restored", BillingMode="PAY_PER_REQUEST", **{name: schema[name] for name in ("KeySchema", "AttributeDefinitions")}
+        )
+        for item in self.table.scan()["Items"]:
+            client.put_item(TableName="restored", Item=item)
+        before = self.local.send("GET", f"{KEYS}/{key}")
+        self.local.send("DELETE", f"{KEYS}/delete/{key}")
+        where = {"TABLE": "gaia-api-keys", "RESTORED": "restored", "SERVICE": "demo"}
+        done = self.shell("item.json", ID=key[:31], **where)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertEqual(self.local.send("GET", f"{KEYS}/{key}"), before)
+        self.assertTrue(self.local.send("POST", f"{KEYS}/verify", {"api_key": key, "permission": "write"})[1]["valid"])
+        self.assertIn("ConditionalCheckFailed", self.shell("item.json", ID=other[:31], **where).stderr, "that key is there")
+        listed = self.shell("--key-condition-expression", **where)
+        self.assertEqual({line.split("\t")[0] for line in listed.stdout.splitlines()}, {item["id"] for item in self.table.scan()["Items"]})
+        self.assertEqual(self.shell("delete-table", **where).returncode, 0)
 
     def test_every_line_it_prints_is_described(self):
         program, = blocks("docs/operations.md", "python")

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -269,6 +270,16 @@ class Restore(unittest.TestCase):
         env = environment(self.local.address, AWS_ENDPOINT_URL_DYNAMODB=f"http://{self.local.dynamodb}", **variables)
         env |= {"AWS_DEFAULT_REGION": "local", "AWS_REGION": "local"}
         return subprocess.run(["bash", "-euo", "pipefail", "-c", block], env=env, cwd=self.folder, capture_output=True, text=True)
+
+    def test_the_point_in_time_in_every_time_zone(self):
+        """jq 1.6 would be an hour off in summer, and the export would lack an hour."""
+        point, = re.findall(r"^ *POINT=(.*)$", OPERATIONS, flags=re.MULTILINE)
+        block, = [block for block in blocks("docs/operations.md", "shell") if "filter-log-events" in block]
+        script = f"POINT={point.replace('-11-', '-07-')}; {block.splitlines()[0]}; echo {re.search(r'start-time (.*) ', block)[1]}"
+        expected = int(datetime.datetime.fromisoformat(point.replace("-11-", "-07-")).timestamp() * 1000)
+        for zone in ("UTC", "Europe/Berlin", "America/New_York"):
+            done = subprocess.run(["bash", "-euc", script], env=os.environ | {"TZ": zone}, capture_output=True, text=True, check=True)
+            self.assertEqual(done.stdout, f"{expected}\n")
 
     def test_a_mistake_made_through_the_api_is_left_out(self):
         actors = [("a", "delete"), ("b", "delete"), ("a", "update")]

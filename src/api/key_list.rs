@@ -150,7 +150,7 @@ mod tests {
     use super::*;
     use crate::keys::keyring::RootKey;
 
-    /// The numbers that README.md gives for one page.
+    /// The numbers that docs/api.md gives for one page.
     #[test]
     fn how_many_keys_fit_one_answer() {
         let keyring = Keyring::new("demo", &RootKey::from_bytes([0; 32]), None);
@@ -167,9 +167,9 @@ mod tests {
             while list.push(&shown, None).unwrap() {}
             list.count()
         };
-        let readme = include_str!("../../README.md");
+        let reference = include_str!("../../docs/api.md");
         assert!(
-            readme.contains("about 47,000 keys with\n  `{\"permissions\": \"read\"}`, 1,300 with configs of 4 KiB")
+            reference.contains("about 47,000 keys with `{\"permissions\": \"read\"}`, or 1,300 with configs of 4 KiB")
         );
         assert_eq!(fit(r#"{"permissions": "read"}"#.to_owned()) / 1000, 47);
         assert_eq!(fit(format!(r#"{{"x":"{}"}}"#, "a".repeat(4088))) / 100, 13);

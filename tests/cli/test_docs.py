@@ -40,7 +40,7 @@ class Docs(Case):
             self.assertEqual(len(local.list()), 1)
 
     def test_rotating_many(self):
-        for document in ("docs/cli.md", "docs/operations.md"):
+        for document in ("docs/cli.md",):
             (script,) = [block for block in blocks(document, "bash") if "rotate --older-than" in block]
             self.assertIn("0 failed", self.shell(script))
             self.assertEqual(len(self.local.list()), 2, "the sample key, and its new one")
@@ -81,13 +81,6 @@ class Docs(Case):
                     route = "--route" in example and "verify" in example
                     key = local.create({"routes": ["POST /search"]}) if route else sample
                     self.shell(example, local, KEY=key)
-
-    def test_the_runbook(self):
-        text = (ROOT / "docs/operations.md").read_text()
-        commands = [command for command in re.findall(r"gaia-keys [^`\n]+", text) if '"$ID"' in command]
-        self.assertEqual(len({command.split()[1] for command in commands}), 5, commands)
-        for command in commands:
-            self.shell(f"{command}{' --yes' * ('delete' in command)}", ID=self.local.create({"permissions": "read"}))
 
     def test_the_readme(self):
         readme = (ROOT / "README.md").read_text().split("## From a terminal")[1].split("\n## ")[0]

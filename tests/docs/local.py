@@ -9,6 +9,7 @@ import os
 import pathlib
 import re
 import subprocess
+import textwrap
 import threading
 import time
 import urllib.parse
@@ -20,9 +21,10 @@ ACCESS_KEY, SECRET_KEY, SESSION_TOKEN, REGION = "AKIDEXAMPLE", "a-secret-of/the+
 
 
 def blocks(document, language):
-    """The code blocks of one language in a document."""
+    """The code blocks of one language in a document, those in lists without their indentation."""
     text = (ROOT / document).read_text()
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    found = re.findall(rf"^( *)```{language}\n(.*?)^\1```$", text, flags=re.MULTILINE | re.DOTALL)
+    return [textwrap.dedent(block) for _, block in found]
 
 
 def environment(address, **more):
@@ -43,16 +45,17 @@ def environment(address, **more):
 class Local:
     """`with Local() as local:` starts `cargo local`'s binary on free ports, and stops it.
 
-    The sample key alone is in its table, or none. `variables` are the service's settings.
+    The sample key alone is in its table, or none. `data` is the table's file. `variables` are the service's settings.
     """
 
-    def __init__(self, port=0, sample=True, **variables):
-        self.options, self.variables = ["--port", str(port), *(["--sample"] if sample else [])], variables
+    def __init__(self, port=0, sample=True, data=":memory:", **variables):
+        self.options = ["--port", str(port), "--data", data, *(["--sample"] if sample else [])]
+        self.variables = variables
 
     def __enter__(self):
         if not BINARY.exists():
             raise SystemExit(f"{BINARY} is missing; make it with: cargo build --example local")
-        command = [BINARY, "--dynamodb-port", "0", "--data", ":memory:", *self.options]
+        command = [BINARY, "--dynamodb-port", "0", *self.options]
         env = os.environ | self.variables
         self.process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         addresses = re.findall(r"http://([0-9.]+:[0-9]+)", self.process.stdout.readline())

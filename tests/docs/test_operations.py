@@ -1,24 +1,27 @@
-"""docs/operations.md against the service's log, the template, and a table that is restored."""
+"""docs/operations.md and docs/log-entries.md against the service's log, the template, AWS's API, and a restored table."""
 
 import datetime
 import json
+import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import unittest
 
-from local import KEYS, ROOT, Local, blocks
+from local import KEYS, ROOT, Local, blocks, environment
 
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
+LOG_ENTRIES = (ROOT / "docs/log-entries.md").read_text()
 TEMPLATE = (ROOT / "template.yaml").read_text()
 ALWAYS = {"timestamp", "level", "message", "target"}
 
 
 def members(heading):
     """The first column of the table below a heading."""
-    section = OPERATIONS.split(f"\n### {heading}")[1].split("\n#")[0]
+    section = LOG_ENTRIES.split(f"\n## {heading}\n")[1].split("\n#")[0]
     return set(re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE))
 
 
@@ -49,6 +52,13 @@ class Logs(unittest.TestCase):
         for message, heading in [("audit", "`audit`"), ("denied", "`denied`"), ("request failed", "`request failed`")]:
             self.assertEqual(found[message], members(heading), message)
         self.assertEqual(found[foreign], {"id"})
+        row, = re.findall(rf"^\| `{re.escape(foreign)}` \| ERROR \| (.+?) \|", LOG_ENTRIES, flags=re.MULTILINE)
+        self.assertEqual(row, "`id`")
+
+    def test_the_access_log(self):
+        section = LOG_ENTRIES.split("\n## The access log of the management API\n")[1]
+        log_format = TEMPLATE.split("AccessLogSettings:")[1].split("\n\n")[0]
+        self.assertEqual(re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE), re.findall(r'"(\w+)":"\$', log_format))
 
     def test_every_message_is_described(self):
         source = "".join(path.read_text() for path in (ROOT / "src").rglob("*.rs"))
@@ -57,24 +67,29 @@ class Logs(unittest.TestCase):
             messages.add(re.findall(r'"([^"]+)"', call)[-1])
         self.assertGreaterEqual(len(messages), 5)
         for message in messages:
-            self.assertIn(f"`{message}`", OPERATIONS)
+            self.assertIn(f"`{message}`", LOG_ENTRIES)
 
 
 class Stack(unittest.TestCase):
-    def test_every_alarm_has_its_row(self):
+    def test_every_alarm_has_its_row_and_section(self):
         alarms = re.findall(r"^  (\w+):\n    Type: AWS::CloudWatch::Alarm$", TEMPLATE, flags=re.MULTILINE)
         self.assertGreaterEqual(len(alarms), 12)
-        rows = dict(re.findall(r"^\| `(\w+Alarm)`( R)? \| [^|]+ \| [^|]+ \|$", OPERATIONS, flags=re.MULTILINE))
+        rows = dict(re.findall(r"^\| `(\w+Alarm)` \| [^|]+ \| (yes|no) \|$", OPERATIONS, flags=re.MULTILINE))
         self.assertEqual(set(rows), set(alarms))
         rollbacks = re.findall(r"^        Alarms: \[(.*)\]$", TEMPLATE, flags=re.MULTILINE)
         self.assertEqual(
-            {alarm for alarm, marked in rows.items() if marked},
+            {alarm for alarm, rolls_back in rows.items() if rolls_back == "yes"},
             {name for line in rollbacks for name in re.findall(r"!Ref (\w+)", line)},
         )
+        sections = dict(re.findall(r"^### (\w+Alarm)\n(.*?)(?=^##|\Z)", OPERATIONS, flags=re.MULTILINE | re.DOTALL))
+        self.assertEqual(list(sections), list(rows))
+        for alarm, section in sections.items():
+            parts = ["**What happened.** ", "**What to check.** ", "**What to do.**"]
+            self.assertEqual([part for part in parts if part in section], parts, alarm)
 
     def test_every_widget_and_query_is_mentioned(self):
         titles = re.findall(r'"title": "([^"]+)"', TEMPLATE)
-        dashboard = OPERATIONS.split("## The dashboard")[1].split("## ")[0]
+        dashboard = OPERATIONS.split("## Read the dashboard")[1].split("## ")[0]
         rows = re.findall(r"^\| ([^|`]+) \| [^|]+ \| [^|]+ \|$", dashboard, flags=re.MULTILINE)
         self.assertEqual(rows[1:], titles)
         for name in re.findall(r"Name: !Sub \$\{AWS::StackName\}/(.+)", TEMPLATE):
@@ -82,12 +97,61 @@ class Stack(unittest.TestCase):
                 self.assertIn(f'"{name}"', OPERATIONS)
 
     def test_outputs_exist(self):
-        for name in re.findall(r"`(\w+LogGroup|DashboardUrl)`", OPERATIONS):
-            self.assertRegex(TEMPLATE, rf"(?m)^  {name}:$")
+        names = re.findall(r"`(\w+LogGroup|DashboardUrl)`|\(output (\w+)\)", OPERATIONS)
+        self.assertGreaterEqual(len(names), 10)
+        for name in {one or other for one, other in names}:
+            self.assertRegex(TEMPLATE.split("\nOutputs:\n")[1], rf"(?m)^  {name}:$")
+
+
+class OnlyAws(unittest.TestCase):
+    """The commands that only AWS can carry out: their operations, options and parameters exist."""
+
+    commands = [
+        command
+        for block in blocks("docs/operations.md", "shell")
+        for command in re.findall(r"\b(?:aws|sam) [^\n]*", re.sub(r'"\$\([^()]*\)"', "X", block.replace("\\\n", " ")))
+    ]
+
+    def test_the_shell_can_read_them(self):
+        for block in blocks("docs/operations.md", "shell"):
+            done = subprocess.run(["bash", "-n", "-c", block], capture_output=True, text=True)
+            self.assertEqual((done.returncode, done.stderr), (0, ""), block)
+
+    def test_commands_of_the_aws_cli(self):
+        import botocore.session
+        from botocore import xform_name
+
+        session = botocore.session.Session()
+        found = [command.split() for command in self.commands if command.startswith("aws ")]
+        self.assertGreaterEqual(len(found), 14)
+        for _, service, operation, *rest in found:
+            options = {option[2:] for option in rest if re.match(r"--[a-z]", option)}
+            if (service, operation) == ("logs", "tail"):  # a command of the CLI's own
+                self.assertLessEqual(options, {"since", "filter-pattern", "follow", "format"})
+                continue
+            model = session.get_service_model(service)
+            if operation == "wait":
+                waiters = session.get_waiter_model(service)
+                names = {xform_name(name, "-"): name for name in waiters.waiter_names}
+                operation = xform_name(waiters.get_waiter(names[rest[0]]).operation, "-")
+            name, = [name for name in model.operation_names if xform_name(name, "-") == operation]
+            members = {xform_name(name, "-") for name in model.operation_model(name).input_shape.members}
+            known = members | {f"no-{name}" for name in members} | {"query", "output"}
+            self.assertLessEqual(options, known, operation)
+            required = {xform_name(name, "-") for name in model.operation_model(name).input_shape.required_members}
+            self.assertLessEqual(required, options, operation)
+
+    def test_parameters_of_the_stack(self):
+        parameters = re.findall(r"^  (\w+):\n    Type: ", TEMPLATE.split("\nResources:\n")[0], flags=re.MULTILINE)
+        found = [command for command in self.commands if command.startswith("sam deploy")]
+        self.assertEqual(len(found), 5)
+        for command in found:
+            names = re.findall(r"\b([A-Z]\w+)=", command)
+            self.assertTrue(names)
+            self.assertLessEqual(set(names), set(parameters), command)
 
 
 class Restore(unittest.TestCase):
-    maxDiff = None
     """The table is put back to a point in time, and the runbook's program changes again what was changed since."""
 
     soon = f"{datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=30):%Y-%m-%dT%H:%M:%SZ}"
@@ -138,11 +202,10 @@ class Restore(unittest.TestCase):
         keys["new"] = local.create({})
         keys["gone"] = local.create({})
         local.send("DELETE", f"{KEYS}/delete/{keys['gone']}")
-        lines = local.log(start + 15)[start:]
-        return [[{"field": "@message", "value": json.dumps(line)}, {"field": "@ptr", "value": "x"}] for line in lines]
+        return [{"message": json.dumps(line), "eventId": "x"} for line in local.log(start + 15)[start:]]
 
     def replay(self, answer):
-        """Runs the program on an answer of Logs Insights."""
+        """Runs the program on what `aws logs filter-log-events` prints."""
         file = self.folder / "changes.json"
         file.write_text(json.dumps(answer))
         env = {
@@ -158,23 +221,23 @@ class Restore(unittest.TestCase):
     def test_replay(self):
         self.before()
         backup = self.table.scan()["Items"]
-        rows = self.since()
+        events = self.since()
         for item in self.table.scan()["Items"]:
             self.table.delete_item(Key={"service": item["service"], "id": item["id"]})
         for item in backup:
             self.table.put_item(Item=item)
         for again in (False, True):
-            status, errors, printed = self.replay({"status": "Complete", "results": rows})
+            status, errors, printed = self.replay({"events": events, "searchedLogStreams": []})
             self.assertEqual((status, errors), (0, ""))
             said = dict(line.rstrip().split(" ", 1) for line in printed.splitlines())
             changed = ("narrowed", "disabled", "twice", "mended", "told again", "routed", "rotated", "rotated, ends sooner")
             restricted = dict.fromkeys(changed, "restricted as it was last")
-            void = "was made since: void, to be reissued"
+            missing = "created after the point in time: not restored, issue a new key"
             self.assertEqual(
                 {name: said.get(key[:31]) for name, key in self.keys.items()},
                 restricted
-                | {"kept": None, "deleted": "was not there" if again else "deleted"}
-                | {"new": void, "rotated: new": void, "rotated, ends sooner: new": void, "gone": "was not there"},
+                | {"kept": None, "deleted": "already absent" if again else "deleted"}
+                | {"new": missing, "rotated: new": missing, "rotated, ends sooner: new": missing, "gone": "already absent"},
             )
         self.assert_restored()
 
@@ -201,11 +264,92 @@ class Restore(unittest.TestCase):
         valid = lambda name: self.local.send("POST", f"{KEYS}/verify", {"api_key": keys[name]})[1]["valid"]
         self.assertEqual([valid(name) for name in ("kept", "deleted", "disabled", "mended")], [True, False, False, True])
 
-    def test_an_answer_that_is_not_whole(self):
+    def shell(self, part, **variables):
+        """Runs the block of the runbook that holds `part`."""
+        block, = [block for block in blocks("docs/operations.md", "shell") if part in block]
+        env = environment(self.local.address, AWS_ENDPOINT_URL_DYNAMODB=f"http://{self.local.dynamodb}", **variables)
+        env |= {"AWS_DEFAULT_REGION": "local", "AWS_REGION": "local"}
+        return subprocess.run(["bash", "-euo", "pipefail", "-c", block], env=env, cwd=self.folder, capture_output=True, text=True)
+
+    def test_the_point_in_time_in_every_time_zone(self):
+        """jq 1.6 would be an hour off in summer, and the export would lack an hour."""
+        point, = re.findall(r"^ *POINT=(.*)$", OPERATIONS, flags=re.MULTILINE)
+        block, = [block for block in blocks("docs/operations.md", "shell") if "filter-log-events" in block]
+        script = f"POINT={point.replace('-11-', '-07-')}; {block.splitlines()[0]}; echo {re.search(r'start-time (.*) ', block)[1]}"
+        expected = int(datetime.datetime.fromisoformat(point.replace("-11-", "-07-")).timestamp() * 1000)
+        for zone in ("UTC", "Europe/Berlin", "America/New_York"):
+            done = subprocess.run(["bash", "-euc", script], env=os.environ | {"TZ": zone}, capture_output=True, text=True, check=True)
+            self.assertEqual(done.stdout, f"{expected}\n")
+
+    def test_a_mistake_made_through_the_api_is_left_out(self):
+        actors = [("a", "delete"), ("b", "delete"), ("a", "update")]
+        events = [{"message": json.dumps({"actor": actor, "action": action})} for actor, action in actors]
+        (self.folder / "changes.json").write_text(json.dumps({"events": events}))
+        block, = [block for block in blocks("docs/operations.md", "shell") if "ACTOR=" in block]
+        script = re.sub("ACTOR=.*", "ACTOR=a", block)
+        subprocess.run(["bash", "-euc", script], cwd=self.folder, check=True)
+        self.assertEqual(json.loads((self.folder / "changes.json").read_text()), {"events": events[1:]})
+
+    @unittest.skipUnless(shutil.which("aws"), "there is no AWS CLI")
+    def test_a_few_keys_are_brought_back(self):
+        """The keys' items come from a second table, and the old secrets work."""
+        key, other = self.local.create(self.wide), self.local.create(self.wide)
+        client = self.table.meta.client
+        schema = client.describe_table(TableName="gaia-api-keys")["Table"]
+        client.create_table(
+            TableName="restored", BillingMode="PAY_PER_REQUEST", **{name: schema[name] for name in ("KeySchema", "AttributeDefinitions")}
+        )
+        for item in self.table.scan()["Items"]:
+            client.put_item(TableName="restored", Item=item)
+        before = self.local.send("GET", f"{KEYS}/{key}")
+        self.local.send("DELETE", f"{KEYS}/delete/{key}")
+        where = {"TABLE": "gaia-api-keys", "RESTORED": "restored", "SERVICE": "demo"}
+        done = self.shell("item.json", ID=key[:31], **where)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertEqual(self.local.send("GET", f"{KEYS}/{key}"), before)
+        self.assertTrue(self.local.send("POST", f"{KEYS}/verify", {"api_key": key, "permission": "write"})[1]["valid"])
+        self.assertIn("ConditionalCheckFailed", self.shell("item.json", ID=other[:31], **where).stderr, "that key is there")
+        listed = self.shell("--key-condition-expression", **where)
+        self.assertEqual({line.split("\t")[0] for line in listed.stdout.splitlines()}, {item["id"] for item in self.table.scan()["Items"]})
+        self.assertEqual(self.shell("delete-table", **where).returncode, 0)
+
+    def test_every_line_it_prints_is_described(self):
+        program, = blocks("docs/operations.md", "python")
+        printed = [text.removeprefix(", but ") for text in re.findall(r'"([^"]+)"', "\n".join(re.findall(r"print\((.*)\)", program)))]
+        self.assertEqual(len(printed), 6, printed)
+        steps = " ".join(OPERATIONS.split("### The program replay.py")[0].split())
+        for text in printed:
+            self.assertTrue(f"- `{text}`:" in steps, text)
+
+    def test_a_retry_and_a_long_config(self):
+        """A create that is only requested again changes nothing, and a config that gets too long is named."""
+        long = self.local.create({"permissions": "read", "x": "x" * 4050})
+        key, start = self.create_once(), len(self.local.log(2))
+        self.assertEqual(self.create_once(), key)
+        routes = {"routes": ["GET /" + "a" * 60]}
+        self.local.send("PUT", f"{KEYS}/{long}", {"config": routes})
+        events = [{"message": json.dumps(line)} for line in self.local.log(start + 2)[start:]]
+        item = {"service": "demo", "id": long[5:31]}
+        text = json.dumps({"permissions": "read", "x": "x" * 4050})
+        self.table.update_item(Key=item, UpdateExpression="SET config = :config", ExpressionAttributeValues={":config": text})
+        status, errors, printed = self.replay({"events": events})
+        self.assertEqual((status, errors), (0, ""))
+        self.assertEqual(
+            dict(line.split(" ", 1) for line in printed.splitlines()),
+            {
+                key[:31]: "requested again: nothing changed",
+                long[:31]: "restricted as it was last, but checks fail until you shorten its config",
+            },
+        )
+        self.assertEqual(self.local.send("POST", f"{KEYS}/verify", {"api_key": long})[0], 500)
+
+    def test_an_export_that_is_not_whole(self):
         self.before()
-        rows = self.since()
-        for unusable in ({"status": "Running", "results": rows}, {"status": "Complete", "results": rows * 2000}):
-            self.assertEqual(self.replay(unusable), (1, "not the whole result\n", ""))
+        events = self.since()
+        for token in ("nextToken", "NextToken"):
+            problem = "incomplete, export it without --max-items\n"
+            self.assertEqual(self.replay({"events": events, token: "x"}), (1, problem, ""))
+        self.assertNotIn("--max-items", "".join(OnlyAws.commands))
 
 
 if __name__ == "__main__":

@@ -25,13 +25,13 @@ const FAULTS: [(Fault, &str); 10] = [
     (Fault::Throttled, "throttled"),
     (Fault::ServerError, "500"),
     (Fault::Dropped, "connection reset"),
-    (Fault::DoneThenDropped, "done, then reset"),
-    (Fault::DoneThenServerError, "done, then 500"),
-    (Fault::HalfAnswered, "done, half an answer"),
-    (Fault::Silent, "no answer"),
-    (Fault::DoneThenSilent, "done, no answer"),
-    (Fault::Slow, "late answer"),
-    (Fault::Late, "reset, done much later"),
+    (Fault::DoneThenDropped, "applied, then reset"),
+    (Fault::DoneThenServerError, "applied, then 500"),
+    (Fault::HalfAnswered, "applied, half a response"),
+    (Fault::Silent, "no response"),
+    (Fault::DoneThenSilent, "applied, no response"),
+    (Fault::Slow, "late response"),
+    (Fault::Late, "reset, applied much later"),
 ];
 
 /// What a caller got: a status, and for the authorizer the one that its gateway would answer.
@@ -169,7 +169,7 @@ async fn every_operation_through_every_fault() {
         FAULTS.iter().flat_map(|(fault, _)| OPERATIONS.iter().map(|operation| Box::pin(cell(operation, *fault))));
     // A few at a time: waiting costs nothing, but a machine that is out of breath makes faults of its own.
     let cells: Vec<_> = futures_util::stream::iter(cells).buffered(16).collect().await;
-    let mut table = format!("| | {} |\n|---|{}\n", OPERATIONS.join(" | "), "---|".repeat(OPERATIONS.len()));
+    let mut table = format!("| Fault | {} |\n|---|{}\n", OPERATIONS.join(" | "), "---|".repeat(OPERATIONS.len()));
     for ((_, name), row) in FAULTS.iter().zip(cells.chunks(OPERATIONS.len())) {
         table.push_str(&format!("| {name} | {} |\n", row.join(" | ")));
     }

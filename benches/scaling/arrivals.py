@@ -2,6 +2,7 @@
 
 import bisect
 import itertools
+import math
 
 
 def poisson(rng, rate, until):
@@ -15,7 +16,7 @@ class Popularity:
     """Draws keys by their shares of the requests. Keys are numbers in the order of the table's sort key."""
 
     def __init__(self, shares):
-        total = sum(shares)
+        total = math.fsum(shares)  # unlike sum(), the same in every version of Python
         self.shares = [share / total for share in shares]
         self.up_to = list(itertools.accumulate(self.shares))
 

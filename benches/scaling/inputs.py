@@ -16,7 +16,7 @@ TIMES = {
     "own": Time(0.001201, "the function's own work", "[measured](performance.md): second request on 7.2 % of a core, p50"),
     "start": Time(0.004431, "start of the process to its first answer", "[measured](performance.md): p50"),
     "table": Time(0.0038, "a read or write of DynamoDB, on average", "assumed: the rest of the 5 ms of [cost.md](cost.md)"),
-    "environment": Time(0.1, "Lambda prepares an environment", "assumed: AWS says that cold starts take under 100 ms to over 1 s"),
+    "environment": Time(0.1, "Lambda prepares an environment", "assumed; AWS: cold starts take [under 100 ms to over 1 s](https://docs.aws.amazon.com/lambda/latest/operatorguide/execution-environments.html)"),
 }
 # The shape of DynamoDB's times (log-normal): p99 is 2.3 times the mean, which is 9 ms. AWS promises single-digit milliseconds.
 TABLE_SIGMA = 0.4
@@ -56,9 +56,9 @@ DYNAMODB = f"{DOCS}/amazondynamodb/latest/developerguide"
 GATEWAY = f"{DOCS}/apigateway/latest/developerguide"
 LIMITS = {
     "gateway_rate": Limit(10_000, "API Gateway: requests a second of all APIs", f"{GATEWAY}/limits.html"),
-    "gateway_burst": Limit(5_000, "API Gateway: a burst above that", f"{GATEWAY}/limits.html"),
+    "gateway_burst": Limit(5_000, "API Gateway: a burst above it", f"{GATEWAY}/limits.html"),
     "concurrency": Limit(1_000, "Lambda: requests at the same time", f"{LAMBDA}/gettingstarted-limits.html"),
-    "invocations": Limit(10, "Lambda: requests a second for each of these", f"{LAMBDA}/gettingstarted-limits.html"),
+    "invocations": Limit(10, "Lambda: requests a second for each unit of it", f"{LAMBDA}/gettingstarted-limits.html"),
     "scaling": Limit(1_000, "Lambda: new instances of a function in 10 s", f"{LAMBDA}/scaling-behavior.html"),
     "partition_reads": Limit(3_000, "DynamoDB: read units a second of a partition", f"{DYNAMODB}/bp-partition-key-design.html"),
     "partition_writes": Limit(1_000, "DynamoDB: write units a second of a partition", f"{DYNAMODB}/bp-partition-key-design.html"),

@@ -19,6 +19,7 @@ from table import Table
 # What refuses a request, as the documents call it.
 INVOCATIONS, CONCURRENCY, SCALING = "Lambda rate", "Lambda concurrency", "Lambda scaling"
 READS, PARTITION = "MaxReadUnits", "partition"
+UNLIMITED = 10**9
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Settings:
     verify: bool = False
     rounds: int = 1
     splits: bool = True
-    gateway: str = "gateway quota"
+    gateway: str = "gateway quota"  # its name
     gateway_rate: float = LIMITS["gateway_rate"].value
     gateway_burst: float = LIMITS["gateway_burst"].value
     concurrency: float = LIMITS["concurrency"].value
@@ -71,19 +72,20 @@ class Round:
     responses: collections.Counter = field(default_factory=collections.Counter)
     limits: collections.Counter = field(default_factory=collections.Counter)
     latencies: list = field(default_factory=list)
-    latency_sum: float = 0.0
     calls: int = 0
     starts: int = 0
     attempts: int = 0
+    most_attempts: int = 0
     reads: int = 0
+    refused: int = 0
     writes: int = 0
     unrecorded: int = 0
     cached: int = 0
     in_flight_seconds: float = 0.0
     peak: int = 0
 
-    def share(self, status):
-        return self.responses[status] / self.arrivals
+    def share(self, *statuses):
+        return sum(self.responses[status] for status in statuses) / self.arrivals
 
     def quantile(self, part):
         """Of the requests that were answered 200 or 403, in seconds."""
@@ -134,6 +136,8 @@ class Simulation:
         self.table = Table(len(s.popularity.shares), s.max_read_units, s.max_write_units, s.partition_reads, s.partition_writes, full)
         self.mu = math.log(s.table_s) - inputs.TABLE_SIGMA**2 / 2 if s.table_s else None
         self.now, self.in_flight, self.events, self.order = 0.0, 0, [], itertools.count()
+        # Little's law, for all of the run: both are the same in the end.
+        self.in_flight_seconds = self.time_in_function = 0.0
         self.cache, self.idle, self.instances, self.rounds = {}, collections.deque(), [], []
         if s.steady:
             self.settle(settings.rate)
@@ -157,6 +161,7 @@ class Simulation:
         return self.instances[-1]
 
     def later(self, delay, step, request):
+        assert delay >= 0
         heapq.heappush(self.events, (self.now + delay, next(self.order), step, request))
 
     def table_time(self):
@@ -165,7 +170,8 @@ class Simulation:
     def run(self):
         """The rounds, each with the splits of the one before."""
         s = self.settings
-        self.through(Round(s.warm_up))
+        self.warming = Round(s.warm_up)
+        self.through(self.warming)
         for number in range(s.rounds):
             if number and s.splits:
                 self.table.split_hot(self.now)
@@ -196,6 +202,7 @@ class Simulation:
 
     def pass_time(self, to):
         self.round.in_flight_seconds += self.in_flight * max(0.0, min(to, self.ends) - self.now)
+        self.in_flight_seconds += self.in_flight * (to - self.now)
         self.now = to
 
     def arrive(self):
@@ -232,13 +239,14 @@ class Simulation:
     def read(self, request):
         request.attempts += 1
         request.round.attempts += 1
+        request.round.most_attempts = max(request.round.most_attempts, request.attempts)
         refused = self.table.read(request.key, self.now)
+        delay = self.table_time()
         if refused is None:
             request.round.reads += 1
-            return self.later(self.table_time(), self.found, request)
-        instance = request.instance
-        delay = self.table_time()
-        if request.attempts < inputs.MAX_ATTEMPTS and instance.may_retry():
+            return self.later(delay, self.found, request)
+        request.round.refused += 1
+        if request.attempts < inputs.MAX_ATTEMPTS and request.instance.may_retry():
             backoff = self.rng.random() * inputs.INITIAL_BACKOFF_S * 2 ** (request.attempts - 1)
             return self.later(delay + min(backoff, inputs.MAX_BACKOFF_S), self.read, request)
         self.later(delay, self.fail_reads if refused == READS else self.fail_partition, request)
@@ -273,6 +281,7 @@ class Simulation:
 
     def finish(self, request, status, limit=None):
         self.in_flight -= 1
+        self.time_in_function += self.now - request.arrived
         request.instance.idle_since = self.now
         self.idle.append(request.instance)
         self.respond(request, status, limit)
@@ -280,9 +289,7 @@ class Simulation:
     def respond(self, request, status, limit=None):
         round = request.round
         round.responses[status] += 1
-        latency = self.now - request.arrived
-        round.latency_sum += latency
         if limit:
             round.limits[limit] += 1
         else:
-            round.latencies.append(latency)
+            round.latencies.append(self.now - request.arrived)

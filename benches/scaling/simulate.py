@@ -17,14 +17,13 @@ import cost
 import inputs
 from arrivals import one_hot, uniform, zipf
 from inputs import LIMITS, TIMES
-from model import Settings, Simulation
+from model import UNLIMITED, Settings, Simulation
 
 RATES = (1, 10, 100, 1_000, 10_000, 100_000)
 KEYS = 1_000
 HOT = 0.2
 CACHE_S = 60
 SPLITS = 6
-UNLIMITED = 10**9
 CHECK_S = TIMES["own"].seconds + TIMES["table"].seconds
 COLD_S = TIMES["environment"].seconds + TIMES["start"].seconds
 
@@ -77,20 +76,34 @@ GROWING = {(f"limits raised, {name}", rate): growing(rate, popularity)
 LOADS |= GROWING
 LOADS |= {(f"as deployed, cached {CACHE_S} s", rate): load(rate, cache_s=CACHE_S, scale=1) for rate in (1_000, 10_000)}
 LOADS |= {(f"limits raised, cached {CACHE_S} s", 100_000): load(100_000, **raised(100_000), cache_s=CACHE_S, scale=1)}
-LOADS |= {("as deployed, 9 of 10 keys forged", rate): load(rate, forged=0.9) for rate in (1_000, 10_000)}
+LOADS |= {("as deployed, 9 of 10 keys forged", 10_000): load(10_000, forged=0.9)}
 VERIFY = {"verify": True, "gateway": "ThrottleRate", "gateway_rate": inputs.THROTTLE_RATE, "gateway_burst": inputs.THROTTLE_BURST}
 LOADS |= {("verify endpoint, as deployed", 1_000): load(1_000, **VERIFY)}
 
 
+# All instances start, as after a deployment that shifts all traffic.
+JUMPS = {rate: load(rate, **raised(rate) | {"max_read_units": UNLIMITED, "partition_reads": UNLIMITED}, track_usage=False,
+                    steady=False, warm_up=0.0, seconds=1.0, scale=1, rounds=2, splits=False)
+         for rate in (100, 1_000, 10_000, 100_000)}
+# For as many keys as an instance remembers: an hour after a start without a ceiling, and the first minute with one.
+WANTED = {rate: load(rate, uniform(inputs.USAGE_KEYS), **raised(rate), partition_reads=UNLIMITED, max_write_units=UNLIMITED,
+                     partition_writes=UNLIMITED, scale=rate / 1_000, seconds=20.0) for rate in (1_000, 10_000, 100_000)}
+FIRST = {rate: replace(s, steady=False, warm_up=0.0, seconds=60.0, max_write_units=inputs.MAX_WRITE_UNITS,
+                       partition_writes=LIMITS["partition_writes"].value) for rate, s in WANTED.items()}
+
+
 @functools.cache
-def rounds(what, rate):
-    return Simulation(LOADS[what, rate]).run()
+def simulation(settings):
+    done = Simulation(settings)
+    done.run()
+    return done
 
 
-def month(requests, calls, writes=0.0):
-    """Dollars for rates a second that last a month, at the first tier's prices. What the gateway refuses counts as free."""
-    requests, calls, writes = (each * cost.SECONDS_A_MONTH for each in (requests, calls, writes))
-    return (requests / cost.MILLION * cost.price("http_api") + cost.check(calls) + cost.traces(calls) + cost.log(requests)
+def month(requests, calls, writes=0.0, denied=0.0):
+    """Dollars for rates a second that last a month, at the first tier's prices. What the gateway refuses counts as free, and
+    a denial's log entry is as long as one of the access log."""
+    requests, calls, writes, denied = (each * cost.SECONDS_A_MONTH for each in (requests, calls, writes, denied))
+    return (requests / cost.MILLION * cost.price("http_api") + cost.check(calls) + cost.traces(calls) + cost.log(requests + denied)
             + writes / cost.MILLION * cost.price("write_unit"))
 
 
@@ -100,6 +113,11 @@ def percent(share):
 
 def milliseconds(seconds):
     return f"{seconds * 1000:.0f}"
+
+
+def about(number):
+    """To two digits."""
+    return f"{float(f'{number:.1e}'):,.0f}"
 
 
 def gives(round):
@@ -115,6 +133,8 @@ def advice(rate):
         parts.append("`Tracing=PassThrough`")
     if max_read_units(rate) > inputs.MAX_READ_UNITS:
         parts.append(f"`MaxReadUnits={max_read_units(rate)}`")
+    if rate > LIMITS["scaling"].value / COLD_S:
+        parts.append("`DeploymentType=Linear10PercentEvery1Minute`")
     quotas = [f"{name} {value:,}" for name, value, default in (
         ("API Gateway", gateway_quota(rate), LIMITS["gateway_rate"].value),
         ("Lambda concurrency", concurrency_quota(rate), LIMITS["concurrency"].value),
@@ -124,13 +144,14 @@ def advice(rate):
 
 
 def at():
-    yield "| Checks/s | Gives first, as deployed | Callers who get an answer | Set | $ a month | Cached 60 s, 1,000 keys | Cached, `PassThrough` |"
-    yield "|---:|---|---:|---|---:|---:|---:|"
+    yield f"| Checks/s | What gives, as deployed | Allowed then | p50, p99 ms | Set | $ a month | $ cached {CACHE_S} s | $ that, and no X-Ray |"
+    yield "|---:|---|---:|---:|---|---:|---:|---:|"
     for rate in RATES:
-        round, = rounds("as deployed", rate)
+        round, = simulation(LOADS["as deployed", rate]).rounds
         cached = min(rate, KEYS / (CACHE_S + KEYS / rate))
         bills = month(rate, rate), month(rate, cached), month(rate, cached) - cost.traces(cached * cost.SECONDS_A_MONTH)
-        yield (f"| {rate:,} | {gives(round)} | {percent(round.share(200))} | {advice(rate)} | "
+        yield (f"| {rate:,} | {gives(round)} | {percent(round.share(200))} "
+               f"| {milliseconds(round.quantile(0.5))}, {milliseconds(round.quantile(0.99))} | {advice(rate)} | "
                + " | ".join(f"{dollars:,.0f}" for dollars in bills) + " |")
 
 
@@ -151,27 +172,28 @@ def limits():
     yield "|---|---:|---|---|---|"
     for cells in (
         *stack,
-        aws("partition_reads", f"{of('partition_reads'):,}; of one key, always", "500; verify 503", "itself: splits"),
-        aws("partition_writes", "by usage", "nothing: usage isn't recorded", "itself: splits"),
+        aws("partition_reads", f"{of('partition_reads'):,}; of one key, always", "500; verify 503", "DynamoDB, when it splits"),
+        aws("partition_writes", "by usage", "nothing: usage isn't recorded", "DynamoDB, when it splits"),
         aws("gateway_rate", f"{of('gateway_rate'):,}, cached or not", "429", "quota"),
-        aws("gateway_burst", "", "429", "AWS, with the rate"),
-        aws("invocations", f"{of('invocations') * of('concurrency'):,}", "500", "the next one"),
-        aws("concurrency", f"{of('concurrency') / CHECK_S:,.0f}", "500", "quota"),
-        aws("scaling", f"{of('scaling') / COLD_S:,.0f} at once", "500", "nobody"),
+        aws("concurrency", about(of("concurrency") / CHECK_S), "500", "quota"),
+        aws("invocations", f"{of('invocations') * of('concurrency'):,}", "500", "the quota above"),
+        aws("scaling", f"{about(of('scaling') / COLD_S)} at once", "500", "nobody"),
         aws("table_units", f"{of('table_units'):,}", "500; verify 503", "quota"),
-        aws("kms", "never first: [below](#starts-and-kms)", "500, of a start that fails", "quota"),
+        aws("kms", f"never: {2 * 2 * of('scaling'):,} at once [at most](#lambda-kms-and-api-gateway)", "500: the start fails", "quota"),
     ):
         yield "| " + " | ".join(cells) + " |"
 
 
 def simulated():
-    yield "| Load | Checks/s | 200 | 403 | 429 | 500 | What gives | p50 ms | p99 ms | At the same time | Read units/s | $ a month |"
+    yield "| Load | Checks/s | 200 | 403 | 429 | 5xx | What gives | p50 ms | p99 ms | At the same time | Read units/s | $ a month |"
     yield "|---|---:|---:|---:|---:|---:|---|---:|---:|---:|---:|---:|"
     for (what, rate), s in LOADS.items():
-        round = rounds(what, rate)[-1]
+        if rate < 1_000 or (what, rate) in GROWING and rate == 10_000:
+            continue  # nothing but what other tables say
+        round = simulation(s).rounds[-1]
         each = s.scale / round.seconds
-        dollars = month((round.arrivals - round.responses[429]) * each, round.calls * each, round.writes * each)
-        shares = " | ".join(percent(round.share(status)) for status in (200, 403, 429, 500))
+        dollars = month((round.arrivals - round.responses[429]) * each, round.calls * each, round.writes * each, round.responses[403] * each)
+        shares = " | ".join(percent(round.share(*statuses)) for statuses in ((200,), (403,), (429,), (500, 503)))
         yield (f"| {what} | {rate:,} | {shares} | {gives(round)} | {milliseconds(round.quantile(0.5))} "
                f"| {milliseconds(round.quantile(0.99))} | {round.in_flight_seconds * each:,.0f} | {round.reads * each:,.0f} | {dollars:,.0f} |")
 
@@ -179,36 +201,29 @@ def simulated():
 def splits():
     yield "| Load | Checks/s | " + " | ".join(f"after {n}" if n else "No split" for n in range(SPLITS + 1)) + " | Partitions |"
     yield "|---|---:|" + "---:|" * (SPLITS + 2)
-    for what, rate in GROWING:
-        runs = rounds(what, rate)
-        shares = " | ".join(percent(round.share(500)) for round in runs)
-        yield f"| {what} | {rate:,} | {shares} | {runs[-1].partitions} |"
+    for (what, rate), s in GROWING.items():
+        rounds = simulation(s).rounds
+        shares = " | ".join(percent(round.share(500)) for round in rounds)
+        yield f"| {what} | {rate:,} | {shares} | {rounds[-1].partitions} |"
 
 
 def jump():
     yield "| Checks/s, at once | 500 in the first second | In the second one | Instances started | p50 ms | p99 ms |"
     yield "|---:|---:|---:|---:|---:|---:|"
-    for rate in (100, 1_000, 10_000, 100_000):
-        s = load(rate, **raised(rate) | {"max_read_units": UNLIMITED, "partition_reads": UNLIMITED}, track_usage=False, steady=False,
-                 warm_up=0.0, seconds=1.0, scale=1, rounds=2, splits=False)
-        first, second = Simulation(s).run()
+    for rate, s in JUMPS.items():
+        first, second = simulation(s).rounds
         yield (f"| {rate:,} | {percent(first.share(500))} | {percent(second.share(500))} | {first.starts + second.starts:,} "
                f"| {milliseconds(first.quantile(0.5))} | {milliseconds(first.quantile(0.99))} |")
 
 
 def usage():
-    """For as many keys as an instance remembers."""
-    yield "| Checks/s | Writes/s wanted, an hour after a start | Recorded/s, in the first minute | Given up/s |"
+    yield "| Checks/s | Writes/s wanted, an hour after a start | Recorded/s, in the first minute | Given up/s, in the first minute |"
     yield "|---:|---:|---:|---:|"
-    keys = uniform(inputs.USAGE_KEYS)
-    for rate in (1_000, 10_000, 100_000):
-        free = raised(rate) | {"max_read_units": UNLIMITED, "partition_reads": UNLIMITED, "splits": False}
-        wanted, = Simulation(load(rate, keys, **free, scale=rate / 1_000, seconds=20.0, max_write_units=UNLIMITED,
-                                  partition_writes=UNLIMITED)).run()
-        first, = Simulation(load(rate, keys, **free, scale=rate / 1_000, seconds=60.0, warm_up=0.0, steady=False)).run()
-        scale = rate / 1_000
-        yield (f"| {rate:,} | {wanted.writes * scale / wanted.seconds:,.0f} | {first.writes * scale / 60:,.0f} "
-               f"| {first.unrecorded * scale / 60:,.1f} |")
+    for rate in WANTED:
+        wanted, first = (simulation(runs[rate]).rounds[0] for runs in (WANTED, FIRST))
+        scale = WANTED[rate].scale
+        yield (f"| {rate:,} | {wanted.writes * scale / wanted.seconds:,.0f} | {first.writes * scale / first.seconds:,.0f} "
+               f"| {first.unrecorded * scale / first.seconds:,.1f} |")
 
 
 def times():

@@ -1,4 +1,4 @@
-"""The tables of docs/scaling.md. `python benches/scaling/simulate.py` prints them; tests/scaling compares.
+"""The tables of docs/scaling.md. `python benches/scaling/simulate.py` prints them, `--write` puts them there; tests/scaling compares.
 
 A few seconds of each load are simulated, after a warm-up. Where a rate would take too long, it and all limits are divided by
 `scale`; tests/scaling shows that this changes nothing that the tables say.
@@ -235,6 +235,19 @@ def times():
 
 TABLES = (at, limits, simulated, splits, jump, usage, times)
 
-if __name__ == "__main__":
+def write(document):
+    """Puts the tables into the document, in place of those with the same headings."""
+    text = document.read_text()
     for table in TABLES:
-        print(f"<!-- {table.__name__} -->", *table(), sep="\n", end="\n\n")
+        rows = list(table())
+        start = text.index(rows[0] + "\n")
+        text = text[:start] + "\n".join(rows) + text[text.index("\n\n", start):]
+    document.write_text(text)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--write"]:
+        write(ROOT / "docs/scaling.md")
+    else:
+        for table in TABLES:
+            print(f"<!-- {table.__name__} -->", *table(), sep="\n", end="\n\n")

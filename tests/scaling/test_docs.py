@@ -21,7 +21,7 @@ class Docs(unittest.TestCase):
     def test_tables(self):
         for table in simulate.TABLES:
             with self.subTest(table=table.__name__):
-                self.assertIn("\n".join(table()), DOC, "run benches/scaling/simulate.py")
+                self.assertIn("\n".join(table()), DOC, "run benches/scaling/simulate.py --write")
 
     def test_what_always_holds_held_for_the_tables(self):
         for settings in (*simulate.LOADS.values(), *simulate.JUMPS.values(), *simulate.WANTED.values(), *simulate.FIRST.values()):

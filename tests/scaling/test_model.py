@@ -11,6 +11,7 @@ from scaling import ROOT  # noqa: F401, it finds the modules below
 import inputs
 import invariants
 from arrivals import one_hot, poisson, uniform, zipf
+from limits import TokenBucket
 from model import UNLIMITED, Settings, Simulation
 
 FREE = {name: UNLIMITED for name in ("gateway_rate", "gateway_burst", "concurrency", "scaling", "max_read_units", "max_write_units",
@@ -120,8 +121,8 @@ class ClosedForms(Scaling):
 
     def test_usage_settles_at_one_write_an_hour(self):
         """An instance that never pauses writes each key every 67.5 minutes."""
-        round = self.one(free(150, uniform(10), seconds=600.0))
-        self.near(round.writes, 10 * 600 / (3_600 + 450), 0.9)
+        round = self.one(free(150, uniform(1_000), seconds=600.0))
+        self.near(round.writes, 1_000 * 600 / (3_600 + 450), 0.25)
 
 
 class EachLimitByItself(Scaling):
@@ -170,6 +171,10 @@ class EachLimitByItself(Scaling):
             self.assertEqual(set(round.responses), {200})
             self.assertGreater(round.unrecorded, 0)
             self.assertLessEqual(round.writes, 10 + 10 * round.seconds)
+
+    def test_a_limit_saves_no_more_than_its_burst(self):
+        bucket = TokenBucket(10, 30)
+        self.assertEqual([sum(bucket.take(now) for _ in range(100)) for now in (0.0, 1.0, 1_000.0)], [30, 10, 30])
 
     def test_none(self):
         self.assertEqual(set(self.one(free(1_000)).responses), {200})

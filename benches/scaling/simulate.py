@@ -144,7 +144,7 @@ def advice(rate):
 
 
 def at():
-    yield f"| Checks/s | What gives, as deployed | Allowed then | p50, p99 ms | Set | $ a month | $ cached {CACHE_S} s | $ that, and no X-Ray |"
+    yield f"| Checks/s | What gives, as deployed | Share of 200 | p50, p99 ms | Set | $ a month | $ cached {CACHE_S} s | $ that, and no X-Ray |"
     yield "|---:|---|---:|---:|---|---:|---:|---:|"
     for rate in RATES:
         round, = simulation(LOADS["as deployed", rate]).rounds

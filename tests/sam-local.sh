@@ -41,7 +41,7 @@ rest-api/verify         200
 fail() { echo "failed: $*" >&2; exit 1; }
 
 if ! docker info >/dev/null 2>&1; then
-  echo "skipped: no Docker engine"
+  echo "skipped: sam local, because there is no Docker engine"
   exit 0
 fi
 for tool in sam cargo-lambda curl; do

@@ -41,7 +41,7 @@ rest-api/verify         200
 fail() { echo "failed: $*" >&2; exit 1; }
 
 if ! docker info >/dev/null 2>&1; then
-  echo "skipped: no Docker engine"
+  echo "skipped: sam local, because there is no Docker engine"
   exit 0
 fi
 for tool in sam cargo-lambda curl; do
@@ -55,7 +55,7 @@ stop() { [ -z "$1" ] || { kill "$1" 2>/dev/null || true; wait "$1" 2>/dev/null |
 trap 'stop "$gateway"; stop "$database"; rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
 
-# `cargo local` with a new table, in which there is the one key that the events speak of.
+# `cargo local` with a new table that holds the one key that the events name.
 new_table() {
   stop "$database"
   database=''
@@ -90,14 +90,14 @@ while read -r name want; do
   esac
   new_table
   sam local invoke "$function" --event "events/$name.json" --env-vars "$environment" "${options[@]}" \
-    >"$work/answer" 2>"$work/log" </dev/null || true
-  # The body is a text in the answer, its quotes escaped: only the answer's own members match.
-  got=$(sed -nE 's/.*"(statusCode|Effect)": *"?([A-Za-z0-9]+).*/\2/p' "$work/answer")
+    >"$work/response" 2>"$work/log" </dev/null || true
+  # The body is a string in the response, its quotes escaped: only the response's own fields match.
+  got=$(sed -nE 's/.*"(statusCode|Effect)": *"?([A-Za-z0-9]+).*/\2/p' "$work/response")
   if [ "$got" = "$want" ]; then
     echo "ok     $name: $got"
   else
-    echo "WRONG  $name: expected $want, got ${got:-no answer}"
-    (cat "$work/answer"; echo; cat "$work/log") >&2
+    echo "WRONG  $name: expected $want, got ${got:-no response}"
+    (cat "$work/response"; echo; cat "$work/log") >&2
     wrong=$((wrong + 1))
   fi
 done < <(echo "$expected" | awk 'NF')
@@ -117,18 +117,18 @@ done
 check() {
   local want=$1 pattern=$2 method=$3 url=$4 got
   local body=(); [ $# -lt 5 ] || body=(--header 'content-type: application/json' --data "$5")
-  got=$(curl --silent --max-time 60 --output "$work/answer" --write-out '%{http_code}' --request "$method" "$url" ${body[@]+"${body[@]}"}) || true
-  if [ "$got" = "$want" ] && grep -Eq "$pattern" "$work/answer"; then
+  got=$(curl --silent --max-time 60 --output "$work/response" --write-out '%{http_code}' --request "$method" "$url" ${body[@]+"${body[@]}"}) || true
+  if [ "$got" = "$want" ] && grep -Eq "$pattern" "$work/response"; then
     echo "ok     $method ${url#"$keys"}: $got"
   else
-    echo "WRONG  $method $url: expected $want and $pattern, got $got and $(cat "$work/answer")"
+    echo "WRONG  $method $url: expected $want and $pattern, got $got and $(cat "$work/response")"
     wrong=$((wrong + 1))
   fi
 }
 
-: >"$work/answer"
+: >"$work/response"
 check 200 '"result": ?"created"' POST "$keys/" '{"config": {"permissions": "read"}}'
-key=$(sed -nE 's/.*"api_key": *"(gaia_[0-9A-Z]+_[0-9A-Z]+)".*/\1/p' "$work/answer")
+key=$(sed -nE 's/.*"api_key": *"(gaia_[0-9A-Z]+_[0-9A-Z]+)".*/\1/p' "$work/response")
 [ -n "$key" ] || { cat "$work/gateway" >&2; fail "no key was created"; }
 check 200 "\"$key\".*\"read\"" GET "$keys/"
 check 200 "\"$key\"" GET "$keys"
@@ -148,6 +148,6 @@ check 422 'field required' POST "$keys/" '{}'
 
 if [ "$wrong" -gt 0 ]; then
   tail -50 "$work/gateway" >&2
-  fail "$wrong wrong answers"
+  fail "$wrong wrong responses"
 fi
-echo "all answers as expected"
+echo "all responses as expected"

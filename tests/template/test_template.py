@@ -9,6 +9,7 @@ import unittest
 
 import check_api
 import check_data
+import check_events
 import check_example
 import check_functions
 import check_watching

@@ -237,10 +237,10 @@ def log(settings):
 
 def permission(properties):
     """Who may invoke what. The CDK opens an HTTP API's path for every method, and only the one stage of a REST API."""
-    api, = re.fullmatch(
-        r"arn:aws:execute-api:us-east-1:111122223333:<(\w+)>/(?:\*|live)/(?:\*|GET|POST)/items", properties["SourceArn"]
-    ).groups()
-    return properties["Action"], properties["FunctionName"].replace(".Arn", ""), properties["Principal"], api
+    source = r"arn:aws:execute-api:us-east-1:111122223333:<(\w+)>/(?:\*|live)/(?:\*|GET|POST)/items"
+    found = re.fullmatch(source, properties["SourceArn"])
+    assert found, f"not one path of one API, or not the backend's: {properties}"
+    return properties["Action"], properties["FunctionName"].replace(".Arn", ""), properties["Principal"], found[1]
 
 
 def facts(stack):

@@ -5,7 +5,7 @@ import unittest
 
 from local import ROOT
 
-OURS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "events/README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+OURS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "events/README.md", "examples/cdk/README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 
 
 def anchors(text):

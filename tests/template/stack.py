@@ -41,7 +41,7 @@ class Stack:
     def __init__(self, text, **parameters):
         source = yaml_parse(text)
         for resource in source["Resources"].values():
-            if resource.get("Properties", {}).get("CodeUri"):  # as `sam package` would leave it
+            if isinstance(resource.get("Properties", {}).get("CodeUri"), str):  # a path, as `sam package` would leave it
                 resource["Properties"]["CodeUri"] = "s3://bucket/artifact"
         if "CodeUri" in source.get("Globals", {}).get("Function", {}):
             source["Globals"]["Function"]["CodeUri"] = "s3://bucket/artifact"

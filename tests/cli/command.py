@@ -3,6 +3,7 @@
 import datetime
 import json
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -32,6 +33,16 @@ def settings(address, auth="none", **more):
     return env | {"PATH": f"{COMMAND.parent}:{env['PATH']}", "GAIA_KEYS_URL": f"http://{address}", "GAIA_KEYS_AUTH": auth} | more
 
 
+def normal(text):
+    """A printed text with its IDs numbered, and all secrets and all times alike: none is the same twice."""
+    ids = {}
+    text = re.sub(r"(gaia_[0-9A-Z]{26})_[0-9A-Z]{26}", r"\1_SECRET", text)
+    text = re.sub(r"gaia_[0-9A-Z]{26}", lambda found: ids.setdefault(found[0], f"ID-{len(ids)}"), text)
+    text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z", "TIME", text)
+    text = re.sub(r"\b\d{4}-\d\d-\d\d\b", "DATE", text)
+    return re.sub(r" +$", "", text, flags=re.MULTILINE)
+
+
 class Case(unittest.TestCase):
     """A service with the sample key alone, and an empty folder."""
 
@@ -59,6 +70,14 @@ class Case(unittest.TestCase):
         self.assertNotIn("\x1b", printed + told)
         self.assertNotRegex(told, SECRET)
         return printed, told
+
+    def shell(self, script, local=None, **variables):
+        """What a script prints to the terminal."""
+        command = ["bash", "-euo", "pipefail", "-c", f"exec 2>&1\n{script}"]
+        env = settings((local or self.local).address, **variables)
+        done = subprocess.run(command, env=env, cwd=self.folder, capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return done.stdout
 
     def error(self, *arguments, status=2, **where):
         """The one line of an error; nothing else is printed."""

@@ -28,16 +28,19 @@ class ManageKeys(Case):
         """Each block of docs/manage-keys.md works on its own for a key of its own, signed as in AWS."""
         setup, *tasks = blocks("docs/manage-keys.md", "bash")
         self.assertEqual(blocks("docs/clients.md", "bash")[0].split("api() {")[1].split("\n}")[0], setup.split("api() {")[1].split("\n}")[0])
-        self.assertGreaterEqual(len(tasks), 16)
+        self.assertGreaterEqual(len(tasks), 22)
         with Gateway(self.local) as gateway:
             for task in tasks:
                 with self.subTest(task):
-                    key = self.local.create({"permissions": "write", "name": "reports", "allowed_ips": ["10.0.0.0/8"]})
+                    key = self.local.create({"permissions": "read", "name": "reports", "allowed_ips": ["10.0.0.0/8"]})
                     if '"grace_seconds"' in task:  # with an expires_at, the new key's must be given
                         self.local.send("PUT", f"{KEYS}/{key}", {"config": {"permissions": "read"}})
                     where = {"GAIA_KEYS_URL": f"http://{gateway.address}", "GAIA_KEYS_AUTH": "sigv4"}
-                    paged = task.replace("limit=1000", "limit=2")
-                    printed = self.shell(f"{setup}{paged}\necho \"made: ${{NEW-$KEY}}\"", KEY=key, ID=key[:31], **where)
+                    # Fewer keys per page; --yes, since no terminal can be prompted here.
+                    here = re.sub(r"(gaia-keys delete .*)", r"\1 --yes", task.replace("limit=1000", "limit=2"))
+                    if task.startswith("gaia-keys enable"):
+                        self.shell('gaia-keys disable "$ID"', ID=key[:31])
+                    printed = self.shell(f"{setup}{here}\necho \"made: ${{NEW-$KEY}}\"", KEY=key, ID=key[:31], **where)
                     self.consequences(task, key, printed)
                     (self.folder / "mapping.csv").unlink(missing_ok=True)
             self.assertEqual({status for *_, status in gateway.requests}, {200})
@@ -56,6 +59,12 @@ class ManageKeys(Case):
         elif "--route 'POST" in task:
             self.assertEqual(listed[key]["routes"], ["POST /search"])
             self.assertNotIn("allowed_ips", listed[key])
+        elif "keys disable" in task or "enabled: false" in task:
+            self.assertFalse(listed[key]["enabled"])
+        elif "keys enable" in task:
+            self.assertTrue(listed[key]["enabled"])
+        elif "--expires" in task:
+            self.assertIn("expires_at", listed[key])
         elif "delete" in task.lower():
             self.assertNotIn(key, listed)
         elif "verify" in task:
@@ -64,8 +73,8 @@ class ManageKeys(Case):
             first, second, _ = printed.splitlines()
             self.assertEqual(first, second)
             self.assertIn(first, listed)
-        elif "permissions: " in task:
-            self.assertEqual(listed[key]["allowed_ips"], ["10.0.0.0/8"])
+        elif "permissions: " in task or "--permissions" in task:
+            self.assertEqual((listed[key]["permissions"], listed[key]["allowed_ips"]), ("write", ["10.0.0.0/8"]))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ class SigV4(requests.auth.AuthBase):
     """Signs with the credentials that botocore finds: variables, profile, role, SSO."""
 
     def __init__(self, host, profile, region):
-        import botocore.session  # takes a third of a second, so only who signs waits for it
+        import botocore.session  # takes a third of a second, so only commands that sign wait for it
 
         session = botocore.session.Session(profile=profile)
         found = re.search(r"\.execute-api\.([a-z0-9-]+)\.", host)
@@ -68,7 +68,7 @@ class Api:
     def __init__(self, url, auth, profile, region):
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
-            raise Stopped("--url: expected https://HOST, as the stack's output ApiUrl has it")
+            raise Stopped("--url: expected https://HOST, as in the stack's output ApiUrl")
         if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
             raise Stopped("--url: keys are sent only over https")
         path = parts.path.rstrip("/")
@@ -171,7 +171,7 @@ class Api:
 def reason(content):
     """What an error says, without the values."""
     if not isinstance(content, dict):
-        return "a response without a reason"
+        return "the response has no reason"
     detail = content.get("detail", content.get("message", ""))
     if isinstance(detail, list):
         # A position in a list is a number, so its text.

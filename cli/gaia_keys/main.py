@@ -38,28 +38,28 @@ def cli():
     Results go to standard output, all else to standard error. KEY is a key, its ID (the first 31 characters), or - to read
     it from standard input. Only the ID is used.
 
-    Exit status: 0 done, 1 failed (no such key, not valid, some not done), 2 usage error or stopped by an error, 3 keys found
-    (list --exit-code), 130 interrupted.
+    Exit status: 0 done, 1 failed (no such key, key not valid, some keys failed), 2 usage error or an error that isn't
+    specific to one key, 3 keys found (list --exit-code), 130 interrupted.
     """
 
 
 @cli.command(
     "list", epilog=example("gaia-keys list --unused-for 90d", "gaia-keys list --expires-within 14d --sort expires_at --json")
 )
-@click.option("--name", help="Only keys with this name.")
-@click.option("--older-than", type=options.When(-1), metavar="WHEN", help="Only keys created before then: a date, or 90d ago.")
-@click.option("--unused-for", type=options.Span(), metavar="SPAN", help="Only keys older than this and not used for as long.")
-@click.option("--never-used", is_flag=True, help="Only keys without a recorded use.")
-@click.option("--expires-within", type=options.Span(), metavar="SPAN", help="Only active keys that expire within this time.")
-@click.option("--sort", type=click.Choice(list(ORDERS)), default="created_at", show_default=True, help="Lowest first.")
-@click.option("--exit-code", is_flag=True, help=f"Exit with status {FOUND} if there are keys to list, for cron jobs and scripts.")
+@click.option("--name", help="List only keys with this name.")
+@click.option("--older-than", type=options.When(-1), metavar="WHEN", help="List only keys created before this date, or so long ago (90d).")
+@click.option("--unused-for", type=options.Span(), metavar="SPAN", help="List only keys older than this and unused for as long.")
+@click.option("--never-used", is_flag=True, help="List only keys without a recorded use.")
+@click.option("--expires-within", type=options.Span(), metavar="SPAN", help="List only active keys that expire within this time.")
+@click.option("--sort", type=click.Choice(list(ORDERS)), default="created_at", show_default=True, help="Sort by this field, lowest first.")
+@click.option("--exit-code", is_flag=True, help=f"Exit with status {FOUND} if any key is listed, for cron jobs and scripts.")
 @options.show_keys
 @options.as_json
 @connected
 def list_keys(api, name, older_than, unused_for, never_used, expires_within, sort, exit_code, show_keys, as_json):
     """List keys.
 
-    Filters can be combined: only keys that match all of them are listed.
+    Keys must match all filters that you give.
     """
     now = times.now()
     every = list(api.keys())
@@ -108,7 +108,7 @@ def get(api, key_id, show_keys, as_json):
 def create(api, name, as_json, **fields):
     """Create a key and print it.
 
-    It needs either --permissions or --route: a key without them grants nothing.
+    Give either --permissions or --route: a key without them grants nothing.
     """
     if not (fields["permissions"] or fields["route"]):
         raise click.UsageError("expected --permissions or --route")
@@ -127,7 +127,7 @@ def change(api, key_id, fields, as_json):
     """Sets fields of a key's config and leaves all others as they are."""
     config = api.find(key_id).config
     if config is None:
-        raise Failed("its config is not one that the service wrote")
+        raise Failed("its stored config is invalid")
     api.update(key_id, options.changed(config, fields))
     print_keys([api.find(key_id)], as_json)
     return 0
@@ -140,7 +140,7 @@ def change(api, key_id, fields, as_json):
     )
 )
 @options.key_id
-@click.option("--name")
+@click.option("--name", help="New name.")
 @options.config_fields
 @click.option("--clear-allowed-ips", is_flag=True, help="Remove allowed_ips: the key works from any address.")
 @options.as_json
@@ -201,7 +201,7 @@ def delete(api, key_id, yes):
     )
 )
 @click.argument("key_id", metavar="[KEY]", type=options.KeyId(), required=False)
-@click.option("--older-than", type=options.When(-1), metavar="WHEN", help="All keys created before then: a date, or 90d ago.")
+@click.option("--older-than", type=options.When(-1), metavar="WHEN", help="Rotate all keys created before this date, or so long ago (90d).")
 @click.option(
     "--grace",
     type=options.Span("365d"),
@@ -241,7 +241,7 @@ def rotate(api, key_id, older_than, grace, expires, mapping, dry_run, as_json):
     if dry_run:
         print_keys(many.due, as_json)
     for obstacle, count in many.obstacles.items():
-        say(f"{count} {obstacle}: left as they are")
+        say(f"{count} not rotated: {obstacle}")
     return 1 if not dry_run and many.run(written, grace, expires) else 0
 
 
@@ -259,7 +259,7 @@ def rotate(api, key_id, older_than, grace, expires, mapping, dry_run, as_json):
 def verify(api, as_json, **conditions):
     """Check whether a key is valid.
 
-    The key is read from standard input. On a terminal you are asked for it, and it isn't shown.
+    It reads the key from standard input. A terminal prompts for the key and doesn't show it.
     """
     body = {"api_key": options.read_secret()} | {name: value for name, value in conditions.items() if value is not None}
     response = api.verify(body)
@@ -273,7 +273,7 @@ def verify(api, as_json, **conditions):
 @cli.command("import", epilog=example("gaia-keys import keys.csv --dry-run", "gaia-keys import keys.csv --mapping mapping.csv"))
 @click.argument("file", metavar="FILE")
 @click.option("--mapping", metavar="FILE", help="CSV file to write old and new keys to (created with mode 0600).")
-@click.option("--dry-run", is_flag=True, help="Have the service check each config, and create no keys.")
+@click.option("--dry-run", is_flag=True, help="Check each config with the service, and create no keys.")
 @connected
 def import_keys(api, file, mapping, dry_run):
     """Create a new key for each key of a list.

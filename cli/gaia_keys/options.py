@@ -134,7 +134,7 @@ def config_fields(function):
             "--route",
             metavar="'METHOD /PATH'",
             multiple=True,
-            help="Grant only this route, in place of --permissions; * is any text. May be repeated.",
+            help="Grant only this route, in place of --permissions. * is any text. Can be repeated.",
         ),
         click.option(
             "--expires",
@@ -142,7 +142,7 @@ def config_fields(function):
             metavar="WHEN",
             help=f"2027-01-31, 2027-01-31T12:00:00Z, a span from now ({times.FORMS}), or never.",
         ),
-        click.option("--allowed-ip", metavar="ADDRESS", multiple=True, help="Address or CIDR range. May be repeated."),
+        click.option("--allowed-ip", metavar="ADDRESS", multiple=True, help="Allow only this address or CIDR range. Can be repeated."),
         click.option("--config", type=Fields(), metavar="JSON", default="{}", help="Additional config fields, as a JSON object."),
     ]
 

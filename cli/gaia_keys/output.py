@@ -27,7 +27,7 @@ def say(line):
 def describe(key, show_keys):
     """A key as JSON has it."""
     secret = {"api_key": key.api_key} if show_keys else {}
-    return {"key_id": key.id, **secret, "state": key.state, **key.details, "config": key.config}
+    return dict(key_id=key.id, **secret, state=key.state, **key.details, config=key.config)
 
 
 def last_used(key):

@@ -16,7 +16,7 @@ def rotate(api, old, successor, grace, expires):
     new key already, it has that key's. `expires` is a time, "never", or None for the old key's lifetime.
     """
     if old.state == "unreadable":
-        raise Failed("its config is not one that the service wrote")
+        raise Failed("its stored config is invalid")
     body = {"grace_seconds": int(grace.total_seconds())}
     if successor:
         body |= {name: value for name, value in (successor.config or {}).items() if name == "expires_at"}

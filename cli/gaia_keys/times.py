@@ -56,7 +56,7 @@ def written(time):
 
 
 def ago(time):
-    """How long ago a time was, for people. The service records uses by the hour, so nothing shorter is told."""
+    """How long ago a time was, for people. The service records uses by the hour, so nothing shorter is shown."""
     hours = (now() - time) // datetime.timedelta(hours=1)
     if hours < 1:
         return "within the hour"

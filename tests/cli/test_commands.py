@@ -124,7 +124,7 @@ class List(Case):
         self.assertIn("unreadable", self.run_command("list")[0])
         for command in (["disable"], ["rotate", "--grace", "0"]):
             said = self.error(command[0], "gaia_01ARZ3NDEKTSV4RRFFQ69G5FAW", *command[1:], status=1)
-            self.assertEqual(said, "gaia-keys: its config is not one that the service wrote\n")
+            self.assertEqual(said, "gaia-keys: its stored config is invalid\n")
         self.assertIn("unreadable", self.run_command("get", "gaia_01ARZ3NDEKTSV4RRFFQ69G5FAW")[0])
 
     def test_ids_alone(self):

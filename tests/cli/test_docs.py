@@ -1,33 +1,15 @@
-"""The commands in docs/ and README.md do what these say. (docs/migrating.md: test_import.py)"""
+"""The commands in docs/ do what these say. (docs/migrating.md: test_import.py, docs/tutorial.md: test_tutorial.py)"""
 
 import datetime
 import re
-import subprocess
 import tomllib
 import unittest
 
-from command import SAMPLE, Case, settings
+from command import SAMPLE, Case, normal, settings
 from local import ROOT, Local, blocks
 
 
-def normal(text):
-    """A printed text with its IDs numbered and all times alike, as neither is the same twice."""
-    ids = {}
-    text = re.sub(r"gaia_[0-9A-Z]{26}", lambda found: ids.setdefault(found[0], f"ID-{len(ids)}"), text)
-    text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z", "TIME", text)
-    text = re.sub(r"\b\d{4}-\d\d-\d\d\b", "DATE", text)
-    return re.sub(r" +$", "", text, flags=re.MULTILINE)
-
-
 class Docs(Case):
-    def shell(self, script, local=None, **variables):
-        """What a script prints to the terminal."""
-        command = ["bash", "-euo", "pipefail", "-c", f"exec 2>&1\n{script}"]
-        env = settings((local or self.local).address, **variables)
-        done = subprocess.run(command, env=env, cwd=self.folder, capture_output=True, text=True, timeout=60)
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        return done.stdout
-
     def test_the_life_of_a_key(self):
         (session,) = blocks("docs/cli.md", "console")
         lines = [line[2:] for line in session.splitlines() if line.startswith("$ ")]
@@ -40,19 +22,18 @@ class Docs(Case):
             self.assertEqual(len(local.list()), 1)
 
     def test_rotating_many(self):
-        for document in ("docs/cli.md",):
-            (script,) = [block for block in blocks(document, "bash") if "rotate --older-than" in block]
-            self.assertIn("0 failed", self.shell(script))
-            self.assertEqual(len(self.local.list()), 2, "the sample key, and its new one")
+        scripts = [block for block in blocks("docs/manage-keys.md", "bash") if "rotate --older-than 90d" in block]
+        self.assertIn("0 failed", self.shell("".join(scripts)))
+        self.assertEqual(len(self.local.list()), 2, "the sample key, and its new one")
 
     def test_finding_keys(self):
-        (script,) = [block for block in blocks("docs/cli.md", "bash") if "--unused-for" in block]
+        (script,) = [block for block in blocks("docs/manage-keys.md", "bash") if "--unused-for" in block]
         printed = self.shell(script)
         self.assertEqual(printed.count(SAMPLE), 2, printed)
 
     def test_the_cron_job(self):
         """A mail if there is something to say, and only then."""
-        (script,) = blocks("docs/operations.md", "sh")
+        (script,) = blocks("docs/manage-keys.md", "sh")
         mail = self.folder / "mail"
         mail.write_text('#!/bin/sh\n{ echo "$@"; cat; } >mailed\n')
         mail.chmod(0o755)
@@ -82,11 +63,11 @@ class Docs(Case):
                     key = local.create({"routes": ["POST /search"]}) if route else sample
                     self.shell(example, local, KEY=key)
 
-    def test_the_readme(self):
-        readme = (ROOT / "README.md").read_text().split("## From a terminal")[1].split("\n## ")[0]
+    def test_the_commands_at_a_glance(self):
+        (block,) = blocks("docs/cli.md", "bash")
         key = self.local.create({"permissions": "read"})
         (self.folder / "keys.csv").write_text("api_key,permissions\na,read\n")
-        commands = re.findall(r"^gaia-keys .*$", readme, flags=re.MULTILINE)
+        commands = block.splitlines()
         self.assertEqual(len(commands), 10)
         for command in sorted(commands, key=lambda command: "disable" in command):
             self.shell(command, KEY=key, ID=key[:31])

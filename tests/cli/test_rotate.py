@@ -210,12 +210,12 @@ class Many(RotateCase):
 
     def test_all(self):
         _, told = self.run_command(*self.all)
-        self.assertEqual(told, "1 disabled: left as they are\n1 expired: left as they are\n36 rotated, 0 failed\n")
+        self.assertEqual(told, "1 not rotated: disabled\n1 not rotated: expired\n36 rotated, 0 failed\n")
         self.assertEqual(stat.S_IMODE(self.mapping.stat().st_mode), 0o600)
         self.assertRotatedOnce()
         text = self.mapping.read_text()
         _, told = self.run_command(*self.all)
-        self.assertIn("36 rotated already: left as they are\n", told)
+        self.assertIn("36 not rotated: rotated already\n", told)
         self.assertIn("0 rotated, 0 failed\n", told)
         self.assertRotatedOnce()
         self.assertEqual(self.mapping.read_text(), text)
@@ -267,7 +267,7 @@ class Many(RotateCase):
         listed = self.local.list()
         self.mapping.unlink()
         _, told = self.run_command("rotate", "--older-than", "2026-01-01", "--grace", "7d", "--mapping", self.mapping)
-        self.assertIn("1 rotated already", told)
+        self.assertIn("1 not rotated: rotated already", told)
         self.assertEqual(self.local.list(), listed)
 
     def test_interrupted_by_hand(self):

@@ -142,7 +142,7 @@ class Clients(unittest.TestCase):
         self.assertEqual(self.life([built(program)]), PRINTED)
         self.pages([built(self.changed(program, '"/".to_owned()', '"/?limit=2".to_owned()'))])
 
-    def test_a_wrong_secret_is_refused(self):
+    def test_a_wrong_secret_is_denied(self):
         """The gateway of these tests does check."""
         _, program, _ = blocks(DOCUMENT, "python")
         with Gateway(self.local) as gateway:

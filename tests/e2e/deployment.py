@@ -25,8 +25,9 @@ from botocore.credentials import Credentials
 import emulator as emulators
 from emulator import ADMINISTRATOR, REGION, ROOT
 
-sys.path.append(str(ROOT / "tests/template"))
+sys.path += [str(ROOT / "tests/template"), str(ROOT / "tests/docs")]
 import stack as templates
+from local import blocks
 
 KEYS = "/es/api/v1/credentials/api_keys"
 BINARY = pathlib.Path(os.environ.get("TEST_BINARY") or ROOT / "target/lambda/gaia-api-keys/bootstrap")
@@ -233,6 +234,11 @@ class Response:
         except ValueError:
             self.json = None
 
+    def expect(self, status):
+        """Its JSON, if it has this status."""
+        assert self.status == status, f"{self.status}, not {status}: {self.text}"
+        return self.json
+
 
 def send(emulator, url, method, path, body=None, caller=ADMINISTRATOR, headers=None, change=None):
     """A request to an API of the emulator by its URL in AWS, signed as `caller` (an access key and its secret, or none).
@@ -261,6 +267,15 @@ def send(emulator, url, method, path, body=None, caller=ADMINISTRATOR, headers=N
         return Response(connection.getresponse())
     finally:
         connection.close()
+
+
+def documented_policies(keys):
+    """The IAM policies of docs/deploy.md, for who manages keys, who only looks and who only checks keys, for this API."""
+    documents = [json.loads(block) for block in blocks("docs/deploy.md", "json")]
+    manage, look, verify = (document for document in documents if "execute-api" in json.dumps(document))
+    example = "arn:aws:execute-api:eu-central-1:111122223333:abc123"
+    texts = (json.dumps(policy) for policy in (manage, look, verify))
+    return [json.loads(text.replace(example, keys.outputs["ApiArn"])) for text in texts]
 
 
 def user(emulator, name, *policies):

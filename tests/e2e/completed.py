@@ -1,4 +1,4 @@
-"""MiniStack with four checks of AWS that it lacks. emulator.py runs this file in place of `python -m ministack`.
+"""MiniStack with checks of AWS that it lacks. emulator.py runs this file in place of `python -m ministack`.
 
 Each is written from AWS's documentation of it. Without them, wrong conditions and missing permissions of the templates would
 go unnoticed.
@@ -37,7 +37,7 @@ def leading_keys(table_keys, action, request):
 
 def complete_condition_keys():
     dynamodb_context, tag_context = iam_actions.dynamodb_service_context, iam_actions.request_tag_context
-    enforce, resolve = iam_evaluator.enforce, iam_evaluator._resolve_condition_key
+    enforce, resolve, resource = iam_evaluator.enforce, iam_evaluator._resolve_condition_key, iam_actions.extract_resource_arn
 
     def with_request(body):
         return dynamodb_context(body) | {"tests:Request": json.loads(body or b"{}")}
@@ -62,6 +62,13 @@ def complete_condition_keys():
             return role["Arn"] if role else None
         return resolve(key, context)
 
+    def with_log_stream(service, method, path, headers, body, params, region, account):
+        """Policies for log streams name the group's ARN with `:*` at its end."""
+        arn = resource(service, method, path, headers, body, params, region, account)
+        stream = json.loads(body).get("logStreamName") if service == "logs" else None
+        return f"{arn}:log-stream:{stream}" if stream else arn
+
+    iam_actions.extract_resource_arn = with_log_stream
     iam_actions.dynamodb_service_context = with_request
     iam_actions.request_tag_context = with_mac_algorithm
     iam_evaluator.enforce = with_leading_keys

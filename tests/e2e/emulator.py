@@ -88,13 +88,14 @@ class Emulator:
         self.log.close()
 
     @functools.cache
-    def client(self, service, access_key=ADMINISTRATOR[0], secret_key=ADMINISTRATOR[1]):
+    def client(self, service, access_key=ADMINISTRATOR[0], secret_key=ADMINISTRATOR[1], token=None):
         return boto3.client(
             service,
             endpoint_url=self.url,
             region_name=REGION,
             aws_access_key_id=access_key,
             aws_secret_access_key=secret_key,
+            aws_session_token=token,
             config=Config(retries={"total_max_attempts": 1}, read_timeout=120),
         )
 

@@ -137,27 +137,5 @@ class Access(unittest.TestCase):
         self.assertEqual(caught.exception.response["Error"]["Code"], "AccessDeniedException")
 
 
-class FunctionsByThemselves(unittest.TestCase):
-    """The functions' roles, and the KMS key's policy."""
-
-    @classmethod
-    def setUpClass(cls):
-        cls.keys = deployment.keys()
-
-    def denied(self, call, **arguments):
-        with self.assertRaises(call.__self__.exceptions.ClientError) as caught:
-            call(**arguments)
-        self.assertEqual(caught.exception.response["Error"]["Code"], "AccessDeniedException")
-
-    def test_an_administrator_of_iam_cant_use_the_kms_key(self):
-        """The key's policy admits the roles of the stack, whatever a user's own policy allows."""
-        everything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
-        caller = deployment.user(self.keys.emulator, "administrator", everything)
-        kms = self.keys.emulator.client("kms", *caller)
-        key = self.keys.outputs["KmsKeyId"]
-        self.assertEqual(kms.describe_key(KeyId=key)["KeyMetadata"]["KeyState"], "Enabled")
-        self.denied(kms.generate_mac, KeyId=key, Message=b"x", MacAlgorithm="HMAC_SHA_256")
-
-
 if __name__ == "__main__":
     unittest.main()

@@ -216,6 +216,10 @@ class Stack:
         entries = [json.loads(event["message"]) for event in events if event["message"].startswith("{")]
         return [entry for entry in entries if all(entry.get(name) == value for name, value in fields.items())]
 
+    def local_url(self):
+        """The management API's URL for a client that can't be told to connect to the emulator: by path in place of host."""
+        return f"{self.emulator.url}/_aws/execute-api/{self.outputs['ApiArn'].split(':')[-1]}/$default"
+
     def send(self, method, path="", body=None, **options):
         """A request to the management API; the path is below KEYS."""
         return send(self.emulator, self.outputs["ApiUrl"], method, KEYS + path, body, **options)

@@ -10,22 +10,11 @@ from cfnlint.api import lint
 from check import HARMLESS_VARIABLES, as_list
 from check_api import ROUTES
 from check_watching import metrics
-from stack import MAIN, ROOT, Stack, log_variables, routes
+from stack import MAIN, ROOT, Stack, apply, log_variables, routes
 
 README = (ROOT / "README.md").read_text()
 DEPLOY = (ROOT / "docs/deploy.md").read_text()
 COST = (ROOT / "docs/cost.md").read_text()
-
-
-def apply(diff, text):
-    """A unified diff by its lines alone; each hunk must fit exactly one place."""
-    for hunk in re.split(r"^@@.*\n", diff, flags=re.MULTILINE)[1:]:
-        lines = hunk.splitlines(keepends=True)
-        old = "".join(line[1:] for line in lines if line[0] in " -")
-        new = "".join(line[1:] for line in lines if line[0] in " +")
-        assert text.count(old) == 1, f"fits {text.count(old)} places:\n{hunk}"
-        text = text.replace(old, new)
-    return text
 
 
 class Docs(unittest.TestCase):

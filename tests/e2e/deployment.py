@@ -207,7 +207,7 @@ class Stack:
 
     def items(self):
         """The table's items, as boto3's client returns them."""
-        return self.emulator.client("dynamodb").scan(TableName=self.outputs["TableName"])["Items"]
+        return items(self.emulator, self.outputs["TableName"])
 
     def log(self, output, **fields):
         """The log entries of a log group (the name of its output) that have these fields."""
@@ -228,6 +228,10 @@ class Stack:
         """A request, not signed, to the URL in an output, as the clients of a protected API send them."""
         url = self.outputs[output]
         return send(self.emulator, url, method, urllib.parse.urlsplit(url).path, body, caller=None, **options)
+
+
+def items(emulator, table):
+    return emulator.client("dynamodb").scan(TableName=table)["Items"]
 
 
 class Response:

@@ -277,6 +277,16 @@ def send(emulator, url, method, path, body=None, caller=ADMINISTRATOR, headers=N
         connection.close()
 
 
+def failed_start(stack, function):
+    """The log entry of a function that can't start. The emulator puts it into its error, and not into the log group."""
+    lambdas = stack.emulator.client("lambda")
+    result = lambdas.invoke(FunctionName=f"{stack.resource(function)}:live", Payload=b"{}")
+    text = json.loads(result["Payload"].read()).get("errorMessage", "")
+    entries = [json.loads(line[line.index("{"):]) for line in text.splitlines() if '"start failed"' in line]
+    assert result.get("FunctionError") == "Unhandled" and len(entries) == 1, f"not a failed start: {text}"
+    return entries[0]
+
+
 def documented_policies(keys):
     """The IAM policies of docs/deploy.md, for who manages keys, who only looks and who only checks keys, for this API."""
     documents = [json.loads(block) for block in blocks("docs/deploy.md", "json")]

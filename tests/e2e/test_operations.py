@@ -139,21 +139,12 @@ class DisabledKmsKey(Case):
         self.assertGreaterEqual(keys.send("POST", "/verify", {"api_key": key}).status, 500)
         for function in ("ApiFunction", "AuthorizerFunction"):
             with self.subTest(function):
-                entry = self.failed_start(keys, function)
+                entry = deployment.failed_start(keys, function)
                 self.assertEqual((entry["level"], entry["message"]), ("ERROR", "start failed"))
                 self.assertIn(f"KMS_KEY_ID: GenerateMac with {kms_key}: DisabledException", entry["error"])
 
         self.kms.enable_key(KeyId=kms_key)
         self.assertTrue(self.verify(keys, key)["valid"])
-
-    def failed_start(self, keys, function):
-        """The log entry of a start that failed. The emulator puts it into the error only, and not into the log group."""
-        name = f"{keys.resource(function)}:live"
-        result = self.functions.invoke(FunctionName=name, Payload=b"{}")
-        self.assertEqual(result["FunctionError"], "Unhandled")
-        text = deployment.json.loads(result["Payload"].read())["errorMessage"]
-        (entry,) = (line for line in text[text.index("{"):].splitlines() if "start failed" in line)
-        return deployment.json.loads(entry)
 
 
 class Rollback(Case):

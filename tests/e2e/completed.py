@@ -7,7 +7,7 @@ go unnoticed.
 import contextvars
 import json
 
-from ministack.core import iam_actions, iam_evaluator
+from ministack.core import iam_actions, iam_evaluator, lambda_runtime
 from ministack.services import apigateway, apigateway_v1, iam, lambda_svc
 
 
@@ -123,9 +123,26 @@ def complete_permissions():
         module.run_reentrant = checked(module.run_reentrant)
 
 
+def complete_trust():
+    """Lambda gets a role's credentials only if the role trusts it."""
+    credentials = lambda_svc.execution_credentials
+
+    def trusted(config):
+        role = iam._roles[config["Role"].rsplit("/", 1)[-1]]
+        statements = json.loads(role["AssumeRolePolicyDocument"])["Statement"]
+        admitted = [statement["Principal"] for statement in statements if "sts:AssumeRole" in statement["Action"]]
+        if not any(iam_evaluator._service_principal_matches(principal, "lambda.amazonaws.com") for principal in admitted):
+            raise RuntimeError("The role defined for the function cannot be assumed by Lambda.")
+        return credentials(config)
+
+    for module in (lambda_svc, lambda_runtime):
+        module.execution_credentials = trusted
+
+
 if __name__ == "__main__":
     complete_condition_keys()
     complete_permissions()
+    complete_trust()
     from ministack.app import main
 
     main()

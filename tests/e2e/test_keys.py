@@ -116,6 +116,13 @@ class LifeOfAKey(unittest.TestCase):
         self.assertGreaterEqual(len(records), 1)
         self.assertEqual([entry["action"] for entry in self.audit(first["api_key"])], ["create", "retry"])
 
+    def test_a_repeated_rotation_gets_the_same_key(self):
+        old = self.create({"permissions": "read"})
+        request = ("POST", f"/{old}/rotate", {"grace_seconds": 600})
+        first = self.send(*request, headers={"idempotency-key": "once"})
+        self.assertEqual(self.send(*request, headers={"idempotency-key": "once"}), first)
+        self.assertEqual([entry["action"] for entry in self.audit(old)], ["create", "rotate", "retry"])
+
     def test_delete(self):
         key = self.create({"permissions": "read"})
         self.assertEqual(self.send("DELETE", f"/delete/{key}"), {"api_key": key, "result": "deleted"})

@@ -49,6 +49,22 @@ class Settings(Case):
         self.assertGreater(int(self.live(keys, "AuthorizerFunction")), int(before[1]))
         self.assertEqual(self.verify(keys, key)["valid"], True)
         self.assertEqual({item["service"]["S"] for item in keys.items()}, {"gaia"})
+        self.assertEqual(keys.log("ApiLogGroup", message="usage not recorded"), [])
+
+    def test_read_routes_reach_the_function(self):
+        keys = Stack("read-routes", templates.MAIN, self.emulator, ReadRoutes="POST /search")
+        asked = {"api_key": self.create(keys), "route": "POST /search", "permission": "read"}
+        self.assertTrue(keys.send("POST", "/verify", asked).expect(200)["valid"])
+        keys.deploy(ReadRoutes="POST /find")
+        self.assertEqual(keys.send("POST", "/verify", asked).expect(200), {"valid": False, "reason": "permission"})
+
+    def test_the_stacks_own_table_and_kms_key_by_name(self):
+        """They leave the stack and stay in use. The functions are as before, and Lambda refuses a second version of the same."""
+        keys = Stack("named", templates.MAIN, self.emulator)
+        key, before = self.create(keys), keys.outputs
+        keys.deploy(ExistingTableName=before["TableName"], KmsKeyId=before["KmsKeyId"])
+        self.assertEqual(keys.outputs, before)
+        self.assertTrue(self.verify(keys, key)["valid"])
 
     def test_what_the_template_refuses(self):
         key = self.kms.create_key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")["KeyMetadata"]["KeyId"]
@@ -58,6 +74,10 @@ class Settings(Case):
 
 
 class Adoption(Case):
+    def test_the_kms_key_can_be_adopted_in_another_region(self):
+        key = self.kms.describe_key(KeyId=deployment.keys().outputs["KmsKeyId"])["KeyMetadata"]
+        self.assertTrue(key["MultiRegion"])
+
     def test_a_deleted_stack_is_adopted(self):
         keys = Stack("deleted", templates.MAIN, self.emulator)
         key, outputs = self.create(keys), keys.outputs

@@ -135,5 +135,16 @@ def routes(body):
     }
 
 
+def apply(diff, text):
+    """A unified diff by its lines alone; each hunk must fit exactly one place."""
+    for hunk in re.split(r"^@@.*\n", diff, flags=re.MULTILINE)[1:]:
+        lines = hunk.splitlines(keepends=True)
+        old = "".join(line[1:] for line in lines if line[0] in " -")
+        new = "".join(line[1:] for line in lines if line[0] in " +")
+        assert text.count(old) == 1, f"fits {text.count(old)} places:\n{hunk}"
+        text = text.replace(old, new)
+    return text
+
+
 def log_variables(format):
     return set(re.findall(r"\$context\.([A-Za-z0-9_.]+)", format))

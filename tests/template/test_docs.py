@@ -18,7 +18,7 @@ from cfnlint.api import lint
 from check import HARMLESS_VARIABLES, as_list
 from check_api import ROUTES
 from check_watching import metrics
-from stack import MAIN, ROOT, Stack, log_variables, routes
+from stack import MAIN, ROOT, Stack, apply, log_variables, routes
 
 DEPLOY = (ROOT / "docs/deploy.md").read_text()
 TEMPLATE = (ROOT / "docs/template.md").read_text()
@@ -47,17 +47,6 @@ def rows(text):
     """The rows of all tables in a text whose first cell is a name in code: name to the other cells."""
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| `")]
     return {first.strip("`"): others for first, *others in cells}
-
-
-def apply(diff, text):
-    """A unified diff by its lines alone; each hunk must fit exactly one place."""
-    for hunk in re.split(r"^@@.*\n", diff, flags=re.MULTILINE)[1:]:
-        lines = hunk.splitlines(keepends=True)
-        old = "".join(line[1:] for line in lines if line[0] in " -")
-        new = "".join(line[1:] for line in lines if line[0] in " +")
-        assert text.count(old) == 1, f"fits {text.count(old)} places:\n{hunk}"
-        text = text.replace(old, new)
-    return text
 
 
 class Docs(unittest.TestCase):

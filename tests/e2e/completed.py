@@ -1,0 +1,148 @@
+"""MiniStack with checks of AWS that it lacks. emulator.py runs this file in place of `python -m ministack`.
+
+Each is written from AWS's documentation of it. Without them, wrong conditions and missing permissions of the templates would
+go unnoticed.
+"""
+
+import contextvars
+import json
+
+from ministack.core import iam_actions, iam_evaluator, lambda_runtime
+from ministack.services import apigateway, apigateway_v1, iam, lambda_svc
+
+
+def leading_keys(table_keys, action, request):
+    """`dynamodb:LeadingKeys`: the partition keys that a request names, here for the tables' only one, `service`.
+
+    Each part of a transaction is authorized as an action of its own. The parts with the same action are taken together, which
+    is the same for ForAllValues.
+    """
+    operation = action.removeprefix("dynamodb:").removesuffix("Item")
+    if "TransactItems" in request:
+        parts = [part[operation] for part in request["TransactItems"] if operation in part]
+    else:
+        parts = [request]
+    found = []
+    for part in parts:
+        key = part.get("Key") or part.get("Item") or {}
+        if table_keys in key:
+            found.append(key[table_keys]["S"])
+        elif "KeyConditionExpression" in part:  # `service = :service AND ...`, perhaps with a placeholder for the name
+            names = part.get("ExpressionAttributeNames", {})
+            name, _, value = part["KeyConditionExpression"].split(" AND ")[0].split()
+            if names.get(name, name) == table_keys:
+                found.append(part["ExpressionAttributeValues"][value]["S"])
+    return found or None
+
+
+def complete_condition_keys():
+    dynamodb_context, tag_context = iam_actions.dynamodb_service_context, iam_actions.request_tag_context
+    enforce, resolve, resource = iam_evaluator.enforce, iam_evaluator._resolve_condition_key, iam_actions.extract_resource_arn
+
+    def with_request(body):
+        return dynamodb_context(body) | {"tests:Request": json.loads(body or b"{}")}
+
+    def with_mac_algorithm(service, action, body, params):
+        context = tag_context(service, action, body, params)
+        if service == "kms" and action in ("kms:GenerateMac", "kms:VerifyMac"):
+            context["kms:MacAlgorithm"] = json.loads(body).get("MacAlgorithm")
+        return context
+
+    def with_leading_keys(access_key, action, service, region, resource_arn="*", service_context=None):
+        context = dict(service_context or {})
+        request = context.pop("tests:Request", None)
+        if request is not None:
+            context["dynamodb:LeadingKeys"] = leading_keys("service", action, request)
+        return enforce(access_key, action, service, region, resource_arn=resource_arn, service_context=context)
+
+    def with_role(key, context):
+        """`aws:PrincipalArn` of a role's session is the role's ARN with its path, not the session's."""
+        if key.lower() == "aws:principalarn" and ":assumed-role/" in context.principal_arn:
+            role = iam._roles.get(iam_evaluator._role_name_from_assumed_arn(context.principal_arn))
+            return role["Arn"] if role else None
+        return resolve(key, context)
+
+    def with_log_stream(service, method, path, headers, body, params, region, account):
+        """Policies for log streams name the group's ARN with `:*` at its end."""
+        arn = resource(service, method, path, headers, body, params, region, account)
+        stream = json.loads(body).get("logStreamName") if service == "logs" else None
+        return f"{arn}:log-stream:{stream}" if stream else arn
+
+    iam_actions.extract_resource_arn = with_log_stream
+    iam_actions.dynamodb_service_context = with_request
+    iam_actions.request_tag_context = with_mac_algorithm
+    iam_evaluator.enforce = with_leading_keys
+    iam_evaluator._resolve_condition_key = with_role
+
+
+def complete_permissions():
+    """API Gateway invokes a function only if the function's policy admits the API's route or authorizer."""
+    function_of = lambda_svc._get_func_record_for_ref_in_scope
+    invoked = contextvars.ContextVar("invoked")
+
+    def remembered(reference, account_id=None, region=None):
+        invoked.set((reference, account_id, region))
+        return function_of(reference, account_id=account_id, region=region)
+
+    def admitted(event):
+        reference, account, region = invoked.get()
+        policy, _ = lambda_svc.function_policy_for_arn(reference) or ({}, None)
+        context = iam_evaluator.EvalContext(
+            principal_arn="*",
+            principal_type="Service",
+            principal_account="",
+            action="lambda:InvokeFunction",
+            resource_arn=reference,
+            region=region,
+            service_context={"aws:sourcearn": source(event, account, region), "aws:sourceaccount": account},
+        )
+        return iam_evaluator.evaluate_resource_policy(policy, context, service="apigateway.amazonaws.com").decision == "Allow"
+
+    def source(event, account, region):
+        request = event.get("requestContext", {})
+        arn = event.get("routeArn") or event.get("methodArn")
+        if arn:  # the event of an authorizer
+            return f"{arn.split('/')[0]}/authorizers/1"
+        if "http" in request:
+            route = request["routeKey"]
+            called = route if route == "$default" else request["http"]["method"] + request["http"]["path"]
+        else:
+            called = request["httpMethod"] + event["path"]
+        return f"arn:aws:execute-api:{region}:{account}:{request['apiId']}/{request['stage']}/{called}"
+
+    def checked(run):
+        async def checked_run(call, *arguments, **options):
+            if call is lambda_svc._execute_function_with_config_scope and not admitted(arguments[1]):
+                return {"body": {"errorMessage": "no permission to invoke the function"}, "error": True}
+            return await run(call, *arguments, **options)
+
+        return checked_run
+
+    lambda_svc._get_func_record_for_ref_in_scope = remembered
+    for module in (apigateway, apigateway_v1):
+        module.run_reentrant = checked(module.run_reentrant)
+
+
+def complete_trust():
+    """Lambda gets a role's credentials only if the role trusts it."""
+    credentials = lambda_svc.execution_credentials
+
+    def trusted(config):
+        role = iam._roles[config["Role"].rsplit("/", 1)[-1]]
+        statements = json.loads(role["AssumeRolePolicyDocument"])["Statement"]
+        admitted = [statement["Principal"] for statement in statements if "sts:AssumeRole" in statement["Action"]]
+        if not any(iam_evaluator._service_principal_matches(principal, "lambda.amazonaws.com") for principal in admitted):
+            raise RuntimeError("The role defined for the function cannot be assumed by Lambda.")
+        return credentials(config)
+
+    for module in (lambda_svc, lambda_runtime):
+        module.execution_credentials = trusted
+
+
+if __name__ == "__main__":
+    complete_condition_keys()
+    complete_permissions()
+    complete_trust()
+    from ministack.app import main
+
+    main()

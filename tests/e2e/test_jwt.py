@@ -1,4 +1,4 @@
-"""The management API behind a JWT authorizer, by the README's diff, with tokens of a Cognito user pool."""
+"""The management API behind a JWT authorizer, by the diff of docs/deploy.md, with tokens of a Cognito user pool."""
 
 import base64
 import json
@@ -26,7 +26,7 @@ class Jwt(unittest.TestCase):
         scopes = [{"ScopeName": name, "ScopeDescription": name} for name in ("manage", "other")]
         cognito.create_resource_server(UserPoolId=cls.pool, Identifier="gaia-api-keys", Name="keys", Scopes=scopes)
         cls.client, cls.stranger = cls.make_client("client"), cls.make_client("stranger")
-        diff, = blocks("README.md", "diff")
+        diff, = blocks("docs/deploy.md", "diff")
         cls.issuer = f"https://cognito-idp.{emulators.REGION}.amazonaws.com/{cls.pool}"
         cls.keys = deployment.Stack(
             "keys-jwt", templates.apply(diff, templates.MAIN), cls.emulator, JwtIssuer=cls.issuer, JwtAudience=cls.client[0]

@@ -7,7 +7,7 @@ import deployment
 import emulator as emulators
 from deployment import ROOT, Failed, Stack, templates
 
-SECURITY = (ROOT / "docs/security.md").read_text()
+OPERATIONS = (ROOT / "docs/operations.md").read_text()
 
 
 class Case(unittest.TestCase):
@@ -101,42 +101,44 @@ class Adoption(Case):
 
 class RootKeys(Case):
     def steps(self, old, new):
-        """The parameters of each step, and of the way back, from the table in docs/security.md."""
-        rows = re.findall(r"^\| ([1-3])\. [^|]+\| `([^|]+)` \| (?:`([^|]+)`)?", SECURITY, flags=re.MULTILINE)
-        self.assertEqual([row[0] for row in rows], ["1", "2", "3"])
+        """The parameters of the three deployments in docs/operations.md, each with those of the way back."""
+        runbook = OPERATIONS.split("\n## Replace the root key\n")[1].split("\n## ")[0]
+        forward = re.findall(r"^ +sam deploy --parameter-overrides (.+)$", runbook, flags=re.MULTILINE)
+        back = re.findall(r"^\| [2-6](?: to [58])? \| `([^`]+)`", runbook, flags=re.MULTILINE)
+        self.assertEqual((len(forward), len(back)), (3, 3))
 
         def parameters(text):
             pairs = (part.strip("'").split("=") for part in text.split())
-            return {name: value.replace("<old>", old).replace("<new>", new).replace('""', "") for name, value in pairs}
+            return {name: value.replace("$OLD", old).replace("$NEW", new).replace('""', "") for name, value in pairs}
 
-        return {int(number): (parameters(forward), parameters(back)) for number, forward, back in rows}
+        return [(parameters(there), parameters(back)) for there, back in zip(forward, back)]
 
     def test_a_root_key_is_replaced(self):
         keys = Stack("root-keys", templates.MAIN, self.emulator)
         old = keys.outputs["KmsKeyId"]
         policy = self.kms.get_key_policy(KeyId=old)["Policy"]
         made = self.kms.create_key(MultiRegion=True, KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC", Policy=policy)
-        steps = self.steps(old, made["KeyMetadata"]["KeyId"])
+        accept, sign, retire = self.steps(old, made["KeyMetadata"]["KeyId"])
         first = self.create(keys)
 
-        keys.deploy(**steps[1][0])
+        keys.deploy(**accept[0])
         second = self.create(keys)
         self.assertTrue(self.verify(keys, first)["valid"] and self.verify(keys, second)["valid"])
-        keys.deploy(**steps[1][1])  # back
+        keys.deploy(**accept[1])
         self.assertTrue(self.verify(keys, second)["valid"])
-        keys.deploy(**steps[1][0])
+        keys.deploy(**accept[0])
 
-        keys.deploy(**steps[2][0])
+        keys.deploy(**sign[0])
         third = self.create(keys)
         signers = {item["id"]["S"]: item["root_key_id"]["S"] for item in keys.items() if "root_key_id" in item}
         self.assertEqual(signers[first[5:31]], signers[second[5:31]])
         self.assertNotEqual(signers[first[5:31]], signers[third[5:31]])
         self.assertTrue(all(self.verify(keys, key)["valid"] for key in (first, second, third)))
-        keys.deploy(**steps[1][0])  # back
+        keys.deploy(**sign[1])
         self.assertTrue(all(self.verify(keys, key)["valid"] for key in (first, second, third)))
-        keys.deploy(**steps[2][0])
+        keys.deploy(**sign[0])
 
-        keys.deploy(**steps[3][0])
+        keys.deploy(**retire[0])
         self.kms.disable_key(KeyId=old)
         self.assertEqual(self.verify(keys, first), {"valid": False, "reason": "invalid"})
         self.assertTrue(self.verify(keys, third)["valid"])
@@ -144,7 +146,7 @@ class RootKeys(Case):
         self.assertEqual(set(listed), {first[:31], second[:31], third})
 
         self.kms.enable_key(KeyId=old)
-        keys.deploy(**steps[2][0])  # back, as long as the old KMS key is enabled
+        keys.deploy(**retire[1])
         self.assertTrue(all(self.verify(keys, key)["valid"] for key in (first, second, third)))
 
 

@@ -14,7 +14,7 @@ class Time(NamedTuple):
 
 TIMES = {
     "own": Time(0.001201, "the function's own work", "[measured](performance.md): second request on 7.2 % of a core, p50"),
-    "start": Time(0.004431, "start of the process to its first answer", "[measured](performance.md): p50"),
+    "start": Time(0.004431, "start of the process to its first response", "[measured](performance.md): p50"),
     "table": Time(0.0038, "a read or write of DynamoDB, on average", "assumed: the rest of the 5 ms of [cost.md](cost.md)"),
     "environment": Time(0.1, "Lambda prepares an environment", "assumed; AWS: cold starts take [under 100 ms to over 1 s](https://docs.aws.amazon.com/lambda/latest/operatorguide/execution-environments.html)"),
 }
@@ -55,15 +55,15 @@ LAMBDA = f"{DOCS}/lambda/latest/dg"
 DYNAMODB = f"{DOCS}/amazondynamodb/latest/developerguide"
 GATEWAY = f"{DOCS}/apigateway/latest/developerguide"
 LIMITS = {
-    "gateway_rate": Limit(10_000, "API Gateway: requests a second of all APIs", f"{GATEWAY}/limits.html"),
+    "gateway_rate": Limit(10_000, "API Gateway: requests per second of all APIs", f"{GATEWAY}/limits.html"),
     "gateway_burst": Limit(5_000, "API Gateway: a burst above it", f"{GATEWAY}/limits.html"),
     "concurrency": Limit(1_000, "Lambda: requests at the same time", f"{LAMBDA}/gettingstarted-limits.html"),
-    "invocations": Limit(10, "Lambda: requests a second for each unit of it", f"{LAMBDA}/gettingstarted-limits.html"),
+    "invocations": Limit(10, "Lambda: requests per second per unit of that quota", f"{LAMBDA}/gettingstarted-limits.html"),
     "scaling": Limit(1_000, "Lambda: new instances of a function in 10 s", f"{LAMBDA}/scaling-behavior.html"),
-    "partition_reads": Limit(3_000, "DynamoDB: read units a second of a partition", f"{DYNAMODB}/bp-partition-key-design.html"),
-    "partition_writes": Limit(1_000, "DynamoDB: write units a second of a partition", f"{DYNAMODB}/bp-partition-key-design.html"),
-    "table_units": Limit(40_000, "DynamoDB: read units a second of a table", f"{DYNAMODB}/ServiceQuotas.html"),
-    "kms": Limit(5_500, "KMS: GenerateMac and the like a second, in the Regions that have least",
+    "partition_reads": Limit(3_000, "DynamoDB: read units per second of a partition", f"{DYNAMODB}/bp-partition-key-design.html"),
+    "partition_writes": Limit(1_000, "DynamoDB: write units per second of a partition", f"{DYNAMODB}/bp-partition-key-design.html"),
+    "table_units": Limit(40_000, "DynamoDB: read units per second of a table", f"{DYNAMODB}/ServiceQuotas.html"),
+    "kms": Limit(5_500, "KMS: GenerateMac and the like per second, in the Regions with the lowest quota",
                  f"{DOCS}/kms/latest/developerguide/requests-per-second.html"),
 }
 SCALING_S = 10.0

@@ -2,7 +2,7 @@
 
 
 class TokenBucket:
-    """`rate` a second and at most `burst` at once. `full` at first, or empty as under a load that has lasted."""
+    """`rate` per second and at most `burst` at once. `full` at first, or empty as under a load that has lasted."""
 
     def __init__(self, rate, burst, full=True):
         self.rate, self.burst = rate, burst

@@ -16,7 +16,7 @@ from inputs import LIMITS, TIMES
 from limits import TokenBucket
 from table import Table
 
-# What refuses a request, as the documents call it.
+# What rejects a request, as the documents call it.
 INVOCATIONS, CONCURRENCY, SCALING = "Lambda rate", "Lambda concurrency", "Lambda scaling"
 READS, PARTITION = "MaxReadUnits", "partition"
 UNLIMITED = 10**9
@@ -24,7 +24,7 @@ UNLIMITED = 10**9
 
 @dataclass(frozen=True)
 class Settings:
-    """Rates are a second. With `scale`, all rates and counts are divided by it, and multiplied again in the result."""
+    """Rates are per second. With `scale`, all rates and counts are divided by it, and multiplied again in the result."""
 
     rate: float
     popularity: Popularity
@@ -37,7 +37,7 @@ class Settings:
     # Instances and their memory of usage are as after an hour of this load, and no bucket has anything saved.
     steady: bool = True
     track_usage: bool = True
-    # The verify endpoint answers 503 where the authorizer fails; its gateway has a rate of its own.
+    # The verify endpoint responds with 503 where the authorizer fails; its gateway has a rate of its own.
     verify: bool = False
     rounds: int = 1
     splits: bool = True
@@ -77,7 +77,7 @@ class Round:
     attempts: int = 0
     most_attempts: int = 0
     reads: int = 0
-    refused: int = 0
+    rejected: int = 0
     writes: int = 0
     unrecorded: int = 0
     cached: int = 0
@@ -88,7 +88,7 @@ class Round:
         return sum(self.responses[status] for status in statuses) / self.arrivals
 
     def quantile(self, part):
-        """Of the requests that were answered 200 or 403, in seconds."""
+        """Of the requests that got a 200 or 403, in seconds."""
         ordered = sorted(self.latencies)
         return ordered[min(len(ordered) - 1, math.ceil(part * len(ordered)) - 1)] if ordered else math.nan
 
@@ -127,7 +127,7 @@ class Simulation:
     def __init__(self, settings):
         self.settings = s = settings.scaled()
         assert len(s.popularity.shares) <= inputs.USAGE_KEYS, "an instance remembers no more keys: not modelled"
-        assert s.scale == 1 or not s.cache_s, "what a cache answers depends on the rate of each key"
+        assert s.scale == 1 or not s.cache_s, "what a cache holds depends on the rate of each key"
         self.rng = random.Random(s.seed)
         full = not s.steady
         self.gateway = TokenBucket(s.gateway_rate, s.gateway_burst, full)
@@ -240,16 +240,16 @@ class Simulation:
         request.attempts += 1
         request.round.attempts += 1
         request.round.most_attempts = max(request.round.most_attempts, request.attempts)
-        refused = self.table.read(request.key, self.now)
+        rejected = self.table.read(request.key, self.now)
         delay = self.table_time()
-        if refused is None:
+        if rejected is None:
             request.round.reads += 1
             return self.later(delay, self.found, request)
-        request.round.refused += 1
+        request.round.rejected += 1
         if request.attempts < inputs.MAX_ATTEMPTS and request.instance.may_retry():
             backoff = self.rng.random() * inputs.INITIAL_BACKOFF_S * 2 ** (request.attempts - 1)
             return self.later(delay + min(backoff, inputs.MAX_BACKOFF_S), self.read, request)
-        self.later(delay, self.fail_reads if refused == READS else self.fail_partition, request)
+        self.later(delay, self.fail_reads if rejected == READS else self.fail_partition, request)
 
     def found(self, request):
         s, instance, key = self.settings, request.instance, request.key

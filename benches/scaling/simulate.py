@@ -35,7 +35,7 @@ def round_up(number):
 
 
 def concurrency_quota(rate):
-    """Half as much again as the rate needs: for requests at the same time, and for requests a second."""
+    """Half as much again as the rate needs: for requests at the same time, and for requests per second."""
     return max(int(LIMITS["concurrency"].value), round_up(1.5 * max(rate * CHECK_S, rate / LIMITS["invocations"].value)))
 
 
@@ -100,7 +100,7 @@ def simulation(settings):
 
 
 def month(requests, calls, writes=0.0, denied=0.0):
-    """Dollars for rates a second that last a month, at the first tier's prices. What the gateway refuses counts as free, and
+    """Dollars for rates per second that last a month, at the first tier's prices. What the gateway rejects counts as free, and
     a denial's log entry is as long as one of the access log."""
     requests, calls, writes, denied = (each * cost.SECONDS_A_MONTH for each in (requests, calls, writes, denied))
     return (requests / cost.MILLION * cost.price("http_api") + cost.check(calls) + cost.traces(calls) + cost.log(requests + denied)
@@ -125,7 +125,7 @@ def gives(round):
 
 
 def advice(rate):
-    """What to set for that many checks a second without a cache."""
+    """What to set for that many checks per second without a cache."""
     parts = []
     if rate >= inputs.STAGE_RATE:
         parts.append("the protected API's throttle")

@@ -47,7 +47,7 @@ class Table:
         self.firsts = [0]
 
     def read(self, key, now):
-        """None if the unit was given, else the limit that refused it."""
+        """None if the unit was given, else the limit that rejected it."""
         partition = self.partitions[bisect.bisect(self.firsts, key) - 1]
         partition.asked[key] = partition.asked.get(key, 0) + 1
         if not self.reads.has(now):
@@ -67,7 +67,7 @@ class Table:
         return None
 
     def split_hot(self, now, share=0.01):
-        """Splits each partition that refused more than `share` of its reads since the last call, once."""
+        """Splits each partition that rejected more than `share` of its reads since the last call, once."""
         after = []
         for partition in self.partitions:
             asked = sum(partition.asked.values())

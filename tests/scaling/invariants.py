@@ -3,7 +3,7 @@
 import math
 
 
-def every_arrival_is_answered_once(simulation, rounds):
+def every_arrival_gets_one_response(simulation, rounds):
     return all(sum(round.responses.values()) == round.arrivals for round in rounds)
 
 
@@ -16,7 +16,7 @@ def a_status_is_one_that_callers_can_see(simulation, rounds):
     return all(set(round.responses) <= {200, 403, 429, 500, own} for round in rounds)
 
 
-def each_refusal_names_its_limit(simulation, rounds):
+def each_rejection_names_its_limit(simulation, rounds):
     return all(sum(r.limits.values()) == r.arrivals - r.responses[200] - r.responses[403] for r in rounds)
 
 
@@ -29,8 +29,8 @@ def a_forged_key_reads_nothing(simulation, rounds):
     return forged == sum(r.calls - r.reads - r.limits["MaxReadUnits"] - r.limits["partition"] for r in rounds)
 
 
-def every_attempt_is_given_or_refused(simulation, rounds):
-    return all(round.attempts == round.reads + round.refused for round in rounds)
+def every_attempt_is_given_or_rejected(simulation, rounds):
+    return all(round.attempts == round.reads + round.rejected for round in rounds)
 
 
 def at_most_three_attempts(simulation, rounds):

@@ -99,11 +99,11 @@ class ClosedForms(Scaling):
         self.near(rounds[-1].share(500), lost, 0.06)
         self.assertGreater(lost, 0.05)
 
-    def test_a_jump_is_refused_until_the_first_instances_are_ready(self):
+    def test_a_jump_is_rejected_until_the_first_instances_are_ready(self):
         s = free(50_000, scaling=1_000, steady=False, warm_up=0.0, seconds=0.2, track_usage=False)
         at = 1_000 / s.rate
-        refused = (s.cold_s + SERVICE_S - at) * s.rate
-        self.near(self.one(s).responses[500], refused, 0.05)
+        rejected = (s.cold_s + SERVICE_S - at) * s.rate
+        self.near(self.one(s).responses[500], rejected, 0.05)
 
     def test_instances_stop_retrying(self):
         """As docs/reliability.md has it: 50 requests that fail for good take all tokens, two retries each."""
@@ -162,7 +162,7 @@ class EachLimitByItself(Scaling):
         self.assertEqual(set(last.limits), {"partition"})
         self.near(last.share(500), (500 - 300) / 1_000, 0.1)
 
-    def test_the_verify_endpoint_answers_503(self):
+    def test_the_verify_endpoint_responds_with_503(self):
         self.meets(free(1_000, max_read_units=300, verify=True), "MaxReadUnits", 503, 300)
 
     def test_usage_writes_fail_open(self):
@@ -202,7 +202,7 @@ class Runs(Scaling):
             self.near(tenth.in_flight_seconds * 10, whole.in_flight_seconds, at_once)
             self.near(tenth.quantile(0.5), whole.quantile(0.5), 0.05)
 
-    def test_a_higher_limit_answers_more(self):
+    def test_a_higher_limit_serves_more(self):
         shares = [self.one(self.overloaded(seconds=1.0, max_read_units=units)).share(200) for units in (1_000, 3_000, 9_000)]
         self.assertEqual(shares, sorted(shares))
 

@@ -1,7 +1,7 @@
 """MiniStack with checks of AWS that it lacks. emulator.py runs this file in place of `python -m ministack`.
 
-Each is written from AWS's documentation of it. Without them, wrong conditions and missing permissions of the templates would
-go unnoticed.
+Each is written from AWS's documentation of it. Without them, wrong conditions and missing permissions in the templates would
+go unnoticed. They replace functions of MiniStack by name, so its version is pinned.
 """
 
 import contextvars
@@ -14,8 +14,8 @@ from ministack.services import apigateway, apigateway_v1, iam, lambda_svc
 def leading_keys(table_keys, action, request):
     """`dynamodb:LeadingKeys`: the partition keys that a request names, here for the tables' only one, `service`.
 
-    Each part of a transaction is authorized as an action of its own. The parts with the same action are taken together, which
-    is the same for ForAllValues.
+    Each part of a transaction is authorized as an action of its own. Parts with the same action are taken together here, which
+    makes no difference to ForAllValues.
     """
     operation = action.removeprefix("dynamodb:").removesuffix("Item")
     if "TransactItems" in request:

@@ -318,10 +318,10 @@ def artifact():
     if not BINARY.exists():
         raise SystemExit(f"{BINARY} is missing; make it with: cargo lambda build --release --output-format binary")
     packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+    with zipfile.ZipFile(packed, "w") as archive:
         entry = zipfile.ZipInfo("bootstrap")
         entry.external_attr = 0o755 << 16
-        archive.writestr(entry, BINARY.read_bytes(), zipfile.ZIP_DEFLATED)
+        archive.writestr(entry, BINARY.read_bytes())
     return packed.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""What operators do to a deployment: change a setting, adopt what a deleted stack left, replace the root key, fail and roll back."""
+"""What operators do to a deployment: settings, adoption, the root key replaced, a disabled KMS key, roll-backs."""
 
 import re
 import unittest
@@ -59,7 +59,7 @@ class Settings(Case):
         self.assertEqual(keys.send("POST", "/verify", asked).expect(200), {"valid": False, "reason": "permission"})
 
     def test_the_stacks_own_table_and_kms_key_by_name(self):
-        """They leave the stack and stay in use. The functions are as before, and Lambda refuses a second version of the same."""
+        """They leave the stack and stay in use. The functions don't change, so there must be no new version of them."""
         keys = Stack("named", templates.MAIN, self.emulator)
         key, before = self.create(keys), keys.outputs
         keys.deploy(ExistingTableName=before["TableName"], KmsKeyId=before["KmsKeyId"])
@@ -68,8 +68,9 @@ class Settings(Case):
 
     def test_what_the_template_refuses(self):
         key = self.kms.create_key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")["KeyMetadata"]["KeyId"]
+        refused = (Failed, self.emulator.client("cloudformation").exceptions.ClientError)
         for parameters in ({"KmsKeyId": key, "SecondaryKmsKeyId": key}, {"ServiceName": "a b"}, {"KeyDisclosure": "none"}):
-            with self.subTest(parameters), self.assertRaises((Failed, self.emulator.client("cloudformation").exceptions.ClientError)):
+            with self.subTest(parameters), self.assertRaises(refused):
                 Stack("refused", templates.MAIN, self.emulator, **parameters)
 
 
@@ -192,7 +193,7 @@ class Rollback(Case):
         self.assertEqual([entry["api_key"] for entry in keys.send("GET", "/").json], [key[:31]])
 
     def test_a_failed_first_deployment_leaves_the_table(self):
-        """docs/deploy.md: the KMS key and the logs go, the table stays, empty and protected; then the next attempt succeeds."""
+        """docs/deploy.md: the KMS key and the logs go, the table stays, protected; then the next attempt succeeds."""
         logs, dynamodb = self.emulator.client("logs"), self.emulator.client("dynamodb")
         before = {key["KeyId"] for key in self.kms.list_keys()["Keys"]}
         tables = set(dynamodb.list_tables()["TableNames"])

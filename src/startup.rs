@@ -1,4 +1,4 @@
-//! Makes a function from the settings and the SDK's configuration, and serves it.
+//! Builds a function from the settings and the SDK's configuration, and serves it.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -46,13 +46,13 @@ pub async fn serve(settings: &Settings, sdk: &SdkConfig) -> Result<(), Cause> {
     ended.inspect_err(|error| tracing::warn!(error, "lost connection to the Lambda Runtime API")).or(Ok(()))
 }
 
-/// Makes the management API. Errors: KMS gave no root key.
+/// Builds the management API. Errors: KMS returned no root key.
 pub async fn api(settings: &Settings, sdk: &SdkConfig) -> Result<Api, Cause> {
     let (store, keyring) = parts(settings, sdk).await?;
     Ok(Api::new(settings, store, keyring))
 }
 
-/// Makes the Lambda authorizer. Errors: KMS gave no root key.
+/// Builds the Lambda authorizer. Errors: KMS returned no root key.
 pub async fn authorizer(settings: &Settings, sdk: &SdkConfig) -> Result<Authorizer, Cause> {
     let (store, keyring) = parts(settings, sdk).await?;
     Ok(Authorizer::new(settings, store, keyring))
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_deadline_is_kept_unless_it_is_none() {
+    fn a_deadline_counts_unless_it_is_in_the_past() {
         let mut context = Context::default();
         assert_eq!(time_left(&context), Duration::MAX);
         let in_ten_seconds = SystemTime::now() + Duration::from_secs(10);

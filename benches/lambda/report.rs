@@ -1,20 +1,20 @@
-//! The table: target, figure, met or not.
+//! The table of the figures: target, measured value, met or not.
 
 use std::time::Duration;
 
-/// A row, which is met where the figure is not above the target.
+/// A row. Its target is met if the figure isn't above it.
 pub struct Row {
     pub what: &'static str,
     pub target: f64,
     pub figure: f64,
-    /// The ratio to the lean hello-world, where the figure is that to cargo-lambda's template.
+    /// The ratio to the lean hello-world, if the figure is the ratio to cargo-lambda's template.
     pub lean: Option<f64>,
     pub unit: &'static str,
     pub detail: String,
 }
 
 pub fn print(rows: &[Row]) {
-    println!("| what | target | figure | to the lean one | met | fastest, p50 and p99; or what it is made of |");
+    println!("| Figure | Target | Measured | Ratio to the lean one | Met | Fastest, median and p99, or parts |");
     println!("|---|---|---|---|---|---|");
     for Row { what, target, figure, lean, unit, detail } in rows {
         let met = if figure <= target { "yes" } else { "**no**" };

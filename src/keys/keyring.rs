@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn another_service_or_root_key_makes_other_keys() {
+    fn another_service_or_root_key_derives_other_keys() {
         let key = created(&keyring());
         assert!(Keyring::new("demo2", &root_key(0), None).parse_key(key.expose()).is_none());
         assert!(Keyring::new("demo", &root_key(1), None).parse_key(key.expose()).is_none());

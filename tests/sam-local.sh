@@ -55,7 +55,7 @@ stop() { [ -z "$1" ] || { kill "$1" 2>/dev/null || true; wait "$1" 2>/dev/null |
 trap 'stop "$gateway"; stop "$database"; rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
 
-# `cargo local` with a new table, which holds only the sample key of the events.
+# `cargo local` with a new table, in which there is the one key that the events speak of.
 new_table() {
   stop "$database"
   database=''
@@ -67,7 +67,7 @@ new_table() {
   done
 }
 
-# Containers reach this machine as host.docker.internal; on Linux only with --add-host. A base image is fetched if there is none.
+# Containers reach this machine as host.docker.internal; on Linux only if they are told. A base image is fetched if there is none.
 options=(--skip-pull-image --add-host host.docker.internal:host-gateway)
 
 echo "== sam build"
@@ -91,7 +91,7 @@ while read -r name want; do
   new_table
   sam local invoke "$function" --event "events/$name.json" --env-vars "$environment" "${options[@]}" \
     >"$work/answer" 2>"$work/log" </dev/null || true
-  # The body is a string in the response, its quotes escaped: only the response's own fields match.
+  # The body is a text in the answer, its quotes escaped: only the answer's own members match.
   got=$(sed -nE 's/.*"(statusCode|Effect)": *"?([A-Za-z0-9]+).*/\2/p' "$work/answer")
   if [ "$got" = "$want" ]; then
     echo "ok     $name: $got"

@@ -77,7 +77,7 @@ fn to_hellos(what: &'static str, target: f64, ours: &Times, hello: &Times, lean:
         figure: ours.p50() / hello.p50(),
         lean: Some(ours.p50() / lean.p50()),
         unit: " x",
-        detail: format!("{}; template {}; lean {}", ours.text(), hello.text(), lean.text()),
+        detail: format!("service {}; template {}; lean {}", ours.text(), hello.text(), lean.text()),
     }
 }
 
@@ -116,7 +116,7 @@ async fn lists(aws: &aws::Aws, api: &Program) -> [Row; 2] {
     }
     let each = |(count, [list, _]): &(f64, [Times; 2])| list.p50() * 1000.0 / count;
     let detail = |(count, [list, bare]): &(f64, [Times; 2])| {
-        format!("{count} keys: {:.2} ms, bare client {:.2} ms", list.p50(), bare.p50())
+        format!("{count} keys {:.2} ms, bare client {:.2} ms", list.p50(), bare.p50())
     };
     let [list, bare] = &lists[1].1;
     [

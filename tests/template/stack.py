@@ -64,7 +64,7 @@ class Stack:
         return condition is None or self.resolve(self.template["Conditions"][condition])
 
     def refused(self):
-        """CloudFormation's messages for parameters that the template's Rules reject."""
+        """What CloudFormation says of parameters that the template's Rules refuse."""
         return [
             assertion["AssertDescription"]
             for rule in self.template.get("Rules", {}).values()

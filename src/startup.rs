@@ -58,7 +58,7 @@ pub async fn authorizer(settings: &Settings, sdk: &SdkConfig) -> Result<Authoriz
     Ok(Authorizer::new(settings, store, keyring))
 }
 
-/// The time until an invocation ends, less 300 ms to hand the response over. Ignores deadlines in the past: cargo-lambda's
+/// The time until an invocation ends, less 300 ms to return the response. Ignores deadlines in the past: cargo-lambda's
 /// emulator sends 1970.
 pub fn time_left(context: &Context) -> Duration {
     let left = context.deadline().duration_since(SystemTime::now());

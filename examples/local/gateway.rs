@@ -27,7 +27,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The functions behind the gateway.
 pub struct Functions {
-    /// Behind all paths but the demo's.
+    /// Serves all paths except the demo's.
     pub api: Api,
     /// In front of the demo route; with simple responses.
     pub authorizer: Authorizer,

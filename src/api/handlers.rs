@@ -179,7 +179,7 @@ pub(super) async fn rotate(keys: &Keys, request: ApiRequest<'_>, api_key: &str) 
     loop {
         let now = OffsetDateTime::now_utc();
         let prepared = match prepare_rotation(keys, &key, &body, now).await {
-            // The same request may have been carried out since its record was looked up.
+            // The same request may have been carried out since its item was looked up.
             Err(error) if error.status() < 500 => {
                 return rotated_earlier(keys, request, key.id, token.as_ref()).await?.ok_or(error);
             }

@@ -60,7 +60,7 @@ impl<'a> Shown<'a> {
         Self { item, id, key: key.filter(|_| disclosure == KeyDisclosure::Full), config }
     }
 
-    /// Writes the key as JSON to the end of `body`; with details, if it is known when the key was last used.
+    /// Appends the key to `body` as JSON, with details if `last_used` is given.
     pub fn write(&self, body: &mut Vec<u8>, last_used: Option<Option<&str>>) -> Result<(), Error> {
         let id;
         let api_key = match &self.key {

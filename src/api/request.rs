@@ -285,7 +285,7 @@ fn fields(body: &str) -> Result<Fields<'_>, Error> {
     let value = json::parse(body).map_err(|fault| fault.detail(body, vec!["body".into()]))?;
     match value.get() {
         "null" => Err(missing(&["body"]).into()),
-        // pydantic makes an empty object of these two.
+        // pydantic turns these two into an empty object.
         "[]" | "\"\"" => Ok(Vec::new()),
         _ => Ok(json::fields(value).ok_or_else(not_an_object)?),
     }

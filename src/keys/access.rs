@@ -9,7 +9,7 @@ use crate::keys::config::KeyConfig;
 use crate::keys::permission::Permission;
 use crate::keys::route::{Route, RoutePattern};
 
-/// The key that a caller's text stands for.
+/// The key that a caller's text names.
 #[derive(Debug)]
 pub enum Found {
     /// The text isn't a key under a configured root key.

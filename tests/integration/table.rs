@@ -224,12 +224,12 @@ async fn two_hundred_creates_at_once() {
     let app = App::new().await;
     let creates = (0..200).map(|number| app.create(json!({ "number": number })));
     let created: Vec<_> = futures_util::future::join_all(creates).await;
-    let mut made: Vec<_> = created.iter().map(|response| response.api_key()).collect();
+    let mut keys: Vec<_> = created.iter().map(|response| response.api_key()).collect();
     let listed: Vec<_> =
         app.list().await.iter().map(|entry| entry["api_key"].as_str().expect("a key").to_owned()).collect();
     assert!(listed.is_sorted());
-    made.sort();
-    assert_eq!(listed, made);
+    keys.sort();
+    assert_eq!(listed, keys);
 }
 
 #[tokio::test]

@@ -35,8 +35,9 @@ fn keys(criterion: &mut Criterion) {
     let keyring = keyring();
     let key = keyring.create(Ulid::generate().into()).0.expose().to_owned();
     let forged = format!("{}{}", &key[..57], if key.ends_with('0') { '1' } else { '0' });
-    criterion.bench_function("create a key", |b| b.iter(|| keyring.create(Ulid::generate().into()).0.expose().len()));
-    criterion.bench_function("check a key", |b| b.iter(|| keyring.parse_key(black_box(&key)).unwrap()));
+    criterion
+        .bench_function("create an API key", |b| b.iter(|| keyring.create(Ulid::generate().into()).0.expose().len()));
+    criterion.bench_function("check an API key", |b| b.iter(|| keyring.parse_key(black_box(&key)).unwrap()));
     criterion
         .bench_function("deny a forged key", |b| b.iter(|| assert!(keyring.parse_key(black_box(&forged)).is_none())));
     let path = format!("/live/es/api/v1/credentials/api_keys/delete/{key}");
@@ -67,14 +68,14 @@ fn list(criterion: &mut Criterion) {
         serde_json::to_string(&api.handle(invocation, Duration::from_secs(10)).await).unwrap()
     };
     assert_eq!(runtime.block_on(list()).matches("gaia_").count(), KEYS as usize);
-    criterion.bench_function("a page of 1,000 keys: read by the SDK alone", |b| {
+    criterion.bench_function("read a page of 1,000 keys with the SDK", |b| {
         b.iter(|| runtime.block_on(client.query().table_name("keys").send()).unwrap())
     });
     criterion
-        .bench_function("a page of 1,000 keys: read, and written as a list", |b| b.iter(|| runtime.block_on(list())));
+        .bench_function("read a page of 1,000 keys and write it as a list", |b| b.iter(|| runtime.block_on(list())));
 }
 
-/// DynamoDB's answer to a Query.
+/// DynamoDB's response to a Query.
 fn page() -> String {
     let item = |number: u32| {
         json!({
@@ -86,9 +87,9 @@ fn page() -> String {
     json!({ "Count": KEYS, "Items": (0..KEYS).map(item).collect::<Vec<_>>() }).to_string()
 }
 
-/// A client whose every request is answered with the same text, at once.
-fn client(answer: String) -> aws_sdk_dynamodb::Client {
-    let connector = SharedHttpConnector::new(Canned(answer));
+/// A client whose every request gets the same response at once.
+fn client(response: String) -> aws_sdk_dynamodb::Client {
+    let connector = SharedHttpConnector::new(Canned(response));
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new("eu-central-1"))

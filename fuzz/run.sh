@@ -2,7 +2,7 @@
 # Fuzzes every target: bash fuzz/run.sh [SECONDS each, 20 if not said] [TARGET...]
 # Needs cargo-fuzz (tests/requirements.txt has it) and a C++ compiler, but no nightly Rust. First the seeds and the inputs
 # that once crashed a target (regressions/TARGET/), then new ones. An input that crashes is left in artifacts/TARGET/:
-# mend, then move it into regressions/. FUZZ_SANITIZER=address also watches the dependencies' unsafe code, at half the speed.
+# fix the fault, then move the input into regressions/. FUZZ_SANITIZER=address also watches the dependencies' unsafe code, at half the speed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-20}

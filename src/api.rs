@@ -26,7 +26,7 @@ use crate::store::Store;
 /// The longest body, in bytes.
 const MAX_BODY: usize = 64 * 1024;
 
-/// The management API: the endpoints' state, and who may call them.
+/// The management API: the state that the endpoints share, and whether callers need an identity.
 #[derive(Debug)]
 pub struct Api {
     keys: Keys,
@@ -57,9 +57,9 @@ impl Api {
     async fn respond(&self, request: &Request, time_left: Duration) -> Response {
         let route = router::route(request.method().as_str(), request.raw_http_path(), request::stage(request));
         let name = route.as_ref().map_or("none", Route::name);
-        let answer = tokio::time::timeout(time_left, self.dispatch(request, route)).await;
+        let response = tokio::time::timeout(time_left, self.dispatch(request, route)).await;
         let late = |_| Err(Error::Unavailable("invocation deadline reached before DynamoDB responded".into()));
-        answer.unwrap_or_else(late).unwrap_or_else(|error| {
+        response.unwrap_or_else(late).unwrap_or_else(|error| {
             if let Error::Unavailable(cause) | Error::Internal(cause) = &error {
                 let (status, request_id) = (error.status(), request::request_id(request).unwrap_or_default());
                 tracing::error!(status, route = name, api_request_id = request_id, cause, "request failed");

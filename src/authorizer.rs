@@ -1,7 +1,7 @@
-//! The Lambda authorizer: reads events of four formats, and responds with a decision.
+//! The Lambda authorizer: reads events in four formats, and responds with a decision.
 //!
-//! A denial is a response, so that garbage raises no alarm. If the key can't be checked, the invocation fails; the gateway
-//! turns that into a 500 and doesn't cache it.
+//! A denial is a normal response, so that garbage raises no alarm. If the key can't be checked, the invocation fails; the
+//! gateway turns that into a 500 and doesn't cache it.
 
 mod event;
 mod policy;
@@ -90,8 +90,8 @@ impl Authorizer {
     }
 
     fn simple(&self, found: &Found, denial: Option<Denial>) -> AuthorizerResponse {
-        let answer = |context| AuthorizerResponse::Simple { is_authorized: denial.is_none(), context };
-        self.with_config_if_it_fits(found, denial, answer)
+        let response = |context| AuthorizerResponse::Simple { is_authorized: denial.is_none(), context };
+        self.with_config_if_it_fits(found, denial, response)
     }
 
     /// The policy of a key doesn't depend on the request's method or route, so a gateway may cache it for the next request.
@@ -112,25 +112,25 @@ impl Authorizer {
                 context,
             };
         };
-        let answer = |context| AuthorizerResponse::Policy {
+        let response = |context| AuthorizerResponse::Policy {
             principal_id: id.to_string(),
             policy_document: policy.clone(),
             context,
         };
-        self.with_config_if_it_fits(found, None, answer)
+        self.with_config_if_it_fits(found, None, response)
     }
 
     fn with_config_if_it_fits(
         &self,
         found: &Found,
         denial: Option<Denial>,
-        answer: impl Fn(Context) -> AuthorizerResponse,
+        response: impl Fn(Context) -> AuthorizerResponse,
     ) -> AuthorizerResponse {
-        let Found::Key(_, config) = found else { return answer(self.context(found, denial)) };
-        let whole = answer(Context { config: Some(config.as_str().to_owned()), ..self.context(found, denial) });
+        let Found::Key(_, config) = found else { return response(self.context(found, denial)) };
+        let whole = response(Context { config: Some(config.as_str().to_owned()), ..self.context(found, denial) });
         match serde_json::to_string(&whole) {
             Ok(text) if text.len() <= MAX_RESPONSE => whole,
-            _ => answer(Context { config_omitted: Some(true), ..self.context(found, denial) }),
+            _ => response(Context { config_omitted: Some(true), ..self.context(found, denial) }),
         }
     }
 

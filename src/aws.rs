@@ -1,4 +1,4 @@
-//! The AWS SDK's configuration and clients, made once at start: one connection pool, one set of trusted roots.
+//! The AWS SDK's configuration and clients, created once at start: one connection pool, one set of trusted roots.
 
 mod http;
 pub mod kms;
@@ -54,13 +54,13 @@ pub async fn load(loader: ConfigLoader) -> Result<SdkConfig, Cause> {
     Ok(config.build())
 }
 
-/// Makes the client of DynamoDB.
+/// Creates the client of DynamoDB.
 pub fn dynamodb(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
     let config = aws_sdk_dynamodb::config::Builder::from(config).retry_partition(own_retries());
     aws_sdk_dynamodb::Client::from_conf(config.build())
 }
 
-/// Makes the client of KMS.
+/// Creates the client of KMS.
 pub fn kms(config: &SdkConfig) -> aws_sdk_kms::Client {
     let config = aws_sdk_kms::config::Builder::from(config).retry_partition(own_retries());
     aws_sdk_kms::Client::from_conf(config.build())

@@ -18,7 +18,7 @@ pub enum Error {
     NotAuthenticated,
     /// 404: no such path.
     NotFound,
-    /// 404: no such key, or not one that this service made.
+    /// 404: no such key, or not a key of this service.
     KeyNotFound,
     /// 405, with the methods that the path allows.
     MethodNotAllowed(&'static str),
@@ -136,8 +136,8 @@ where
     R: std::fmt::Debug,
 {
     let service = error.as_service_error();
-    let told = [service.and_then(E::code), service.and_then(E::message)].into_iter().flatten().map(str::to_owned);
+    let reported = [service.and_then(E::code), service.and_then(E::message)].into_iter().flatten().map(str::to_owned);
     let chain = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
     let sources = chain.map(|error| error.to_string());
-    told.chain(sources).collect::<Vec<_>>().join(": ")
+    reported.chain(sources).collect::<Vec<_>>().join(": ")
 }

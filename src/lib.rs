@@ -1,12 +1,12 @@
 //! GAIA's API keys on AWS Lambda and DynamoDB: a developer's guide to the crate.
 //!
-//! One binary is two Lambda functions, and the environment variable `FUNCTION` chooses one. [`api::Api`] manages keys: GAIA's
-//! four endpoints and verify. [`authorizer::Authorizer`] checks keys for other APIs behind API Gateway.
+//! One binary serves as two Lambda functions, and the environment variable `FUNCTION` chooses one. [`api::Api`] manages keys:
+//! GAIA's four endpoints, get, rotate and verify. [`authorizer::Authorizer`] checks keys for other APIs behind API Gateway.
 //!
 //! # Modules
 //!
 //! ```text
-//! main.rs        entry point                       lib.rs     this map
+//! main.rs        entry point                       lib.rs     this overview
 //! startup.rs     settings → clients → function     settings.rs, logging.rs, error.rs
 //! api.rs         api/{event, router, request, handlers, key_list, response}.rs              the management API
 //! authorizer.rs  authorizer/{event, policy, response}.rs                                    the Lambda authorizer
@@ -15,15 +15,15 @@
 //! keys.rs        keys/{api_key, keyring, config, permission, route, access, json, time}.rs  the domain
 //! ```
 //!
-//! `main → startup → api, authorizer → store, aws → keys → error`: a module imports only what stands to its right. `settings`
-//! stands between `authorizer` and `keys`, and `keys` knows no AWS, no clock and no I/O. `tests/structure.rs` checks all of
+//! `main → startup → api, authorizer → store, aws → keys → error`: a module imports only modules to its right. `settings`
+//! is between `authorizer` and `keys`, and `keys` knows no AWS, no clock and no I/O. `tests/structure.rs` checks all of
 //! this.
 //!
 //! # From an event to a response
 //!
 //! - **Start.** [`settings`] reads this crate's environment variables. [`aws`] has aws-config load credentials, Region and
-//!   endpoints, and makes the clients. [`startup`] asks KMS for the root keys and opens the connection to DynamoDB.
-//! - **Management API.** `api::event` guards lambda_http, which makes an `http::Request` of the event. [`api::router`] finds
+//!   endpoints, and creates the clients. [`startup`] asks KMS for the root keys and opens the connection to DynamoDB.
+//! - **Management API.** `api::event` guards lambda_http, which turns the event into an `http::Request`. [`api::router`] finds
 //!   the endpoint, `api::request` reads and checks what the request holds, and `api::handlers` has one function per endpoint.
 //!   [`api`] turns every [`error`] into a response, and logs its cause if it is a 500 or 503.
 //! - **Authorizer.** An [`authorizer::AuthorizerEvent`] of four formats in, an [`authorizer::AuthorizerResponse`] out: an IAM
@@ -32,7 +32,7 @@
 //!
 //! # What a key is
 //!
-//! Nothing of a key's secret is stored. The [`keys::keyring`] computes it from the ID, and compares in constant time.
+//! The secret of a key is never stored. The [`keys::keyring`] computes it from the ID, and compares in constant time.
 //!
 //! ```
 //! use gaia_api_keys::keys::access::{Asked, Denial, Found, Source, decide};
@@ -43,25 +43,25 @@
 //!
 //! let root_key = RootKey::from_hex(&"0f".repeat(32)).ok_or("no root key")?;
 //! let keyring = Keyring::new("demo", &root_key, None);
-//! let id = KeyId::from_ulid("01ARZ3NDEKTSV4RRFFQ69G5FAV").ok_or("no ID")?;
-//! let (key, _) = keyring.create(id);
+//! let key_id = KeyId::from_ulid("01ARZ3NDEKTSV4RRFFQ69G5FAV").ok_or("no ID")?;
+//! let (key, _) = keyring.create(key_id);
 //!
 //! let named = keyring.parse_key(key.expose()).ok_or("no key")?;
-//! assert_eq!(named.id, id);
+//! assert_eq!(named.id, key_id);
 //! assert!(keyring.parse_key(&key.expose().replace("gaia_0", "gaia_1")).is_none());
 //!
 //! let config = KeyConfig::parse(r#"{"permissions": "read", "allowed_ips": ["192.0.2.0/24"]}"#)?;
-//! let (found, now) = (Found::Key(id, Box::new(config)), time::OffsetDateTime::UNIX_EPOCH);
+//! let (found, now) = (Found::Key(key_id, Box::new(config)), time::OffsetDateTime::UNIX_EPOCH);
 //! let allowed = Source::parse(Some("192.0.2.7"));
 //! let asked = |permission| Asked { permission: Some(permission), route: None };
-//! let judge = |permission, source| decide(&found, asked(permission), &[], source, now).map(|(id, _)| id);
-//! assert_eq!(judge(Permission::Read, allowed), Ok(id));
+//! let judge = |permission, source| decide(&found, asked(permission), &[], source, now).map(|(found_id, _)| found_id);
+//! assert_eq!(judge(Permission::Read, allowed), Ok(key_id));
 //! assert_eq!(judge(Permission::Write, allowed), Err(Denial::Permission));
-//! assert_eq!(judge(Permission::Read, Source::Unsaid), Err(Denial::SourceIp));
+//! assert_eq!(judge(Permission::Read, Source::Unknown), Err(Denial::SourceIp));
 //! # Ok::<(), gaia_api_keys::error::Cause>(())
 //! ```
 //!
-//! # Where the reasons are
+//! # Where the decisions are explained
 //!
 //! `docs/architecture.md`: why each part is as it is; `docs/keys.md`: how a key is derived; `docs/security.md`: who can do
 //! what; `docs/reliability.md`: what happens when something breaks; `docs/performance.md`: what a start and a check cost.

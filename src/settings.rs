@@ -21,7 +21,7 @@ pub struct Settings {
     pub key_disclosure: KeyDisclosure,
     /// `ALLOW_ANONYMOUS`: whether a request without a caller's identity is served. For local development.
     pub allow_anonymous: bool,
-    /// `READ_ROUTES`: `METHOD /path`, separated by commas, which need read although their methods write.
+    /// `READ_ROUTES`: routes that need only read although their methods write, as `METHOD /path` separated by commas.
     pub read_routes: Vec<RoutePattern>,
     /// `TRACK_USAGE`: whether an allowed check records when its key was used.
     pub track_usage: bool,

@@ -1,4 +1,4 @@
-//! Makes a function from the settings and the SDK's configuration, and serves it.
+//! Builds a function from the settings and the SDK's configuration, and serves it.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -46,19 +46,19 @@ pub async fn serve(settings: &Settings, sdk: &SdkConfig) -> Result<(), Cause> {
     ended.inspect_err(|error| tracing::warn!(error, "lost connection to the Lambda Runtime API")).or(Ok(()))
 }
 
-/// Makes the management API. Errors: KMS gave no root key.
+/// Builds the management API. Errors: KMS returned no root key.
 pub async fn api(settings: &Settings, sdk: &SdkConfig) -> Result<Api, Cause> {
     let (store, keyring) = parts(settings, sdk).await?;
     Ok(Api::new(settings, store, keyring))
 }
 
-/// Makes the Lambda authorizer. Errors: KMS gave no root key.
+/// Builds the Lambda authorizer. Errors: KMS returned no root key.
 pub async fn authorizer(settings: &Settings, sdk: &SdkConfig) -> Result<Authorizer, Cause> {
     let (store, keyring) = parts(settings, sdk).await?;
     Ok(Authorizer::new(settings, store, keyring))
 }
 
-/// The time until an invocation ends, less 300 ms to hand the response over. Ignores deadlines in the past: cargo-lambda's
+/// The time until an invocation ends, less 300 ms to return the response. Ignores deadlines in the past: cargo-lambda's
 /// emulator sends 1970.
 pub fn time_left(context: &Context) -> Duration {
     let left = context.deadline().duration_since(SystemTime::now());
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_deadline_is_kept_unless_it_is_none() {
+    fn a_deadline_counts_unless_it_is_in_the_past() {
         let mut context = Context::default();
         assert_eq!(time_left(&context), Duration::MAX);
         let in_ten_seconds = SystemTime::now() + Duration::from_secs(10);

@@ -245,7 +245,7 @@ impl Store {
         Ok(request.send().await.map_err(|error| failure(&error))?.item.map(Item::from))
     }
 
-    /// Finds the key that a text is. One strongly consistent GetItem, none if the text fails its MAC. Errors: also
+    /// Finds the key that `text` is. One strongly consistent GetItem, none if the text fails its MAC. Errors: also
     /// [`Error::Internal`] if the stored config is invalid.
     pub async fn find(&self, keyring: &Keyring, text: &str) -> Result<Found, Error> {
         let Some((id, root_key)) = keyring.parse_key(text).and_then(|key| Some((key.id, key.root_key?))) else {

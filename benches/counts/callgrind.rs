@@ -40,8 +40,8 @@ fn output(program: &str, arguments: &[&str]) -> Option<String> {
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// A start and so many invocations with the same event, whose answers all contain a text. On a busy machine the function,
-/// slowed by callgrind, loses patience with a request and repeats it; such a run doesn't count.
+/// A start and a number of invocations with the same event, whose responses all contain a text. On a busy machine, callgrind
+/// slows the function so much that a request times out and is retried; such a run doesn't count.
 pub async fn count(aws: &Aws, program: &Program, event: &str, expected: &str, invocations: u64) -> Profile {
     let usual = run(aws, program, event, expected, invocations).await;
     let file = tempfile::NamedTempFile::new().expect("a file");
@@ -53,9 +53,9 @@ pub async fn count(aws: &Aws, program: &Program, event: &str, expected: &str, in
         if run(aws, &callgrind, event, expected, invocations).await == usual {
             return Profile::parse(&std::fs::read_to_string(file.path()).expect("a profile"));
         }
-        println!("A request was repeated, so the run is too.");
+        println!("A request was retried, so the run is repeated.");
     }
-    panic!("the machine is too busy to count on")
+    panic!("the machine is too busy: requests time out under callgrind")
 }
 
 /// Returns how many connections and requests to AWS it took.
@@ -63,8 +63,8 @@ async fn run(aws: &Aws, program: &Program, event: &str, expected: &str, invocati
     let before = [aws.connections(), aws.requests()];
     let mut function = Function::start(program).await;
     for _ in 0..invocations {
-        let answer = String::from_utf8(function.invoke(event).await.body).expect("text");
-        assert!(answer.contains(expected), "{answer}");
+        let response = String::from_utf8(function.invoke(event).await.body).expect("text");
+        assert!(response.contains(expected), "{response}");
     }
     // The function has asked for its next event; now it goes to sleep.
     tokio::time::sleep(Duration::from_millis(100)).await;

@@ -76,7 +76,7 @@ fn largest(functions: &BTreeMap<String, i64>) -> BTreeMap<String, i64> {
 pub fn report(recorded: &Record, figures: &[Figure], environment: &str, record: bool) -> ExitCode {
     // Another libc or valgrind alone moves a count by some percent.
     let tolerance = if recorded.environment == environment { 3.0 } else { 10.0 };
-    println!("\n| instructions of a | count | spread | recorded | change | budget |\n|---|---|---|---|---|---|");
+    println!("\n| Figure | Instructions | Spread | Recorded | Change | Budget |\n|---|---|---|---|---|---|");
     for figure in figures {
         let now = figure.median().total;
         let (before, change) = recorded.counts.get(figure.name).map_or_else(Default::default, |before| {
@@ -103,7 +103,7 @@ pub fn report(recorded: &Record, figures: &[Figure], environment: &str, record: 
         std::fs::write(FILE, text + "\n").expect("a file");
         println!("\nRecorded in benches/counts.json. Say in the commit's message why a count has changed.");
     } else if failed {
-        println!("\nIf this is meant: cargo bench --bench counts -- --record");
+        println!("\nIf this is intended: cargo bench --bench counts -- --record");
     }
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

@@ -1,4 +1,4 @@
-//! DynamoDB and KMS, behind TLS: the embedded database, and a KMS that knows one answer.
+//! DynamoDB and KMS, behind TLS: the embedded database, and a KMS with a single response.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -18,7 +18,7 @@ use tokio_rustls::server::TlsStream;
 use crate::database::{self, TABLE_NAME};
 use crate::http::{Message, response};
 
-/// The root key that KMS gives out, as base64 and as `ROOT_KEY` would have it.
+/// The root key that KMS returns, as base64 and as `ROOT_KEY` would have it.
 const MAC: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 /// Both services, in a thread of their own.
@@ -31,7 +31,7 @@ pub struct Aws {
     counters: Arc<Counters>,
 }
 
-/// Connections to both, what DynamoDB was asked, and how long it took, TLS not counted.
+/// Connections to both, requests to DynamoDB, and their time without TLS.
 #[derive(Default)]
 struct Counters {
     connections: AtomicU64,
@@ -63,7 +63,7 @@ impl Aws {
                 let [plain, dynamodb, kms] =
                     [plain, dynamodb, kms].map(|socket| TcpListener::from_std(socket).expect("a socket"));
                 tokio::spawn(database::serve(plain, database, std::future::pending()));
-                tokio::spawn(serve(kms, tls.clone(), counters.clone(), answer_kms));
+                tokio::spawn(serve(kms, tls.clone(), counters.clone(), serve_kms));
                 let counted = counters.clone();
                 serve(dynamodb, tls, counters, move |stream| forward(stream, upstream, counted.clone())).await;
             });
@@ -92,22 +92,22 @@ impl Aws {
     }
 
     /// Connections that DynamoDB and KMS have accepted so far.
-    #[allow(dead_code)] // The benchmark `counts` asks alone.
+    #[allow(dead_code)] // Only the benchmark `counts` reads it.
     pub fn connections(&self) -> u64 {
         self.counters.connections.load(Ordering::Relaxed)
     }
 
-    /// Requests that DynamoDB has answered so far.
+    /// Requests that DynamoDB has served so far.
     pub fn requests(&self) -> u64 {
         self.counters.requests.load(Ordering::Relaxed)
     }
 
-    /// The time that they took it.
+    /// DynamoDB's time for them.
     pub fn time(&self) -> Duration {
         Duration::from_nanos(self.counters.nanoseconds.load(Ordering::Relaxed))
     }
 
-    /// Fills the table up with keys of a service: ids that ascend, and a short config.
+    /// Fills the table with keys of a service: ascending IDs, and a short config.
     pub fn put_keys(&self, service: &str, count: u64) {
         for number in 0..count {
             let item = json!({
@@ -171,15 +171,15 @@ async fn forward(mut client: TlsStream<TcpStream>, upstream: SocketAddr, counter
         let request = Message::read(&mut client).await?;
         let begin = Instant::now();
         upstream.write_all(request.bytes()).await.ok()?;
-        let answer = Message::read(&mut upstream).await?;
+        let response = Message::read(&mut upstream).await?;
         counters.nanoseconds.fetch_add(begin.elapsed().as_nanos() as u64, Ordering::Relaxed);
         counters.requests.fetch_add(1, Ordering::Relaxed);
-        client.write_all(answer.bytes()).await.ok()?;
+        client.write_all(response.bytes()).await.ok()?;
         client.flush().await.ok()?;
     }
 }
 
-async fn answer_kms(mut client: TlsStream<TcpStream>) -> Option<()> {
+async fn serve_kms(mut client: TlsStream<TcpStream>) -> Option<()> {
     loop {
         Message::read(&mut client).await?;
         let body = json!({ "Mac": MAC, "MacAlgorithm": "HMAC_SHA_256", "KeyId": "alias/gaia" }).to_string();

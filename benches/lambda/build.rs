@@ -7,8 +7,8 @@ use crate::runtime::Program;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// The service's release binary: stripped of its `symbols`, it is what is deployed; of `none`, its functions have names.
-/// The variable `BINARY` puts another build in its place, to compare the two.
+/// The service's release binary: with `strip` set to `symbols`, as deployed; with `none`, its functions have names. The
+/// variable `BINARY` replaces it with another build.
 pub fn service(strip: &str) -> PathBuf {
     if let Some(binary) = std::env::var_os("BINARY") {
         return binary.into();
@@ -29,7 +29,7 @@ pub fn hellos() -> [PathBuf; 2] {
     ]
 }
 
-/// The Python function, if its environment has been made.
+/// The Python function, if its environment exists.
 pub fn python() -> Option<Program> {
     let peers = Path::new(ROOT).join("benches/peers");
     let python = peers.join(".venv/bin/python");

@@ -98,9 +98,9 @@ pub fn check(api_key: &str) -> String {
 }
 
 /// The key in the body of a response.
-pub fn api_key(answer: &str) -> String {
-    let start = answer.find("gaia_").unwrap_or_else(|| panic!("no key: {answer}"));
-    answer[start..start + 58].to_owned()
+pub fn api_key(response: &str) -> String {
+    let start = response.find("gaia_").unwrap_or_else(|| panic!("no key: {response}"));
+    response[start..start + 58].to_owned()
 }
 
 /// The same key but for one character of the secret.

@@ -1,4 +1,4 @@
-//! HTTP/1.1 messages, as far as the stubs need them: a head, and a body whose length the head tells.
+//! HTTP/1.1 messages, as far as the stubs need them: a head, and a body of Content-Length bytes.
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -9,7 +9,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// Reads the next one; none once the other side has hung up.
+    /// Reads the next one. Returns `None` if the other side has closed the connection.
     pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<Self> {
         let mut bytes = Vec::with_capacity(16 * 1024);
         loop {
@@ -29,7 +29,7 @@ impl Message {
         }
     }
 
-    /// All of it, to be passed on.
+    /// The whole message.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }

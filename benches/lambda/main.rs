@@ -1,7 +1,7 @@
 //! `cargo bench --bench lambda`: how fast the service is, as ratios to two hello-worlds that run beside it.
 //!
 //! Measured from outside: the release binary as it is deployed, a Runtime API, DynamoDB and KMS behind TLS. What the
-//! figures mean, and what was tried to better them: docs/performance.md. A part alone: `cargo bench --bench lambda cold`
+//! figures mean, and what was tried to improve them: docs/performance.md. One part: `cargo bench --bench lambda cold`
 //! (throttled, warm, list, size, memory, peers).
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::string_slice, clippy::unwrap_used)]
@@ -65,8 +65,8 @@ async fn cold([hello, lean]: &[Program; 2], api: &Program) -> [Row; 2] {
     let programs = [hello, lean, api].map(|program| (program.clone(), events::create()));
     let [hello, lean, api] = <[Cold; 3]>::try_from(measure::cold(&programs, 100).await).ok().expect("three");
     [
-        to_hellos("start to first answer, to cargo-lambda's template", 4.0, &api.time, &hello.time, &lean.time),
-        to_hellos("processor time of it, likewise", 3.0, &api.processor, &hello.processor, &lean.processor),
+        to_hellos("start to first response", 4.0, &api.time, &hello.time, &lean.time),
+        to_hellos("processor time of a start", 3.0, &api.processor, &hello.processor, &lean.processor),
     ]
 }
 
@@ -77,7 +77,7 @@ fn to_hellos(what: &'static str, target: f64, ours: &Times, hello: &Times, lean:
         figure: ours.p50() / hello.p50(),
         lean: Some(ours.p50() / lean.p50()),
         unit: " x",
-        detail: format!("{}; template {}; lean {}", ours.text(), hello.text(), lean.text()),
+        detail: format!("service {}; template {}; lean {}", ours.text(), hello.text(), lean.text()),
     }
 }
 
@@ -88,7 +88,7 @@ async fn throttled(api: &Program) -> Option<Row> {
             None
         }
         Ok([first, second]) => Some(Row {
-            what: "first request on 7.2 % of a core, to the second",
+            what: "first request on 7.2 % of a core",
             target: 2.0,
             figure: first.p50() / second.p50(),
             lean: None,
@@ -101,11 +101,11 @@ async fn throttled(api: &Program) -> Option<Row> {
 fn warm(warm: &Warm) -> [Row; 5] {
     let row = |what, target, times| to_hellos(what, target, times, &warm.hello, &warm.lean);
     [
-        row("warm create less DynamoDB, to a warm template", 6.0, &warm.create),
-        row("warm update, likewise", 6.0, &warm.update),
-        row("warm delete, likewise", 6.0, &warm.delete),
-        row("warm check by the authorizer, likewise", 6.0, &warm.check),
-        row("forged key denied by the authorizer, likewise", 1.3, &warm.forged),
+        row("warm create", 6.0, &warm.create),
+        row("warm update", 6.0, &warm.update),
+        row("warm delete", 6.0, &warm.delete),
+        row("warm check by the authorizer", 6.0, &warm.check),
+        row("forged key denied by the authorizer", 1.3, &warm.forged),
     ]
 }
 
@@ -116,12 +116,12 @@ async fn lists(aws: &aws::Aws, api: &Program) -> [Row; 2] {
     }
     let each = |(count, [list, _]): &(f64, [Times; 2])| list.p50() * 1000.0 / count;
     let detail = |(count, [list, bare]): &(f64, [Times; 2])| {
-        format!("{count} keys: {:.2} ms, bare client {:.2} ms", list.p50(), bare.p50())
+        format!("{count} keys {:.2} ms, bare client {:.2} ms", list.p50(), bare.p50())
     };
     let [list, bare] = &lists[1].1;
     [
         Row {
-            what: "list of 10,000 keys less DynamoDB, to a bare SDK client's Query pages",
+            what: "list of 10,000 keys",
             target: 2.0,
             figure: list.p50() / bare.p50(),
             lean: None,
@@ -129,7 +129,7 @@ async fn lists(aws: &aws::Aws, api: &Program) -> [Row; 2] {
             detail: lists.iter().map(detail).collect::<Vec<_>>().join("; "),
         },
         Row {
-            what: "a key of a list of 40,000, to one of 10,000 (linear)",
+            what: "time per key, 40,000 keys to 10,000",
             target: 1.2,
             figure: each(&lists[2]) / each(&lists[1]),
             lean: None,
@@ -149,14 +149,14 @@ fn size(service: &std::path::Path) -> [Row; 2] {
         detail: format!("{bytes} bytes"),
     };
     let (binary, zip) = build::sizes(service);
-    [row("binary, stripped", 9.5, binary), row("binary, compressed as in a zip", 4.2, zip)]
+    [row("binary, stripped", 9.5, binary), row("binary, compressed", 4.2, zip)]
 }
 
 async fn memory(api: &Program) -> [Row; 2] {
     let [early, late] = measure::memory(api, 10_000).await.map(|bytes| bytes as f64 / MB);
     [
         Row {
-            what: "resident memory after 10,000 mixed requests",
+            what: "memory after 10,000 requests",
             target: 14.0,
             figure: late,
             lean: None,
@@ -164,7 +164,7 @@ async fn memory(api: &Program) -> [Row; 2] {
             detail: format!("{early:.2} MB after 1,000"),
         },
         Row {
-            what: "the same, to that after 1,000 (flat)",
+            what: "memory growth since 1,000 requests",
             target: 1.05,
             figure: late / early,
             lean: None,
@@ -187,9 +187,9 @@ async fn peers(aws: &aws::Aws, api: &Program) {
     let row = |what: &str, ours: f64, theirs: f64, unit: &str| {
         println!("| {what} | {ours:.2} {unit} | {theirs:.2} {unit} | {:.0} x |", theirs / ours);
     };
-    println!("\n| what | this service | FastAPI + Mangum + boto3 | ratio |\n|---|---|---|---|");
-    row("start to first answer", cold.time.p50(), cold_python.time.p50(), "ms");
-    row("processor time of it", cold.processor.p50(), cold_python.processor.p50(), "ms");
-    row("a warm create less DynamoDB", warm.0.p50(), warm_python.0.p50(), "ms");
-    row("resident memory after it", warm.1 / MB, warm_python.1 / MB, "MB");
+    println!("\n| Figure | This service | FastAPI, Mangum, boto3 | Ratio |\n|---|---|---|---|");
+    row("start to first response", cold.time.p50(), cold_python.time.p50(), "ms");
+    row("processor time of a start", cold.processor.p50(), cold_python.processor.p50(), "ms");
+    row("warm create", warm.0.p50(), warm_python.0.p50(), "ms");
+    row("memory after it", warm.1 / MB, warm_python.1 / MB, "MB");
 }

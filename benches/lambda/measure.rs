@@ -1,4 +1,4 @@
-//! What is measured. Everything that is compared runs in turns, so that whatever slows the machine slows both.
+//! The measurements. What is compared runs in turns, so that a busy machine slows both.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::quota::Quota;
 use crate::report::Times;
 use crate::runtime::{Function, Program};
 
-/// From the start of the process to the first answer: the time, and the processor time of it.
+/// From the start of the process to the first response: the time, and the processor time.
 #[derive(Default)]
 pub struct Cold {
     pub time: Times,
@@ -33,7 +33,7 @@ pub async fn cold(programs: &[(Program, String)], rounds: usize) -> Vec<Cold> {
     all
 }
 
-/// The first and the second request of a function whose start ran free, and which runs under a quota from then on.
+/// The first and the second request of a function that runs under a quota after its start.
 pub async fn throttled(program: &Program, event: &str, rounds: usize) -> Result<[Times; 2], String> {
     let mut times = [Times::default(), Times::default()];
     for _ in 0..rounds {
@@ -51,7 +51,7 @@ pub async fn throttled(program: &Program, event: &str, rounds: usize) -> Result<
     Ok(times)
 }
 
-/// Warm requests, DynamoDB's own time taken off.
+/// Warm requests, without DynamoDB's own time.
 #[derive(Default)]
 pub struct Warm {
     pub hello: Times,
@@ -71,13 +71,13 @@ pub async fn warm(aws: &Aws, hellos: &[Program; 2], api: &Program, authorizer: &
         let before = aws.requests();
         let greeting = timed(aws, &mut hello, &events::create()).await.1;
         let lean_greeting = timed(aws, &mut lean, &events::create()).await.1;
-        let (answer, create) = timed(aws, &mut api, &events::create()).await;
-        let key = api_key(&answer);
+        let (response, create) = timed(aws, &mut api, &events::create()).await;
+        let key = api_key(&response);
         let update = timed(aws, &mut api, &events::update(&key)).await.1;
-        let (answer, check) = timed(aws, &mut authorizer, &events::check(&key)).await;
-        assert!(answer.contains("Allow"), "{answer}");
-        let (answer, forged) = timed(aws, &mut authorizer, &events::check(&forge(&key))).await;
-        assert!(answer.contains("Deny"), "{answer}");
+        let (response, check) = timed(aws, &mut authorizer, &events::check(&key)).await;
+        assert!(response.contains("Allow"), "{response}");
+        let (response, forged) = timed(aws, &mut authorizer, &events::check(&forge(&key))).await;
+        assert!(response.contains("Deny"), "{response}");
         let delete = timed(aws, &mut api, &events::delete(&key)).await.1;
         // An update and a delete read first. At the start, both functions open their connection with a read.
         assert_eq!(aws.requests() - before, if round == 0 { 8 } else { 6 }, "requests to DynamoDB");
@@ -95,7 +95,7 @@ pub async fn warm(aws: &Aws, hellos: &[Program; 2], api: &Program, authorizer: &
     warm
 }
 
-/// Warm creates, DynamoDB's own time taken off, and the memory after them in bytes.
+/// Warm creates, without DynamoDB's own time, and the memory after them in bytes.
 pub async fn creates(aws: &Aws, program: &Program, rounds: usize) -> (Times, f64) {
     let mut function = Function::start(program).await;
     let mut times = Times::default();
@@ -117,8 +117,8 @@ pub async fn list(aws: &Aws, api: &Program, count: u64, rounds: usize) -> [Times
     let client = bare_client(&program).await;
     let mut times = [Times::default(), Times::default()];
     for _ in 0..=rounds {
-        let (answer, time) = timed(aws, &mut function, &events::list()).await;
-        assert_eq!(answer.matches("gaia_").count() as u64, count);
+        let (response, time) = timed(aws, &mut function, &events::list()).await;
+        assert_eq!(response.matches("gaia_").count() as u64, count);
         times[0].push(time);
         let (before, begin) = (aws.time(), Instant::now());
         let query = client.query().table_name(TABLE_NAME).consistent_read(true);
@@ -141,8 +141,8 @@ pub async fn memory(api: &Program, requests: usize) -> [u64; 2] {
     let mut function = Function::start(api).await;
     let mut early = 0;
     for round in 0..requests / 5 {
-        let answer = function.invoke(&events::create()).await;
-        let key = api_key(&String::from_utf8_lossy(&answer.body));
+        let response = function.invoke(&events::create()).await;
+        let key = api_key(&String::from_utf8_lossy(&response.body));
         function.invoke(&events::verify(&key)).await;
         function.invoke(&events::update(&key)).await;
         function.invoke(&events::first_page()).await;
@@ -155,11 +155,11 @@ pub async fn memory(api: &Program, requests: usize) -> [u64; 2] {
     [early, function.memory()]
 }
 
-/// The answer, and the time it took less what DynamoDB took of it.
+/// The response, and its time without DynamoDB's own.
 async fn timed(aws: &Aws, function: &mut Function, event: &str) -> (String, Duration) {
     let before = aws.time();
-    let answer = function.invoke(event).await;
-    (String::from_utf8(answer.body).expect("text"), answer.time.saturating_sub(aws.time() - before))
+    let response = function.invoke(event).await;
+    (String::from_utf8(response.body).expect("text"), response.time.saturating_sub(aws.time() - before))
 }
 
 /// The SDK's client with the function's settings, in this process.

@@ -1,4 +1,4 @@
-//! A function under a Runtime API that hands it one event at a time, and notes when the answer is there.
+//! A function under a Runtime API that passes it one event at a time, and takes the time of each response.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -50,8 +50,8 @@ struct Request {
     response: oneshot::Sender<Vec<u8>>,
 }
 
-/// What a function answered, and how long it took from the event to the answer.
-pub struct Answer {
+/// A function's response, and the time from the event to it.
+pub struct Response {
     pub body: Vec<u8>,
     pub time: Duration,
 }
@@ -92,23 +92,23 @@ impl Function {
         }
     }
 
-    /// One event, one answer; then the function is ready again.
-    pub async fn invoke(&mut self, event: &str) -> Answer {
-        let (answer, _) = self.answer(event).await;
+    /// Sends one event and waits for the response; then the function is ready again.
+    pub async fn invoke(&mut self, event: &str) -> Response {
+        let (response, _) = self.respond(event).await;
         self.ready().await;
-        answer
+        response
     }
 
-    /// The first event, with the time from the start of the process to the answer, and the processor time it took.
+    /// The first event, with the time from the start of the process to the response, and the processor time.
     pub async fn first(&mut self, event: &str) -> (Duration, Duration) {
-        let (_, at) = self.answer(event).await;
+        let (_, at) = self.respond(event).await;
         let processor = self.processor_time();
         let whole = at - self.started;
         self.ready().await;
         (whole, processor)
     }
 
-    async fn answer(&mut self, event: &str) -> (Answer, Instant) {
+    async fn respond(&mut self, event: &str) -> (Response, Instant) {
         self.ready().await;
         self.invocations += 1;
         let headers = format!(
@@ -123,7 +123,7 @@ impl Function {
         let request = self.request().await;
         assert!(request.message.path().ends_with("/response"), "{}: {}", self.name, text(request.message.bytes()));
         request.response.send(response("202 Accepted", "", b"{}")).expect("a connection");
-        (Answer { body: request.message.body().to_vec(), time: request.at - begin }, request.at)
+        (Response { body: request.message.body().to_vec(), time: request.at - begin }, request.at)
     }
 
     async fn request(&mut self) -> Request {
@@ -168,9 +168,9 @@ async fn accept(listener: TcpListener, requests: mpsc::Sender<Request>) {
 async fn serve(mut stream: TcpStream, requests: mpsc::Sender<Request>) -> Option<()> {
     loop {
         let message = Message::read(&mut stream).await?;
-        let (response, answer) = oneshot::channel();
+        let (response, written) = oneshot::channel();
         requests.send(Request { message, at: Instant::now(), response }).await.ok()?;
-        stream.write_all(&answer.await.ok()?).await.ok()?;
+        stream.write_all(&written.await.ok()?).await.ok()?;
     }
 }
 

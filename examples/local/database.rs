@@ -9,10 +9,11 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-/// The table's name on a laptop.
+/// The table's name.
 pub const TABLE_NAME: &str = "gaia-api-keys";
 
-/// Opens the database in `path` (`:memory:` keeps nothing); makes the table unless it is there. True if it was made.
+/// Opens the database in `path` (`:memory:`: a temporary one), and creates the table if it doesn't exist. Returns whether it
+/// created the table.
 pub fn open(path: &str) -> Result<(Database, bool), String> {
     let failed = |error: dynoxide::DynoxideError| error.to_string();
     let database = if path == ":memory:" {
@@ -38,7 +39,7 @@ pub fn open(path: &str) -> Result<(Database, bool), String> {
     Ok((database, true))
 }
 
-/// Writes the key that the sample events speak of, derived from the root key that everybody knows.
+/// Writes the sample key, which the events in events/ use. It is derived from the publicly known root key.
 pub fn put_sample(database: &Database) -> Result<(), String> {
     let item = json!({
         "service": {"S": "demo"},
@@ -59,7 +60,7 @@ pub async fn serve(listener: TcpListener, database: Database, stop: impl Future<
     }
 }
 
-/// Makes the file if there is none. Any other must be the database's own, as that would add its tables to any SQLite file.
+/// Creates the file if it doesn't exist. An existing one must be this database's: it would add its tables to any SQLite file.
 fn check_file(path: &str) -> Result<(), String> {
     File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(|error| {
         match error.kind() {

@@ -1,4 +1,4 @@
-//! What API Gateway does: HTTP requests become events of payload format 2.0, and responses HTTP again.
+//! Stands in for API Gateway: turns HTTP requests into events of payload format 2.0, and responses into HTTP.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ use tracing::Instrument;
 
 use crate::page;
 
-/// API Gateway's own limit of a request's payload.
+/// API Gateway's limit for a request's payload.
 const MAX_PAYLOAD: usize = 10 * 1024 * 1024;
 
 /// The functions' timeout.
@@ -27,13 +27,13 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The functions behind the gateway.
 pub struct Functions {
-    /// Behind all paths but the demo's.
+    /// Serves all paths except the demo's.
     pub api: Api,
-    /// In front of the demo route; it gives simple responses.
+    /// In front of the demo route; with simple responses.
     pub authorizer: Authorizer,
 }
 
-/// `/demo` and all below it is a protected API, `/docs` a page; everything else goes to the management API.
+/// `/demo` and all paths below it are a protected API, `/docs` is a page, and all other paths go to the management API.
 pub fn router(functions: Functions) -> Router {
     page::router()
         .route("/demo", any(demo))
@@ -56,7 +56,7 @@ async fn manage(State(functions): State<Arc<Functions>>, Event(event): Event) ->
     }
 }
 
-/// A route behind the authorizer, with the answers that API Gateway gives where it stops a request.
+/// A route behind the authorizer, with API Gateway's own responses to requests that it rejects.
 async fn demo(State(functions): State<Arc<Functions>>, Event(mut event): Event) -> Response<Body> {
     if event.pointer("/headers/authorization").and_then(Value::as_str).is_none_or(str::is_empty) {
         return message(StatusCode::UNAUTHORIZED, "Unauthorized");
@@ -152,7 +152,7 @@ fn join(values: &mut String, value: &str) {
     values.push_str(value);
 }
 
-/// The HTTP response of a function's.
+/// A function's response as HTTP.
 fn respond(response: &Value) -> Response<Body> {
     let mut builder = Response::builder().status(response["statusCode"].as_u64().unwrap_or_default() as u16);
     for (name, value) in response["headers"].as_object().into_iter().flatten() {
@@ -164,7 +164,7 @@ fn respond(response: &Value) -> Response<Body> {
         .unwrap_or_else(|error| message(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()))
 }
 
-/// A response of the gateway's own.
+/// The gateway's own response.
 fn message(status: StatusCode, text: &str) -> Response<Body> {
     json_response(status, json!({ "message": text }).to_string())
 }

@@ -19,26 +19,26 @@ mod page;
 
 use gateway::Functions;
 
-/// What keys are derived from on a laptop, unless ROOT_KEY says otherwise. Everybody knows it, so use it nowhere else.
+/// The root key for local development, unless ROOT_KEY sets another. It is publicly known, so use it nowhere else.
 const LOCAL_ROOT_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
-/// GAIA's API keys on this machine: the service behind an HTTP port, its table on an embedded DynamoDB.
+/// Run the whole service locally: the management API and a demo route on one port, an embedded DynamoDB on another
 #[derive(Parser)]
 #[command(name = "cargo local", version)]
 struct Arguments {
-    /// The service's HTTP port; 0 takes a free one
+    /// HTTP port of the service; 0 picks a free one
     #[arg(long, default_value_t = 3000)]
     port: u16,
-    /// DynamoDB's port, for the AWS CLI and SDKs; 0 takes a free one
+    /// Port of DynamoDB, for the AWS CLI and SDKs; 0 picks a free one
     #[arg(long, default_value_t = 8000)]
     dynamodb_port: u16,
-    /// Where the table is kept; `:memory:` keeps nothing
+    /// SQLite file for the table; `:memory:` for a temporary one
     #[arg(long, value_name = "FILE", default_value = "gaia-local.db")]
     data: String,
-    /// Puts the key into the table that the sample events of events/ speak of
+    /// Create the sample key used by the events in events/
     #[arg(long)]
     sample: bool,
-    /// The address both ports listen on; 0.0.0.0 lets containers in, and the whole network with them
+    /// Address to bind; 0.0.0.0 accepts connections from containers, and from your whole network
     #[arg(long, default_value = "127.0.0.1")]
     host: IpAddr,
 }
@@ -71,7 +71,7 @@ async fn run(arguments: Arguments) -> Result<(), String> {
     let api = startup::api(&settings, &sdk).await.map_err(|error| error.to_string())?;
     let authorizer = startup::authorizer(&settings, &sdk).await.map_err(|error| error.to_string())?;
     let service = gateway::router(Functions { api, authorizer }).into_make_service_with_connect_info::<SocketAddr>();
-    // println! would panic once nobody reads it, as in `cargo local | head -1`.
+    // println! would panic if nobody reads it, as in `cargo local | head -1`.
     let _ = writeln!(std::io::stdout(), "{}", what_to_try(http_address, dynamodb_address, &arguments.data, created));
 
     let http_server =
@@ -89,7 +89,7 @@ async fn listen(host: IpAddr, port: u16, option: &str) -> Result<(TcpListener, S
     Ok((listener, address))
 }
 
-/// The environment of the Lambda function, with a laptop's defaults.
+/// The environment of the Lambda function, with defaults for local development.
 fn settings() -> Result<Settings, gaia_api_keys::settings::SettingsError> {
     Settings::from_lookup(|name| match name {
         "FUNCTION" => Some("api".to_owned()),
@@ -108,12 +108,12 @@ async fn sdk(dynamodb: SocketAddr) -> Result<SdkConfig, Cause> {
     aws::load(loader.credentials_provider(Credentials::from_keys("local", "local", None))).await
 }
 
-/// A variable of the environment; an empty one isn't set.
+/// An environment variable; an empty one counts as unset.
 fn set(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Where this machine itself reaches a port that listens on an address, or on all.
+/// The address at which this machine reaches a port that listens on one address, or on all.
 fn reachable(listening: SocketAddr) -> SocketAddr {
     let ip = match listening.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -123,7 +123,7 @@ fn reachable(listening: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listening.port())
 }
 
-/// Resolves once the service is to stop.
+/// Resolves when the service must stop.
 async fn stop_signal(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
@@ -145,7 +145,7 @@ async fn interrupted() -> Result<(), String> {
 
 fn what_to_try(http: SocketAddr, dynamodb: SocketAddr, data: &str, created: bool) -> String {
     let keys = format!("http://{http}/es/api/v1/credentials/api_keys/");
-    let state = if created { "a new table" } else { "the table that was there" };
+    let state = if created { "a new table" } else { "an existing table" };
     format!(
         r#"GAIA's API keys on http://{http}, DynamoDB on http://{dynamodb} ({state} in {data}). Ctrl-C stops both. To try:
 
@@ -157,8 +157,8 @@ fn what_to_try(http: SocketAddr, dynamodb: SocketAddr, data: &str, created: bool
   curl -X DELETE {keys}delete/API_KEY
   curl -X POST {keys}verify -H 'content-type: application/json' -d '{{"api_key": "API_KEY", "permission": "read"}}'
 
-  curl http://{http}/demo -H 'authorization: Search API_KEY'        # a route behind the authorizer: read is enough
-  curl -X POST http://{http}/demo -H 'authorization: Search API_KEY'  # this needs write
+  curl http://{http}/demo -H 'authorization: Search API_KEY'        # a route behind the authorizer: needs read
+  curl -X POST http://{http}/demo -H 'authorization: Search API_KEY'  # needs write
 
   AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local aws dynamodb scan --table-name {table} \
     --endpoint-url http://{dynamodb} --region local

@@ -23,16 +23,16 @@ fuzz_target!(|data: &[u8]| {
     let (config, text) = text.split_once('\n').unwrap_or(("{}", text));
     let Ok(event) = serde_json::from_str::<AuthorizerEvent>(text) else { return };
     gaia_api_keys_fuzz::set_config(config);
-    let answer = gaia_api_keys_fuzz::run(AUTHORIZER.handle(event, TIME_LEFT));
+    let response = gaia_api_keys_fuzz::run(AUTHORIZER.handle(event, TIME_LEFT));
 
-    // What the event's struct passes over, serde_json's tree may not take: a lone surrogate, or 1e999.
+    // The event's struct ignores some fields that serde_json's tree rejects: a lone surrogate, or 1e999.
     let Ok(event) = serde_json::from_str::<Value>(text) else { return };
     if !event.is_object() {
         return;
     }
     let string = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
     let Some(arn) = string("/routeArn").or(string("/methodArn")).and_then(MethodArn::parse) else {
-        assert!(answer.is_err(), "allowed or denied without an ARN");
+        assert!(response.is_err(), "allowed or denied without an ARN");
         return;
     };
     assert!(arn.stage.starts_with("arn:") && (arn.path.is_empty() || arn.path.starts_with('/')), "{arn:?}");
@@ -42,16 +42,16 @@ fuzz_target!(|data: &[u8]| {
     assert!(post == Permission::Write || arn.path.starts_with("/es/api/v1/search/"));
 
     let config = KeyConfig::parse(config);
-    let Ok(answer) = answer else {
+    let Ok(response) = response else {
         assert!(config.is_err(), "the key could have been checked");
         return;
     };
-    let written = serde_json::to_string(&answer).expect("JSON");
-    let answer: Value = serde_json::from_str(&written).expect("JSON");
+    let written = serde_json::to_string(&response).expect("JSON");
+    let response: Value = serde_json::from_str(&written).expect("JSON");
     if arn.stage.len() <= 200 && arn.stage.bytes().all(|c| matches!(c, b' '..=b'~') && c != b'"' && c != b'\\') {
         assert!(written.len() <= 8192, "{} bytes", written.len());
     }
-    let statement = &answer["policyDocument"]["Statement"][0];
+    let statement = &response["policyDocument"]["Statement"][0];
     if statement["Effect"] == "Deny" {
         let in_force = config.is_ok_and(|config| {
             let expired = config.expires_at.is_some_and(|at| at <= OffsetDateTime::now_utc());
@@ -59,13 +59,13 @@ fuzz_target!(|data: &[u8]| {
         });
         let shown = string("/authorizationToken") == Some(&format!("Search {}", *KEY));
         assert!(!(in_force && shown && string("/type") == Some("TOKEN")), "a key was denied");
-        assert_eq!(answer["principalId"], "denied");
+        assert_eq!(response["principalId"], "denied");
         return;
     }
 
     // Allowed: so the key is in the event, its config is valid now, and the policy says no more than it.
     assert_eq!(statement["Effect"], "Allow");
-    assert_eq!(answer["principalId"], format!("gaia_{}", gaia_api_keys_fuzz::ULID));
+    assert_eq!(response["principalId"], format!("gaia_{}", gaia_api_keys_fuzz::ULID));
     assert!(event.to_string().contains(&**KEY), "allowed without a key");
     let config = config.expect("a config");
     assert!(config.enabled && config.expires_at.is_none_or(|at| at > OffsetDateTime::now_utc()));
@@ -77,10 +77,10 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(granted.contains(&all.into()), config.permissions == Some(Permission::Write));
     if config.permissions.is_none() {
         assert_eq!(granted.len(), config.routes.len());
-        assert_eq!(answer["policyDocument"]["Statement"][1]["Effect"], "Deny", "paths with '..'");
+        assert_eq!(response["policyDocument"]["Statement"][1]["Effect"], "Deny", "paths with '..'");
     }
-    // The dictionary holds the key, so that it may well stand where it is copied from.
+    // The dictionary holds the key, so it may appear in fields that the response repeats.
     if !config.as_str().contains(&**KEY) && !arn.stage.contains(&**KEY) {
-        assert!(!written.contains(&**KEY), "the answer holds the key");
+        assert!(!written.contains(&**KEY), "the response holds the key");
     }
 });

@@ -80,7 +80,7 @@ fuzz_target!(|data: &[u8]| {
         Err(error) => check(error),
     }
 
-    // Whoever may write a config must not be able to break the authorizer with it.
+    // No config that an operator can write may break the authorizer.
     let stage = format!("arn:aws:execute-api:{}/{}", "r".repeat(50), "s".repeat(128));
     if let Some(policy) = PolicyDocument::allow(&config, &stage, &[]) {
         assert!(serde_json::to_string(&policy).expect("JSON").len() < 8192 - 1024);

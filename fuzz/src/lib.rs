@@ -1,4 +1,4 @@
-//! What the targets share: both functions, whole, over a table that answers every request at once.
+//! What the targets share: both functions as a whole, over a table that responds to every request at once.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ pub const READ_ROUTES: &str = "POST /es/api/v1/search/*,PUT /a*b";
 pub const TIME_LEFT: Duration = Duration::from_secs(60);
 
 thread_local! {
-    /// The config that the table gives back for every key.
+    /// The config that the table returns for every key.
     static CONFIG: RefCell<String> = const { RefCell::new(String::new()) };
     /// The config that the last write put into the table.
     static WRITTEN: RefCell<Option<String>> = const { RefCell::new(None) };
@@ -114,7 +114,7 @@ struct Table {
 }
 
 impl Table {
-    fn answer(&self, operation: &str, request: &Value) -> Value {
+    fn respond(&self, operation: &str, request: &Value) -> Value {
         let item = |id: &str| {
             let config = CONFIG.with_borrow(String::clone);
             json!({ "id": { "S": id }, "config": { "S": config }, "root_key_id": { "S": self.root_key_id } })
@@ -140,8 +140,8 @@ impl HttpConnector for Table {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let operation = request.headers().get("x-amz-target").and_then(|target| target.rsplit('.').next());
         let body = serde_json::from_slice(request.body().bytes().unwrap_or_default()).unwrap_or_default();
-        let answer = self.answer(operation.unwrap_or_default(), &body).to_string();
-        let mut response = HttpResponse::new(200u16.try_into().expect("a status"), SdkBody::from(answer));
+        let body = self.respond(operation.unwrap_or_default(), &body).to_string();
+        let mut response = HttpResponse::new(200u16.try_into().expect("a status"), SdkBody::from(body));
         response.headers_mut().insert("content-type", "application/x-amz-json-1.0");
         HttpConnectorFuture::ready(Ok(response))
     }

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 /// The longest URI of the `http` crate, in bytes.
 const MAX_URI: usize = 65_534;
 
-/// Reads an event of API Gateway in payload format 1.0 or 2.0, such that lambda_http makes a request of it without a panic.
+/// Reads an event of API Gateway in payload format 1.0 or 2.0, so that lambda_http turns it into a request without a panic.
 /// Returns `None` if it isn't such an event. Encodes the query of format 2.0 anew; lambda_http itself encodes that of 1.0.
 /// Decodes a body in base64 if it is text.
 /// Source: <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>
@@ -64,7 +64,7 @@ pub(super) fn empty(payload: &RawValue) -> LambdaRequest {
     }
 }
 
-/// Drops the headers from which lambda_http would make a URL. Nothing reads them.
+/// Drops the headers from which lambda_http would build a URL. Nothing reads them.
 fn drop_unread(headers: &mut HeaderMap) {
     headers.remove(HOST);
     headers.remove("x-forwarded-proto");

@@ -22,7 +22,7 @@ use crate::keys::time;
 use crate::settings::{KeyDisclosure, Settings};
 use crate::store::{Change, IdempotencyRecord, IdempotencyToken, Item, Rotated, Rotation, Store, WholeItem};
 
-/// State shared by the endpoints: the table, and the keyring that its keys are derived from.
+/// State shared by the endpoints: the table, the keyring that its keys are derived from, and settings.
 #[derive(Debug)]
 pub(super) struct Keys {
     store: Store,
@@ -129,7 +129,7 @@ pub(super) async fn get(keys: &Keys, api_key: &str) -> Result<Response, Error> {
     Ok(json(200, String::from_utf8(body).map_err(|error| Error::Internal(error.into()))?))
 }
 
-/// `POST …/api_keys`: creates a key, or returns the one that the same `Idempotency-Key` created before.
+/// `POST …/api_keys`: creates an API key, or returns the one that the same `Idempotency-Key` created before.
 pub(super) async fn create(keys: &Keys, request: ApiRequest<'_>) -> Result<Response, Error> {
     let config = request.config()?;
     let token = request.idempotency_token("create")?;
@@ -167,7 +167,7 @@ async fn created_earlier(
     Ok((key, item.config.as_deref().and_then(|text| KeyConfig::parse(text).ok())))
 }
 
-/// `POST …/api_keys/{api_key}/rotate`: creates a key with the same config, and sets the old one's expiry.
+/// `POST …/api_keys/{api_key}/rotate`: creates an API key with the same config, and sets the old one's expiry.
 pub(super) async fn rotate(keys: &Keys, request: ApiRequest<'_>, api_key: &str) -> Result<Response, Error> {
     let body = request.rotation()?;
     let key = keys.keyring.parse_key_or_id(api_key).ok_or(Error::KeyNotFound)?;
@@ -179,7 +179,7 @@ pub(super) async fn rotate(keys: &Keys, request: ApiRequest<'_>, api_key: &str) 
     loop {
         let now = OffsetDateTime::now_utc();
         let prepared = match prepare_rotation(keys, &key, &body, now).await {
-            // The same request may have been carried out since its record was looked up.
+            // The same request may have been carried out since its item was looked up.
             Err(error) if error.status() < 500 => {
                 return rotated_earlier(keys, request, key.id, token.as_ref()).await?.ok_or(error);
             }
@@ -210,7 +210,7 @@ pub(super) async fn rotate(keys: &Keys, request: ApiRequest<'_>, api_key: &str) 
     }
 }
 
-/// A rotation that nothing speaks against.
+/// A rotation that has passed every check.
 struct PreparedRotation {
     old: WholeItem,
     /// The old key's config until now.
@@ -229,12 +229,12 @@ async fn prepare_rotation(
     let Some(Ok(config)) = old.item.config.as_deref().map(KeyConfig::parse) else {
         return Err(Error::Internal(format!("stored config of {} is invalid", key.id).into()));
     };
-    refuse_rotation(keys, &old.item, &config, now).await?;
+    ensure_rotatable(keys, &old.item, &config, now).await?;
     let (new_config, old_config) = rotated_configs(&config, body, now)?;
     Ok(PreparedRotation { old, config, old_config, new_config })
 }
 
-/// What a rotation makes of a config: the new key's, and the old key's from now on.
+/// The configs after a rotation: the new key's, and the old key's.
 fn rotated_configs(
     config: &KeyConfig,
     body: &RotationBody,
@@ -248,7 +248,7 @@ fn rotated_configs(
         other => other,
     };
     if config.expires_at.is_some() && body.expires_at.is_none() {
-        // Neither a key without expiry nor some lifetime should come about by accident.
+        // The caller must choose: no expiry and a default lifetime would both be surprises.
         let msg = "the key has an expires_at: give the new key's, a time or null";
         return Err(Detail::new(["body", "expires_at"], msg, "value_error.missing").into());
     }
@@ -264,8 +264,8 @@ fn rotated_configs(
     Ok((new, old))
 }
 
-/// Why a key can't be rotated: 409.
-async fn refuse_rotation(keys: &Keys, old: &Item, config: &KeyConfig, now: OffsetDateTime) -> Result<(), Error> {
+/// Checks that a key can be rotated. Errors: 409, which says why not.
+async fn ensure_rotatable(keys: &Keys, old: &Item, config: &KeyConfig, now: OffsetDateTime) -> Result<(), Error> {
     if let Some(successor) = old.details.rotated_to.as_deref().and_then(KeyId::from_ulid)
         && keys.store.get(successor).await?.is_some()
     {
@@ -349,7 +349,7 @@ fn now() -> String {
     time::milliseconds(OffsetDateTime::now_utc())
 }
 
-/// Writes one audit entry per change: who did what to which key, and from where. docs/operations.md lists its fields.
+/// Writes one audit entry per change: who did what to which key, and from where. docs/log-entries.md lists its fields.
 fn audit(
     request: ApiRequest<'_>,
     action: &'static str,
@@ -367,7 +367,7 @@ struct Audit<'a> {
     key_id: KeyId,
     /// Of a rotation: the new key.
     rotated_to: Option<KeyId>,
-    /// Of a rotation: when the old key ends.
+    /// Of a rotation: when the old key expires.
     expires_at: Option<&'a str>,
 }
 

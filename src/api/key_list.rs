@@ -12,7 +12,7 @@ use crate::settings::KeyDisclosure;
 use crate::store::Item;
 
 /// The longest list, in bytes of the response as Lambda counts them, with the body's quotes escaped: Lambda's limit of 6 MB,
-/// less room for the headers.
+/// less a reserve for the headers.
 const MAX_LIST: usize = 5_500_000;
 
 /// `{"api_key": …, "config": {…}}`
@@ -41,7 +41,7 @@ struct DetailedKey<'a> {
 pub(super) struct Shown<'a> {
     item: &'a Item,
     id: Option<KeyId>,
-    /// Unless IDs are shown, or its root key is no longer configured.
+    /// `None` if the deployment shows only IDs, or the root key is no longer configured.
     key: Option<ApiKey>,
     config: Option<&'a RawValue>,
 }
@@ -60,7 +60,7 @@ impl<'a> Shown<'a> {
         Self { item, id, key: key.filter(|_| disclosure == KeyDisclosure::Full), config }
     }
 
-    /// Writes the key as JSON to the end of `body`; with details, if it is known when the key was last used.
+    /// Appends the key to `body` as JSON, with details if `last_used` is given.
     pub fn write(&self, body: &mut Vec<u8>, last_used: Option<Option<&str>>) -> Result<(), Error> {
         let id;
         let api_key = match &self.key {
@@ -152,7 +152,7 @@ mod tests {
 
     /// The numbers that docs/api.md gives for one page.
     #[test]
-    fn how_many_keys_fit_one_answer() {
+    fn how_many_keys_fit_one_response() {
         let keyring = Keyring::new("demo", &RootKey::from_bytes([0; 32]), None);
         let fit = |config: String| {
             let (key, root_key) = keyring.create(ulid::Ulid::generate().into());

@@ -1,4 +1,4 @@
-//! Reads and checks a request's body, headers and query parameters, in FastAPI's order.
+//! Reads and checks the body, headers and query parameters of a request, in FastAPI's order.
 
 use std::net::IpAddr;
 
@@ -98,7 +98,7 @@ impl<'a> ApiRequest<'a> {
         });
         let address = address.and_then(|address| address.map_err(&mut valid).ok());
         // A server with one socket for both families writes an IPv4 client's address as IPv4-mapped.
-        let source = address.map_or(Source::Unsaid, |address| Source::Address(address.to_canonical()));
+        let source = address.map_or(Source::Unknown, |address| Source::Address(address.to_canonical()));
         // To ignore a mistyped field would be to respond "valid" to a question that nobody checked.
         details.extend(extra_fields(&fields, &["api_key", "permission", "route", "source_ip"]));
         if details.is_empty() { Ok(Question { api_key, permission, route, source }) } else { Err(details.into()) }
@@ -285,7 +285,7 @@ fn fields(body: &str) -> Result<Fields<'_>, Error> {
     let value = json::parse(body).map_err(|fault| fault.detail(body, vec!["body".into()]))?;
     match value.get() {
         "null" => Err(missing(&["body"]).into()),
-        // pydantic makes an empty object of these two.
+        // pydantic turns these two into an empty object.
         "[]" | "\"\"" => Ok(Vec::new()),
         _ => Ok(json::fields(value).ok_or_else(not_an_object)?),
     }

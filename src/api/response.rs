@@ -27,7 +27,7 @@ impl From<Error> for Response {
         let mut response = json(error.status(), body.to_string());
         let mut add = |name: HeaderName, value| response.headers_mut().insert(name, HeaderValue::from_static(value));
         match error {
-            // RFC 9110 requires it. The template sets up the first way, the README's diff the second.
+            // RFC 9110 requires it. The template sets up the first scheme; docs/deploy.md has a diff for the second.
             Error::NotAuthenticated => add(WWW_AUTHENTICATE, "AWS4-HMAC-SHA256, Bearer"),
             Error::MethodNotAllowed(methods) => add(ALLOW, methods),
             Error::Unavailable(_) => add(RETRY_AFTER, "1"),

@@ -32,7 +32,7 @@ pub struct AuthorizerEvent {
 }
 
 impl AuthorizerEvent {
-    /// Reads a payload. Errors: it is no such event. Serde's own error would repeat what stands in a header.
+    /// Reads a payload. Errors: it isn't such an event. Serde's own error would repeat the text of a header.
     pub fn read(payload: &RawValue) -> Result<Self, Cause> {
         serde_json::from_str(payload.get()).map_err(|_| "the payload is not an authorizer's event".into())
     }
@@ -77,7 +77,7 @@ impl AuthorizerEvent {
         known.then_some(key.trim_start_matches(' '))
     }
 
-    /// The header's value. `None` if it is missing or there more than once.
+    /// The header's value. `None` if it is missing or present more than once.
     fn header(&self, name: &str) -> Option<&str> {
         let all = self.multi_value_headers.iter().flatten().filter(|(key, _)| key.eq_ignore_ascii_case(name));
         let mut values: Vec<_> = all.flat_map(|(_, values)| values).collect();

@@ -1,5 +1,5 @@
 //! What a key may do in a stage, as an IAM policy. It is the same for every request with that key, so it may be cached;
-//! docs/security.md has the one exception, a disallowed address.
+//! docs/protect-an-api.md has the one exception, a disallowed address.
 
 use std::collections::BTreeSet;
 

@@ -9,7 +9,7 @@ use crate::keys::config::KeyConfig;
 use crate::keys::permission::Permission;
 use crate::keys::route::{Route, RoutePattern};
 
-/// The key that a caller's text stands for.
+/// The key that a caller's text names.
 #[derive(Debug)]
 pub enum Found {
     /// The text isn't a key under a configured root key.
@@ -36,15 +36,15 @@ pub enum Source {
     /// This address. An IPv4-mapped one counts as IPv6, as it does when IAM evaluates a policy.
     Address(IpAddr),
     /// Unknown. A key with `allowed_ips` is denied.
-    Unsaid,
+    Unknown,
     /// Unknown to us. The gateway enforces `aws:SourceIp` from the returned policy.
     CheckedLater,
 }
 
 impl Source {
-    /// Reads an address. Anything else is [`Source::Unsaid`].
+    /// Reads an address. Anything else is [`Source::Unknown`].
     pub fn parse(text: Option<&str>) -> Self {
-        text.and_then(|text| text.parse().ok()).map_or(Self::Unsaid, Self::Address)
+        text.and_then(|text| text.parse().ok()).map_or(Self::Unknown, Self::Address)
     }
 
     /// The address, if there is one.
@@ -72,7 +72,7 @@ pub enum Denial {
     Route,
 }
 
-/// What is asked for. If it is nothing, only the key's own state counts; if it is both, both must hold.
+/// What is asked of a key. With neither field set, only the key's own state counts; with both set, both must hold.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Asked<'a> {
     /// A permission that the key must have.
@@ -117,7 +117,7 @@ pub fn decide<'a>(
     }
     let address_allowed = match source {
         Source::Address(address) => config.allows_address(address),
-        Source::Unsaid => config.allowed_ips.is_none(),
+        Source::Unknown => config.allowed_ips.is_none(),
         Source::CheckedLater => config.allowed_ips.as_ref().is_none_or(|ranges| !ranges.is_empty()),
     };
     if !address_allowed {
@@ -156,18 +156,18 @@ mod tests {
         decide(found, Asked { permission: required, route: None }, &[], source, NOW).map(drop)
     }
 
-    /// Every state of a key, permission, requirement and source, against the rules said another way.
+    /// Every state of a key, permission, requirement and source, against the rules written in another way.
     #[test]
-    fn every_cell() {
+    fn every_case() {
         let inside = Source::Address("10.1.2.3".parse().unwrap());
         let outside = Source::Address("11.0.0.1".parse().unwrap());
-        let mut cells = 0;
+        let mut cases = 0;
         for enabled in ["", r#","enabled":true"#, r#","enabled":false"#, r#","enabled":null"#] {
             for expiry in ["", r#","expires_at":"2026-01-01T12:00:00Z""#, r#","expires_at":"2026-01-01T12:00:01Z""#] {
                 for permission in ["null", r#""read""#, r#""write""#] {
                     for ips in ["", r#","allowed_ips":[]"#, r#","allowed_ips":["::1","10.0.0.0/8"]"#] {
                         for required in [None, Some(Read), Some(Write)] {
-                            for source in [inside, outside, Source::Unsaid, Source::CheckedLater] {
+                            for source in [inside, outside, Source::Unknown, Source::CheckedLater] {
                                 let found = key(&format!(r#"{{"permissions":{permission}{enabled}{expiry}{ips}}}"#));
                                 let mut reasons = Vec::new();
                                 if enabled.contains("false") {
@@ -189,14 +189,14 @@ mod tests {
                                     expected,
                                     "{found:?} {required:?} {source:?}"
                                 );
-                                cells += 1;
+                                cases += 1;
                             }
                         }
                     }
                 }
             }
         }
-        assert_eq!(cells, 4 * 3 * 3 * 3 * 3 * 4);
+        assert_eq!(cases, 4 * 3 * 3 * 3 * 3 * 4);
         let id = KeyId::from_ulid("01ARZ3NDEKTSV4RRFFQ69G5FAV").unwrap();
         assert_eq!(decided(&Found::Invalid, None, inside), Err(Denial::Invalid));
         assert_eq!(decided(&Found::NotFound(id), None, inside), Err(Denial::NotFound));
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn a_key_expires_at_its_second_in_any_offset() {
         let found = key(r#"{"expires_at":"2026-01-01T14:00:00.5+02:00"}"#);
-        let at = |offset| decide(&found, Asked::default(), &[], Source::Unsaid, NOW + offset).map(drop);
+        let at = |offset| decide(&found, Asked::default(), &[], Source::Unknown, NOW + offset).map(drop);
         assert_eq!(at(Duration::milliseconds(499)), Ok(()));
         assert_eq!(at(Duration::milliseconds(500)), Err(Denial::Expired));
     }

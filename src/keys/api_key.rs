@@ -64,7 +64,7 @@ impl ApiKey {
         self.id
     }
 
-    /// The key itself, 58 characters: for the response to the caller who may see it, and nothing else.
+    /// The key itself, 58 characters: for the response to an authorized caller, and nothing else.
     pub fn expose(&self) -> &str {
         &self.text
     }

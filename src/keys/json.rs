@@ -109,7 +109,7 @@ fn check(text: &str) -> Result<(), Fault> {
             b'"' => {
                 let literal = string_literal(text.get(at..).unwrap_or_default());
                 len = literal.len();
-                // serde_json's scanner takes a lone surrogate for well-formed, but it is no Unicode text.
+                // serde_json's scanner takes a lone surrogate for well-formed, but it isn't valid Unicode.
                 let string: String = serde_json::from_str(literal)
                     .map_err(|error| Fault::Syntax(message(&error), at + offset(literal, &error)))?;
                 if let Some(Open::Object { names, name: name @ None }) = open.last_mut() {

@@ -56,7 +56,7 @@ pub struct NamedKey {
     pub root_key: Option<RootKeyId>,
 }
 
-/// A root key made ready for the keys of one service.
+/// A root key prepared for the keys of one service.
 struct SigningKey {
     id: RootKeyId,
     /// The HMAC state of a key, which lacks only the ULID.
@@ -210,13 +210,13 @@ mod tests {
     #[test]
     fn root_keys_are_wiped_on_drop() {
         fn wiped<T: zeroize::ZeroizeOnDrop>(_: Option<T>) {}
-        // What an HMAC state is made of; the type itself doesn't say so.
+        // The HMAC state consists of it; the HMAC type itself doesn't implement the trait.
         wiped::<sha2::block_api::Sha256VarCore>(None);
         wiped(None::<RootKey>.map(|root_key| root_key.0));
     }
 
     #[test]
-    fn another_service_or_root_key_makes_other_keys() {
+    fn another_service_or_root_key_derives_other_keys() {
         let key = created(&keyring());
         assert!(Keyring::new("demo2", &root_key(0), None).parse_key(key.expose()).is_none());
         assert!(Keyring::new("demo", &root_key(1), None).parse_key(key.expose()).is_none());

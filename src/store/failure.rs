@@ -35,8 +35,8 @@ impl Intercept for InDoubt {
         _bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let failed = !matches!(context.output_or_error(), Some(Ok(_)));
-        let refused = context.response().is_some_and(|response| response.status().is_client_error());
-        if failed && !refused {
+        let rejected = context.response().is_some_and(|response| response.status().is_client_error());
+        if failed && !rejected {
             self.0.store(true, Ordering::Relaxed);
         }
         Ok(())
@@ -45,7 +45,7 @@ impl Intercept for InDoubt {
 
 /// Transient errors that DynamoDB reports with status 400.
 /// Source: <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>
-const PASSING: [&str; 7] = [
+const TRANSIENT: [&str; 7] = [
     "ProvisionedThroughputExceededException",
     "ThrottlingException",
     "RequestLimitExceeded",
@@ -61,15 +61,15 @@ pub(super) fn failure<E>(error: &SdkError<E, HttpResponse>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    let passing = match error {
+    let transient = match error {
         SdkError::TimeoutError(_) | SdkError::ResponseError(_) => true,
         SdkError::DispatchFailure(failure) => !failure.is_user(),
         SdkError::ServiceError(service) => {
             let code = service.err().code();
-            service.raw().status().is_server_error() || code.is_some_and(|code| PASSING.contains(&code))
+            service.raw().status().is_server_error() || code.is_some_and(|code| TRANSIENT.contains(&code))
         }
         _ => false,
     };
     let cause = describe(error).into();
-    if passing { Error::Unavailable(cause) } else { Error::Internal(cause) }
+    if transient { Error::Unavailable(cause) } else { Error::Internal(cause) }
 }

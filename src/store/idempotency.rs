@@ -79,7 +79,7 @@ impl Store {
         format!("{}#idem", self.service)
     }
 
-    /// The write of a token's item. It fails if there is one younger than a day, and then returns that one.
+    /// The write of a token's item. It fails if there is one from the last day, and then returns that one.
     pub(super) fn record(
         &self,
         token: &IdempotencyToken,

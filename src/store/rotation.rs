@@ -9,7 +9,7 @@ use crate::keys::api_key::KeyId;
 use crate::keys::config::KeyConfig;
 use crate::keys::keyring::{NamedKey, RootKeyId};
 
-/// An item with all its attributes, to be written whole again.
+/// An item with all its attributes, so that it can be written back completely.
 #[derive(Debug)]
 pub struct WholeItem {
     /// What the service reads of it.
@@ -37,7 +37,7 @@ pub struct Rotation<'a> {
 /// The outcome of a rotation.
 #[derive(Debug)]
 pub enum Rotated {
-    /// It is done.
+    /// It was carried out.
     Done,
     /// The `Idempotency-Key` has a record.
     Earlier,
@@ -65,7 +65,7 @@ impl Store {
         let mut new_item = self.item(*id, root_key, change);
         new_item.insert("rotated_from".to_owned(), text(&old.item.id));
 
-        // Written whole: the condition ensures that nobody changed it, and IAM then needs only one action for the transaction.
+        // A complete Put: the condition ensures that nobody changed the item, and the role then needs only one action.
         let mut old_item = old.attributes.clone();
         let changed = [
             ("config", rotation.old_config.as_str()),

@@ -49,8 +49,8 @@ impl Store {
 
 /// The error for a transaction that was cancelled for another reason than a condition.
 fn cancellation(reasons: &[CancellationReason]) -> Error {
-    const PASSING: [&str; 3] = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
+    const TRANSIENT: [&str; 3] = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
     let codes: Vec<_> = reasons.iter().filter_map(CancellationReason::code).collect();
     let cause = format!("a transaction was cancelled: {}", codes.join(", ")).into();
-    if codes.iter().any(|code| PASSING.contains(code)) { Error::Unavailable(cause) } else { Error::Internal(cause) }
+    if codes.iter().any(|code| TRANSIENT.contains(code)) { Error::Unavailable(cause) } else { Error::Internal(cause) }
 }

@@ -36,7 +36,8 @@ WORDS = {
     r"\b(simply|please|obviously|of course)\b": "(leave it out)",
     r"\bopens? (it|them|nothing|others?|other|exactly|too much|every|all|more)\b": "grant, allow",
 }
-EXEMPT = re.compile(r"idempotency records?|team members?")
+# The last three are pydantic's words and DynamoDB's expressions.
+EXEMPT = re.compile(r"idempotency records?|team members?|enumeration member|\bid, (config|CODE)|AND id (>|BETWEEN)")
 
 PASSIVE = re.compile(r"\b(is|are|was|were|be|been|being)\s+(\w+ly\s+)?(\w+ed|made|sent|kept|written|read|shown|given|taken|found|known|held|set|put|built|lost)\b")
 

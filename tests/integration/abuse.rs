@@ -2,39 +2,43 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{API_KEYS, Answer, App, Call, Format, invoke};
+use crate::support::{API_KEYS, App, Call, Format, Response, invoke};
 
 #[tokio::test]
-async fn large_bodies_are_refused_before_anything_is_done_with_them() {
+async fn large_bodies_are_rejected_before_anything_else() {
     let app = App::new().await;
     for len in [70 * 1024, 6 * 1024 * 1024] {
         for base64 in [false, true] {
             let call =
                 Call { base64, ..Call::new("POST", API_KEYS).json(&json!({ "config": { "x": "a".repeat(len) } })) };
-            let answer = app.send(call).await;
-            assert_eq!((answer.status, answer.json()), (413, json!({ "detail": "body exceeds 65536 bytes" })), "{len}");
+            let response = app.send(call).await;
+            assert_eq!(
+                (response.status, response.json()),
+                (413, json!({ "detail": "body exceeds 65536 bytes" })),
+                "{len}"
+            );
         }
     }
     assert!(app.table.proxy.requests().is_empty());
 }
 
 #[tokio::test]
-async fn ten_thousand_members() {
+async fn ten_thousand_fields() {
     let app = App::new().await;
-    let members: Vec<_> = (0..10_000).map(|number| format!("\"{number:x}\"")).collect();
-    let body = |members: &[String]| {
-        format!(r#"{{"config":{{}},{}}}"#, members.iter().map(|name| format!("{name}:0")).collect::<Vec<_>>().join(","))
+    let fields: Vec<_> = (0..10_000).map(|number| format!("\"{number:x}\"")).collect();
+    let body = |fields: &[String]| {
+        format!(r#"{{"config":{{}},{}}}"#, fields.iter().map(|name| format!("{name}:0")).collect::<Vec<_>>().join(","))
     };
     let send = async |body: String| {
         let mut call = Call::new("POST", API_KEYS);
         call.body = Some(body.into_bytes());
         app.send(call).await
     };
-    assert_eq!(send(body(&members[..7_000])).await.status, 200);
-    let mut twice = members[..7_000].to_vec();
-    twice.push(members[0].clone());
+    assert_eq!(send(body(&fields[..7_000])).await.status, 200);
+    let mut twice = fields[..7_000].to_vec();
+    twice.push(fields[0].clone());
     assert_eq!(send(body(&twice)).await.json()["detail"][0]["loc"], json!(["body", "0"]));
-    assert_eq!(send(body(&members)).await.status, 413);
+    assert_eq!(send(body(&fields)).await.status, 413);
 }
 
 #[tokio::test]
@@ -53,9 +57,9 @@ async fn forty_thousand_keys_listed_while_others_are_written() {
         if let Some(after) = &after {
             call = call.query("after", after);
         }
-        let (answer, created) = tokio::join!(app.send_event(call.event(Format::Rest)), app.create(json!({})));
-        assert_eq!((answer.status, created.status), (200, 200));
-        let page: Vec<Value> = serde_json::from_str(&answer.body).expect("a list");
+        let (response, created) = tokio::join!(app.send_event(call.event(Format::Rest)), app.create(json!({})));
+        assert_eq!((response.status, created.status), (200, 200));
+        let page: Vec<Value> = serde_json::from_str(&response.body).expect("a list");
         assert_eq!(page.len(), 10_000);
         after = page.last().map(|entry| entry["api_key"].as_str().expect("a key")[..31].to_owned());
         listed.extend(page.into_iter().map(|entry| entry["api_key"].as_str().expect("a key")[5..31].to_owned()));
@@ -64,13 +68,13 @@ async fn forty_thousand_keys_listed_while_others_are_written() {
 }
 
 #[tokio::test]
-async fn an_invocation_without_time_left_answers_in_time() {
+async fn an_invocation_without_time_left_responds_in_time() {
     let app = App::new().await;
     app.table.proxy.always(crate::proxy::Fault::Silent);
     let event = Call::new("GET", API_KEYS).event(Format::Http);
     let began = std::time::Instant::now();
-    let answer = invoke(&app.api, &event, std::time::Duration::from_millis(200)).await;
-    let answer = Answer::from_lambda(answer);
-    assert_eq!((answer.status, &answer.headers["Retry-After"]), (503, &json!("1")));
+    let response = invoke(&app.api, &event, std::time::Duration::from_millis(200)).await;
+    let response = Response::from_lambda(response);
+    assert_eq!((response.status, &response.headers["Retry-After"]), (503, &json!("1")));
     assert!(began.elapsed().as_secs() < 2);
 }

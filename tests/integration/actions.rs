@@ -1,5 +1,5 @@
-//! The AWS actions that each function calls, which are those its role may: `tests/template/actions.json`, which the
-//! template's own tests compare with the template.
+//! Each function calls exactly the AWS actions of `tests/template/actions.json`, which the template's tests compare with the
+//! roles.
 
 use std::collections::BTreeSet;
 
@@ -26,14 +26,14 @@ async fn called(table: &Table, kms: &kms::Requests) -> BTreeSet<String> {
         other => format!("dynamodb:{other}"),
     };
     let dynamodb = table.proxy.requests().into_iter().map(action);
-    // The stand-in for KMS answers to nothing else.
+    // The stand-in for KMS accepts nothing else.
     dynamodb.chain((!kms.lock().expect("a lock").is_empty()).then(|| "kms:GenerateMac".to_owned())).collect()
 }
 
 #[tokio::test]
-async fn each_function_calls_what_its_role_may_no_more_and_no_less() {
-    let answer = json!({ "Mac": kms::MAC, "KeyId": kms::KEY_ID });
-    let (endpoint, asked) = kms::kms(StatusCode::OK, answer.clone()).await;
+async fn each_function_calls_exactly_what_its_role_allows() {
+    let response = json!({ "Mac": kms::MAC, "KeyId": kms::KEY_ID });
+    let (endpoint, asked) = kms::kms(StatusCode::OK, response.clone()).await;
     let table = Table::new().await;
     let settings = [("ROOT_KEY", ""), ("KMS_KEY_ID", kms::KEY_ID), ("AWS_ENDPOINT_URL_KMS", endpoint.as_str())];
     let app = App { api: table.api(&settings).await.expect("a start"), table };
@@ -50,7 +50,7 @@ async fn each_function_calls_what_its_role_may_no_more_and_no_less() {
     app.delete(&key).await;
     assert_eq!(called(&app.table, &asked).await, declared("api"));
 
-    let (endpoint, asked) = kms::kms(StatusCode::OK, answer).await;
+    let (endpoint, asked) = kms::kms(StatusCode::OK, response).await;
     let key = app.create(json!({ "permissions": "read" })).await.api_key();
     app.table.proxy.requests();
     let settings = [("ROOT_KEY", ""), ("KMS_KEY_ID", kms::KEY_ID), ("AWS_ENDPOINT_URL_KMS", endpoint.as_str())];
@@ -58,7 +58,8 @@ async fn each_function_calls_what_its_role_may_no_more_and_no_less() {
     let mut event = Call::new("GET", "/x").event(Format::Http);
     event["routeArn"] = "arn:aws:execute-api:eu-central-1:123456789012:abcdefghij/live/GET/x".into();
     event["headers"]["authorization"] = format!("Search {key}").into();
-    let answer = authorizer.handle(serde_json::from_value(event).expect("an event"), TIMEOUT).await.expect("an answer");
-    assert_eq!(serde_json::to_value(answer).expect("JSON")["policyDocument"]["Statement"][0]["Effect"], "Allow");
+    let response =
+        authorizer.handle(serde_json::from_value(event).expect("an event"), TIMEOUT).await.expect("a response");
+    assert_eq!(serde_json::to_value(response).expect("JSON")["policyDocument"]["Statement"][0]["Effect"], "Allow");
     assert_eq!(called(&app.table, &asked).await, declared("authorizer"));
 }

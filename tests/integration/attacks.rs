@@ -7,7 +7,7 @@ use crate::kms::{self, KEY_ID, MAC};
 use crate::lambda::Lambda;
 use crate::protected::{Protected, SHAPES, Shape, Visit, lets_in};
 use crate::proxy::Fault;
-use crate::support::{API_KEYS, Answer, App, CALLER, Call, FORMATS, Format, Table};
+use crate::support::{API_KEYS, App, CALLER, Call, FORMATS, Format, Response, Table};
 
 fn verify(question: &Value) -> Call {
     Call::new("POST", &format!("{API_KEYS}verify")).json(question)
@@ -17,12 +17,12 @@ fn with_body(method: &str, path: &str, body: String) -> Call {
     Call { body: Some(body.into_bytes()), ..Call::new(method, path) }
 }
 
-/// Stands in a config, and must stand in no log.
+/// Text of a config; it must not appear in any log.
 const MARKER: &str = "a-text-that-only-the-config-holds";
-const KMS_ANSWER: &str =
+const KMS_RESPONSE: &str =
     r#"{"Mac":"y1vhfTWaG98Z35/sW4OiQzSS65pzHlEd0kdGjiIFXig=","MacAlgorithm":"HMAC_SHA_256","KeyId":"k"}"#;
 
-/// Whether any eight characters of a secret in a row stand in a text.
+/// Whether eight consecutive characters of a secret appear in a text.
 fn shows(text: &str, secret: &str) -> bool {
     secret.as_bytes().windows(8).any(|part| text.contains(std::str::from_utf8(part).expect("ASCII")))
 }
@@ -30,10 +30,10 @@ fn shows(text: &str, secret: &str) -> bool {
 // A. Secrets
 
 #[tokio::test]
-async fn point_1_no_cut_answer_of_kms_is_repeated() {
+async fn point_1_no_error_repeats_a_truncated_kms_response() {
     let table = Table::new().await;
-    for length in 0..KMS_ANSWER.len() {
-        let (endpoint, _) = kms::kms(StatusCode::OK, &KMS_ANSWER[..length]).await;
+    for length in 0..KMS_RESPONSE.len() {
+        let (endpoint, _) = kms::kms(StatusCode::OK, &KMS_RESPONSE[..length]).await;
         let settings = [("ROOT_KEY", ""), ("KMS_KEY_ID", KEY_ID), ("AWS_ENDPOINT_URL_KMS", &endpoint)];
         let error = table.api(&settings).await.expect_err("no start").to_string();
         assert!(error.starts_with("KMS_KEY_ID") && !shows(&error, MAC), "{length}: {error}");
@@ -41,29 +41,29 @@ async fn point_1_no_cut_answer_of_kms_is_repeated() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn point_1_whatever_kms_answers_no_mac_is_logged() {
+async fn point_1_no_kms_response_puts_its_mac_into_the_log() {
     let table = Table::new().await;
-    let cut = &KMS_ANSWER[..KMS_ANSWER.len() - 1];
-    let number = KMS_ANSWER.replace(r#""HMAC_SHA_256""#, "7");
-    let answers = [
+    let cut = &KMS_RESPONSE[..KMS_RESPONSE.len() - 1];
+    let number = KMS_RESPONSE.replace(r#""HMAC_SHA_256""#, "7");
+    let responses = [
         (StatusCode::OK, cut.to_owned()),
         (StatusCode::OK, number),
-        (StatusCode::OK, KMS_ANSWER.replace("\"k\"", "[]")),
-        (StatusCode::OK, KMS_ANSWER.replace("Xig=", "Xig=!")),
-        (StatusCode::OK, format!("{KMS_ANSWER}{KMS_ANSWER}")),
+        (StatusCode::OK, KMS_RESPONSE.replace("\"k\"", "[]")),
+        (StatusCode::OK, KMS_RESPONSE.replace("Xig=", "Xig=!")),
+        (StatusCode::OK, format!("{KMS_RESPONSE}{KMS_RESPONSE}")),
         (StatusCode::OK, format!("\"{MAC}\"")),
         (StatusCode::OK, MAC.to_owned()),
         (StatusCode::OK, json!({ "Mac": [MAC] }).to_string()),
         (StatusCode::OK, json!({ "Mac": { "x": MAC } }).to_string()),
         (StatusCode::OK, json!({ "Mac": format!("{MAC}{MAC}") }).to_string()),
-        (StatusCode::FOUND, KMS_ANSWER.to_owned()),
-        (StatusCode::BAD_REQUEST, KMS_ANSWER.to_owned()),
+        (StatusCode::FOUND, KMS_RESPONSE.to_owned()),
+        (StatusCode::BAD_REQUEST, KMS_RESPONSE.to_owned()),
         (StatusCode::BAD_REQUEST, json!({ "__type": 7, "Mac": MAC }).to_string()),
         (StatusCode::BAD_REQUEST, json!({ "__type": "DisabledException", "message": { "Mac": MAC } }).to_string()),
         (StatusCode::FORBIDDEN, format!("<html>{MAC}</html>")),
         (StatusCode::INTERNAL_SERVER_ERROR, json!({ "__type": "KMSInternalException", "Mac": MAC }).to_string()),
     ];
-    for (status, body) in answers {
+    for (status, body) in responses {
         let (endpoint, _) = kms::kms(status, &body).await;
         let loud = [("AWS_LAMBDA_LOG_LEVEL", "TRACE"), ("RUST_LOG", "trace")];
         let settings = [("ROOT_KEY", ""), ("KMS_KEY_ID", KEY_ID), ("AWS_ENDPOINT_URL_KMS", &endpoint)];
@@ -90,8 +90,8 @@ fn requests(key: &str) -> Vec<Call> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn point_1_whatever_the_table_answers_no_config_and_no_key_is_logged() {
-    const ANSWERS: [(u16, &str); 11] = [
+async fn point_1_no_table_response_puts_a_config_or_key_into_the_log() {
+    const RESPONSES: [(u16, &str); 11] = [
         (
             200,
             r#"{"Items":[{"id":{"S":"01ARZ3NDEKTSV4RRFFQ69G5FAV"},"config":{"S":"{\"x\":\"a-text-that-only-the-config-holds\"}"}"#,
@@ -123,15 +123,15 @@ async fn point_1_whatever_the_table_answers_no_config_and_no_key_is_logged() {
         "type": "TOKEN", "authorizationToken": format!("Search {key}"), "methodArn": "arn:aws:execute-api:r:1:a/s/GET/x",
     });
     let mut failed = 0;
-    for (status, body) in ANSWERS {
+    for (status, body) in RESPONSES {
         assert!(body.contains(MARKER));
         for call in requests(&key) {
-            // The first answer alone, for some of them are asked for again.
-            table.proxy.plan(&[Fault::Answer(status, body)]);
+            // Only the first response, because some requests are retried.
+            table.proxy.plan(&[Fault::Response(status, body)]);
             failed += usize::from(api.call(call, Format::Http).await.status >= 500);
         }
-        table.proxy.plan(&[Fault::Answer(status, body)]);
-        // An answer of the table that says nothing of the key is a denial, any other an error.
+        table.proxy.plan(&[Fault::Response(status, body)]);
+        // A response without the key's item is a denial; any other is an error.
         drop(authorizer.invoke(&token).await);
     }
     assert!(failed > 30, "{failed} requests failed");
@@ -144,13 +144,13 @@ async fn point_1_whatever_the_table_answers_no_config_and_no_key_is_logged() {
 // B. Wrong allows
 
 #[tokio::test]
-async fn point_2_verify_answers_a_typo_with_yes() {
+async fn point_2_verify_says_valid_to_a_typo() {
     let app = App::new().await;
     let key = app.create(json!({ "permissions": "read" })).await.api_key();
     for name in ["permissions", "Permission", "permission ", "perm", "sourceIp", "allowed_ips", "key", ""] {
-        let answer = app.send(verify(&json!({ "api_key": key, name: "write" }))).await;
+        let response = app.send(verify(&json!({ "api_key": key, name: "write" }))).await;
         let extra = json!({ "loc": ["body", name], "msg": "extra fields not permitted", "type": "value_error.extra" });
-        assert_eq!((answer.status, answer.json()), (422, json!({ "detail": [extra] })), "{name}");
+        assert_eq!((response.status, response.json()), (422, json!({ "detail": [extra] })), "{name}");
     }
 }
 
@@ -162,17 +162,17 @@ async fn point_3_a_wrong_address_with_a_wrong_method_gets_an_allow_policy() {
     for shape in [Shape::RestRequest, Shape::Http1, Shape::Http2, Shape::Simple] {
         for method in ["GET", "POST", "DELETE"] {
             let visit = Visit { source_ip: "203.0.113.9".to_owned(), ..Visit::new(&key, method, "/x") };
-            let answer = protected.answer(shape, visit.event(shape)).await.expect("an answer");
-            assert_eq!(answer["context"]["reason"], "source_ip", "{shape:?} {method}");
+            let response = protected.response(shape, visit.event(shape)).await.expect("a response");
+            assert_eq!(response["context"]["reason"], "source_ip", "{shape:?} {method}");
             if shape != Shape::Simple {
-                assert_eq!(answer["policyDocument"]["Statement"][0]["Effect"], "Deny", "{shape:?} {method}");
+                assert_eq!(response["policyDocument"]["Statement"][0]["Effect"], "Deny", "{shape:?} {method}");
             }
         }
     }
 }
 
 #[tokio::test]
-async fn point_4_misspelled_restrictions_open_keys() {
+async fn point_4_misspelled_restrictions_restrict_nothing() {
     let app = App::new().await;
     let key = app.create(json!({})).await.api_key();
     let before = app.table.items();
@@ -192,8 +192,8 @@ async fn point_4_misspelled_restrictions_open_keys() {
             "msg": format!("unknown field; did you mean '{meant}'?"),
             "type": "value_error.misspelled",
         });
-        for answer in [app.create(config.clone()).await, app.update(&key, config).await] {
-            assert_eq!((answer.status, answer.json()), (422, json!({ "detail": [detail] })), "{name}");
+        for response in [app.create(config.clone()).await, app.update(&key, config).await] {
+            assert_eq!((response.status, response.json()), (422, json!({ "detail": [detail] })), "{name}");
         }
     }
     assert_eq!(app.table.items(), before);
@@ -203,41 +203,41 @@ async fn point_4_misspelled_restrictions_open_keys() {
 async fn point_4_addresses_with_leading_zeros() {
     let app = App::new().await;
     for text in ["010.0.0.0/8", "10.0.0.0/08", "10.0.0.0/+8", "10.0.0.0/ 8", "10.0.0.0/8/8", "2001:db8::/032"] {
-        let answer = app.create(json!({ "permissions": "write", "allowed_ips": [text] })).await;
-        assert_eq!(answer.status, 422, "{text}");
-        assert_eq!(answer.json()["detail"][0]["loc"], json!(["body", "config", "allowed_ips", 0]), "{text}");
+        let response = app.create(json!({ "permissions": "write", "allowed_ips": [text] })).await;
+        assert_eq!(response.status, 422, "{text}");
+        assert_eq!(response.json()["detail"][0]["loc"], json!(["body", "config", "allowed_ips", 0]), "{text}");
     }
     assert!(app.table.items().is_empty());
 }
 
 #[tokio::test]
-async fn point_4_an_empty_list_of_addresses_opens_a_key_to_everyone() {
+async fn point_4_an_empty_list_of_addresses_allows_everyone() {
     let protected = Protected::new(&[]).await;
     let config = json!({ "permissions": "write", "allowed_ips": [] });
-    let answer = protected.app.create(config.clone()).await;
+    let response = protected.app.create(config.clone()).await;
     let detail = json!({
         "loc": ["body", "config", "allowed_ips"],
         "msg": "ensure this value has at least 1 items",
         "type": "value_error.list.min_items",
         "ctx": { "limit_value": 1 },
     });
-    assert_eq!((answer.status, answer.json()), (422, json!({ "detail": [detail] })));
+    assert_eq!((response.status, response.json()), (422, json!({ "detail": [detail] })));
 
-    // Where the table holds such a config all the same, nobody gets in.
+    // If the table holds such a config anyway, the key is denied.
     let key = protected.app.create(json!({})).await.api_key();
     let mut item = protected.app.table.items().remove(0);
     item["config"]["S"] = config.to_string().into();
     protected.app.table.put(item);
     for shape in SHAPES {
         let visit = Visit::new(&key, "GET", "/x");
-        let answer = protected.answer(shape, visit.event(shape)).await.expect("an answer");
-        assert!(!lets_in(&answer, &visit), "{shape:?} {answer}");
-        assert_eq!(answer["context"]["reason"], "source_ip", "{shape:?}");
+        let response = protected.response(shape, visit.event(shape)).await.expect("a response");
+        assert!(!lets_in(&response, &visit), "{shape:?} {response}");
+        assert_eq!(response["context"]["reason"], "source_ip", "{shape:?}");
     }
     assert!(!protected.verifies(&key, "read", "192.0.2.1").await);
 }
 
-/// What a gateway remembers from one request must not let in what the code denies.
+/// A policy that a gateway cached for one request must not allow another that the code denies.
 #[tokio::test]
 async fn point_4_a_policy_matches_ipv4_mapped_addresses_that_the_code_denies() {
     let protected = Protected::new(&[]).await;
@@ -247,11 +247,11 @@ async fn point_4_a_policy_matches_ipv4_mapped_addresses_that_the_code_denies() {
         for source_ip in ["::ffff:10.1.2.3", "::FFFF:a01:203", "0:0:0:0:0:ffff:10.1.2.3"] {
             let visit = Visit { source_ip: source_ip.to_owned(), ..Visit::new(&key, "GET", "/x") };
             for shape in SHAPES {
-                assert!(!protected.opens(shape, &visit).await, "{shape:?} {source_ip} in {ranges}");
+                assert!(!protected.allows(shape, &visit).await, "{shape:?} {source_ip} in {ranges}");
             }
-            let remembered = Shape::RestToken;
-            let policy = protected.answer(remembered, visit.event(remembered)).await.expect("an answer");
-            assert_eq!(policy["policyDocument"]["Statement"][0]["Effect"], "Allow", "the policy is looked at");
+            let cached = Shape::RestToken;
+            let policy = protected.response(cached, visit.event(cached)).await.expect("a response");
+            assert_eq!(policy["policyDocument"]["Statement"][0]["Effect"], "Allow", "the policy's conditions decide");
         }
     }
 }
@@ -282,17 +282,17 @@ async fn point_5_one_path_has_several_spellings() {
     for (method, path, status, detail) in table {
         for format in FORMATS {
             let call = Call::new(method, &path).json(&json!({ "config": {}, "api_key": key }));
-            let answer = app.send_event(call.event(format)).await;
+            let response = app.send_event(call.event(format)).await;
             let expected = (status, json!({ "detail": detail }));
-            assert_eq!((answer.status, answer.json()), expected, "{method} {path} {format:?}");
+            assert_eq!((response.status, response.json()), expected, "{method} {path} {format:?}");
         }
     }
     assert_eq!(app.table.items(), before);
 }
 
-// C. Changes that don't stay, and records that aren't true
+// C. Changes that are lost, and audit entries that aren't true
 
-async fn enable(app: &App, key: &str, enabled: bool) -> Answer {
+async fn enable(app: &App, key: &str, enabled: bool) -> Response {
     app.update(key, json!({ "permissions": "read", "enabled": enabled })).await
 }
 
@@ -356,9 +356,9 @@ async fn point_6_a_late_delete_takes_no_updated_key_away() {
     assert!(app.list().await.is_empty());
 }
 
-/// Another change between an attempt whose answer was lost and the next one.
+/// Another change between an attempt whose response was lost and the next attempt.
 #[tokio::test]
-async fn point_6_a_change_of_somebody_else_after_a_lost_answer() {
+async fn point_6_someone_else_s_change_after_a_lost_response() {
     let app = App::new().await;
     let key = app.create(json!({})).await.api_key();
     let replaced = async |change_id: &str| {
@@ -368,17 +368,17 @@ async fn point_6_a_change_of_somebody_else_after_a_lost_answer() {
         app.table.put(item);
     };
     app.table.proxy.plan(&[Fault::None, Fault::DoneThenDropped, Fault::Slow]);
-    let (answer, ()) = tokio::join!(enable(&app, &key, true), replaced("other"));
-    assert_eq!(answer.status, 503, "whether it was carried out can't be known");
+    let (response, ()) = tokio::join!(enable(&app, &key, true), replaced("other"));
+    assert_eq!(response.status, 503, "whether it was carried out can't be known");
     app.table.proxy.plan(&[Fault::None, Fault::Dropped, Fault::Slow]);
-    let (answer, ()) = tokio::join!(app.delete(&key), replaced("another"));
-    assert_eq!((answer.status, app.table.items().len()), (200, 0), "a delete reads again");
+    let (response, ()) = tokio::join!(app.delete(&key), replaced("another"));
+    assert_eq!((response.status, app.table.items().len()), (200, 0), "a delete reads again");
 }
 
 #[tokio::test]
 async fn point_6_a_transaction_in_progress_is_waited_for_with_one_token() {
-    const IN_PROGRESS: Fault = Fault::Answer(400, r#"{"__type":"x#TransactionInProgressException","Message":"m"}"#);
-    const CONFLICT: Fault = Fault::Answer(
+    const IN_PROGRESS: Fault = Fault::Response(400, r#"{"__type":"x#TransactionInProgressException","Message":"m"}"#);
+    const CONFLICT: Fault = Fault::Response(
         400,
         r#"{"__type":"x#TransactionCanceledException","CancellationReasons":[{"Code":"TransactionConflict"},{"Code":"None"}]}"#,
     );
@@ -399,7 +399,7 @@ async fn point_6_a_transaction_in_progress_is_waited_for_with_one_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn point_7_the_audit_log_says_what_happened() {
+async fn point_7_the_audit_entries_say_what_happened() {
     let table = Table::new().await;
     let api = Lambda::start(table.environment(&[])).await;
     let create = Call::new("POST", API_KEYS).json(&json!({ "config": { "permissions": "read" } }));
@@ -412,18 +412,18 @@ async fn point_7_the_audit_log_says_what_happened() {
     assert_eq!(api.call(delete(), Format::Http).await.status, 200);
     for fault in [Fault::ServerError, Fault::Dropped] {
         table.proxy.plan(&[fault]);
-        assert_eq!(api.call(delete(), Format::Http).await.status, 404, "what was never there isn't deleted");
+        assert_eq!(api.call(delete(), Format::Http).await.status, 404, "what doesn't exist can't be deleted");
     }
     let printed = api.printed();
     let audits: Vec<Value> = printed
         .lines()
         .map(|line| serde_json::from_str(line).expect("JSON"))
-        .filter(|line: &Value| line["message"] == "audit")
+        .filter(|entry: &Value| entry["message"] == "audit")
         .collect();
-    let told: Vec<_> = audits.iter().map(|line| (&line["action"], &line["permissions_before"])).collect();
+    let logged: Vec<_> = audits.iter().map(|entry| (&entry["action"], &entry["permissions_before"])).collect();
     let text = Value::from;
     assert_eq!(
-        told,
+        logged,
         [(&text("create"), &Value::Null), (&text("update"), &text("read")), (&text("delete"), &text("write"))],
         "{printed}"
     );
@@ -431,10 +431,10 @@ async fn point_7_the_audit_log_says_what_happened() {
 
 #[tokio::test]
 async fn point_8_a_conflict_with_a_transaction_passes() {
-    const CONFLICT: Fault = Fault::Answer(400, r#"{"__type":"x#TransactionConflictException","message":"m"}"#);
+    const CONFLICT: Fault = Fault::Response(400, r#"{"__type":"x#TransactionConflictException","message":"m"}"#);
     let app = App::new().await;
     let key = app.create(json!({})).await.api_key();
-    for answer in [
+    for response in [
         {
             app.table.proxy.plan(&[Fault::None, CONFLICT]);
             app.update(&key, json!({})).await
@@ -444,7 +444,7 @@ async fn point_8_a_conflict_with_a_transaction_passes() {
             app.delete(&key).await
         },
     ] {
-        assert_eq!(answer.status, 503, "{answer:?}");
+        assert_eq!(response.status, 503, "{response:?}");
     }
 }
 
@@ -473,7 +473,7 @@ async fn point_9_a_denial_can_t_be_traced() {
     for shape in [Shape::RestRequest, Shape::Http1, Shape::Http2] {
         let mut event = Visit::new("x", "GET", "/x").event(shape);
         event["requestContext"]["requestId"] = format!("{shape:?}").into();
-        authorizer.invoke(&event).await.expect("an answer");
+        authorizer.invoke(&event).await.expect("a response");
     }
     let found: Vec<_> = denied(&authorizer)
         .into_iter()
@@ -489,11 +489,11 @@ async fn point_9_a_denial_can_t_be_traced() {
 async fn point_16_the_link_is_sorted_as_sigv4_signs_it() {
     let app = App::new().await;
     let keys = [app.create(json!({})).await.api_key(), app.create(json!({})).await.api_key()];
-    let answer = app.send(Call::new("GET", API_KEYS).query("limit", 1)).await;
-    assert_eq!(answer.headers["Link"], format!("<?after={}&limit=1>; rel=\"next\"", &keys[0][..31]));
+    let response = app.send(Call::new("GET", API_KEYS).query("limit", 1)).await;
+    assert_eq!(response.headers["Link"], format!("<?after={}&limit=1>; rel=\"next\"", &keys[0][..31]));
 }
 
-/// A body that is checked costs time, so the size comes first: what else is wrong with it is not looked for.
+/// Checking costs time, so the size is checked first, and nothing else of a config that is too long.
 #[tokio::test]
 async fn point_18_a_config_too_long_is_checked_in_depth() {
     let app = App::new().await;
@@ -506,16 +506,16 @@ async fn point_18_a_config_too_long_is_checked_in_depth() {
         format!(r#"["{filler}"]"#),
     ] {
         for (method, path) in [("POST", API_KEYS.to_owned()), ("PUT", format!("{API_KEYS}{key}"))] {
-            let answer = app.send(with_body(method, &path, format!(r#"{{"config":{config}}}"#))).await;
-            assert_eq!((answer.status, answer.json()), (413, json!({ "detail": "config exceeds 4096 bytes" })));
+            let response = app.send(with_body(method, &path, format!(r#"{{"config":{config}}}"#))).await;
+            assert_eq!((response.status, response.json()), (413, json!({ "detail": "config exceeds 4096 bytes" })));
         }
     }
-    // Two of them: the first one counts as much as the last one.
+    // Two configs: the first one counts as much as the last.
     let body = format!(r#"{{"config":"{filler}","config":{{}}}}"#);
     assert_eq!(app.send(with_body("POST", API_KEYS, body)).await.status, 413);
 }
 
-/// Beside the config and to verify, up to 64 KiB are looked at, however deep they are nested: each byte a few times.
+/// Next to the config, up to 64 KiB are read, whatever their depth: each byte a few times.
 #[tokio::test]
 async fn point_18_a_deep_body_is_slow() {
     let app = App::new().await;

@@ -10,7 +10,7 @@ use crate::proxy::Fault;
 use crate::support::{API_KEYS, Call};
 
 #[tokio::test]
-async fn the_sample_events_get_documented_answers() {
+async fn the_sample_events_get_documented_responses() {
     let protected = Protected::new(&[]).await;
     crate::database::put_sample(&protected.app.table.database).expect("the sample key");
     for (name, stage) in
@@ -37,21 +37,21 @@ async fn the_sample_events_get_documented_answers() {
             },
             "context": context,
         });
-        assert_eq!(protected.answer(Shape::RestToken, event.clone()).await.expect("an answer"), policy, "{name}");
-        let simple = protected.answer(Shape::Simple, event).await.expect("an answer");
+        assert_eq!(protected.response(Shape::RestToken, event.clone()).await.expect("a response"), policy, "{name}");
+        let simple = protected.response(Shape::Simple, event).await.expect("a response");
         let expected = if name == "http-2.0" { json!({ "isAuthorized": true, "context": context }) } else { policy };
         assert_eq!(simple, expected, "{name}");
     }
 }
 
 #[tokio::test]
-async fn a_key_opens_what_its_config_says_and_nothing_once_it_is_gone() {
+async fn a_key_grants_what_its_config_says_and_nothing_once_it_is_deleted() {
     let protected = Protected::new(&[("READ_ROUTES", "POST /search/*")]).await;
     let key = protected.app.create(json!({ "permissions": "read" })).await.api_key();
     let visit = |method: &str, path: &str| Visit::new(&key, method, path);
     let everywhere = async |visit: Visit, expected: bool| {
         for shape in SHAPES {
-            assert_eq!(protected.opens(shape, &visit).await, expected, "{shape:?} {visit:?}");
+            assert_eq!(protected.allows(shape, &visit).await, expected, "{shape:?} {visit:?}");
         }
     };
     everywhere(visit("GET", "/x"), true).await;
@@ -100,14 +100,14 @@ async fn one_request_for_a_key_and_none_for_garbage() {
     for shape in SHAPES {
         for header in &headers {
             let visit = Visit { header: header.clone(), ..Visit::new("", "GET", "/x") };
-            let answer = protected.answer(shape, visit.event(shape)).await.expect("an answer, not an error");
-            assert!(!lets_in(&answer, &visit), "{shape:?} {header}");
-            assert_eq!(answer["context"], json!({ "service": "demo", "reason": "invalid" }), "{shape:?} {header}");
+            let response = protected.response(shape, visit.event(shape)).await.expect("a response, not an error");
+            assert!(!lets_in(&response, &visit), "{shape:?} {header}");
+            assert_eq!(response["context"], json!({ "service": "demo", "reason": "invalid" }), "{shape:?} {header}");
         }
         assert!(protected.app.table.proxy.requests().is_empty());
         for scheme in ["Search", "search", "BEARER", "Search  "] {
             let visit = Visit { header: format!("{scheme} {key}"), ..Visit::new("", "GET", "/x") };
-            assert!(protected.opens(shape, &visit).await, "{shape:?} {scheme}");
+            assert!(protected.allows(shape, &visit).await, "{shape:?} {scheme}");
             // Each of the two authorizers records the first use of the hour.
             let first = scheme == "Search" && matches!(shape, Shape::RestToken | Shape::Simple);
             let expected: &[&str] = if first { &["GetItem", "PutItem"] } else { &["GetItem"] };
@@ -117,7 +117,7 @@ async fn one_request_for_a_key_and_none_for_garbage() {
 }
 
 #[tokio::test]
-async fn several_values_of_the_header_are_refused_and_names_count_in_any_case() {
+async fn several_values_of_the_header_are_denied_and_its_name_matches_in_any_case() {
     let protected = Protected::new(&[]).await;
     let key = protected.app.create(json!({ "permissions": "write" })).await.api_key();
     let visit = Visit::new(&key, "GET", "/x");
@@ -146,36 +146,36 @@ async fn several_values_of_the_header_are_refused_and_names_count_in_any_case() 
         (with(Value::Null, Value::Null), false),
     ];
     for (event, expected) in cases {
-        let answer = protected.answer(Shape::RestRequest, event.clone()).await.expect("an answer");
-        assert_eq!(lets_in(&answer, &visit), expected, "{event}");
+        let response = protected.response(Shape::RestRequest, event.clone()).await.expect("a response");
+        assert_eq!(lets_in(&response, &visit), expected, "{event}");
     }
 }
 
 #[tokio::test]
-async fn another_header_holds_the_bare_key_and_authorization_nothing() {
+async fn another_header_holds_the_key_alone_and_authorization_is_ignored() {
     let protected = Protected::new(&[("KEY_HEADER", "X-API-Key")]).await;
     let key = protected.app.create(json!({ "permissions": "write" })).await.api_key();
     for shape in SHAPES {
         let visit = Visit { header: key.clone(), ..Visit::new("", "GET", "/x") };
         let mut event = visit.event(shape);
-        assert_eq!(protected.opens(shape, &visit).await, shape == Shape::RestToken, "in Authorization");
+        assert_eq!(protected.allows(shape, &visit).await, shape == Shape::RestToken, "in Authorization");
         event["headers"] = json!({ "x-api-key": key, "authorization": "Basic x" });
         event["multiValueHeaders"] = Value::Null;
-        let answer = protected.answer(shape, event).await.expect("an answer");
-        assert!(lets_in(&answer, &visit), "{shape:?}");
+        let response = protected.response(shape, event).await.expect("a response");
+        assert!(lets_in(&response, &visit), "{shape:?}");
     }
 }
 
 #[tokio::test]
-async fn without_an_answer_of_the_table_it_is_an_error() {
+async fn without_a_response_from_the_table_it_is_an_error() {
     let protected = Protected::new(&[]).await;
     let key = protected.app.create(json!({ "permissions": "write" })).await.api_key();
-    for fault in [Fault::Throttled, Fault::ServerError, Fault::Dropped, Fault::Denied, Fault::HalfAnswered] {
+    for fault in [Fault::Throttled, Fault::ServerError, Fault::Dropped, Fault::Denied, Fault::HalfResponse] {
         protected.app.table.proxy.always(fault);
         for shape in SHAPES {
-            let answer = protected.answer(shape, Visit::new(&key, "GET", "/x").event(shape)).await;
+            let response = protected.response(shape, Visit::new(&key, "GET", "/x").event(shape)).await;
             assert_eq!(
-                answer,
+                response,
                 Err("key verification failed: see the previous log entry".to_owned()),
                 "{fault:?} {shape:?}"
             );
@@ -191,26 +191,26 @@ async fn without_an_answer_of_the_table_it_is_an_error() {
         table.put(
             json!({ "service": { "S": "demo" }, "id": { "S": id }, "root_key_id": { "S": "053bcb62" }, "config": config }),
         );
-        let answer = protected.answer(Shape::Http2, Visit::new(&key, "GET", "/x").event(Shape::Http2)).await;
-        assert!(answer.is_err(), "a config that nobody can read opens nothing");
+        let response = protected.response(Shape::Http2, Visit::new(&key, "GET", "/x").event(Shape::Http2)).await;
+        assert!(response.is_err(), "an unreadable config grants nothing");
     }
     for event in [json!({}), json!({ "type": "TOKEN" }), json!({ "type": "TOKEN", "methodArn": "x" })] {
-        assert!(protected.answer(Shape::RestToken, event).await.is_err());
+        assert!(protected.response(Shape::RestToken, event).await.is_err());
     }
 }
 
 #[tokio::test]
-async fn a_key_whose_item_names_another_root_key_is_unknown() {
+async fn a_key_whose_item_names_another_root_key_is_not_found() {
     let root_keys = format!("{},{}", "1".repeat(64), crate::support::ROOT_KEY);
     let protected = Protected::new(&[("ROOT_KEY", &root_keys)]).await;
     let key = protected.app.create(json!({ "permissions": "write" })).await.api_key();
     let visit = Visit::new(&key, "GET", "/x");
-    assert!(protected.opens(Shape::Http2, &visit).await, "of the old root key, which is still accepted");
+    assert!(protected.allows(Shape::Http2, &visit).await, "under the root key that its item names");
     let mut item = protected.app.table.items().remove(0);
     item["root_key_id"]["S"] = "00000000".into();
     protected.app.table.put(item);
-    let answer = protected.answer(Shape::Http2, visit.event(Shape::Http2)).await.expect("an answer");
-    assert_eq!((lets_in(&answer, &visit), &answer["context"]["reason"]), (false, &json!("not_found")));
+    let response = protected.response(Shape::Http2, visit.event(Shape::Http2)).await.expect("a response");
+    assert_eq!((lets_in(&response, &visit), &response["context"]["reason"]), (false, &json!("not_found")));
 }
 
 #[tokio::test]
@@ -240,23 +240,23 @@ async fn the_longest_configs_fit() {
         let key = protected.app.send(call).await.api_key();
         for shape in SHAPES {
             let visit = Visit { source_ip: "::1".to_owned(), ..Visit::new(&key, "GET", "/x") };
-            let answer = protected.answer(shape, visit.event(shape)).await.expect("an answer");
-            assert!(lets_in(&answer, &visit), "{shape:?} {config}");
-            let context = &answer["context"];
+            let response = protected.response(shape, visit.event(shape)).await.expect("a response");
+            assert!(lets_in(&response, &visit), "{shape:?} {config}");
+            let context = &response["context"];
             assert!(context["config"] == config.as_str() || context["config_omitted"] == true, "{context}");
         }
     }
 }
 
-/// A config that is one of a few, since what matters is how they differ.
+/// One of a few configs: what matters is how two of them differ.
 fn configs() -> impl Strategy<Value = Value> {
-    let member =
+    let field =
         |name: &'static str, values: Vec<Value>| prop::sample::select(values).prop_map(move |value| (name, value));
     (
-        member("permissions", vec![Value::Null, json!("read"), json!("write"), json!("write")]),
-        member("enabled", vec![Value::Null, json!(true), json!(true), json!(false)]),
-        member("expires_at", vec![Value::Null, json!("2020-01-01T00:00:00Z"), json!("2999-01-01T00:00:00+01:00")]),
-        member("allowed_ips", vec![Value::Null, json!(["192.0.2.0/24"]), json!(["::ffff:192.0.2.1", "2001:db8::/64"])]),
+        field("permissions", vec![Value::Null, json!("read"), json!("write"), json!("write")]),
+        field("enabled", vec![Value::Null, json!(true), json!(true), json!(false)]),
+        field("expires_at", vec![Value::Null, json!("2020-01-01T00:00:00Z"), json!("2999-01-01T00:00:00+01:00")]),
+        field("allowed_ips", vec![Value::Null, json!(["192.0.2.0/24"]), json!(["::ffff:192.0.2.1", "2001:db8::/64"])]),
     )
         .prop_map(|(a, b, c, d)| {
             Value::Object([a, b, c, d].map(|(name, value)| (name.to_owned(), value)).into_iter().collect())
@@ -275,7 +275,7 @@ fn visits() -> impl Strategy<Value = (&'static str, &'static str, &'static str)>
 }
 
 #[test]
-fn all_formats_and_the_verify_endpoint_agree_and_no_cached_answer_opens_more() {
+fn all_formats_and_the_verify_endpoint_agree_and_no_cached_response_grants_more() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let protected = runtime.block_on(Protected::new(&[("READ_ROUTES", "POST /search/*")]));
     let key = runtime.block_on(protected.app.create(json!({}))).api_key();
@@ -295,10 +295,17 @@ fn all_formats_and_the_verify_endpoint_agree_and_no_cached_answer_opens_more() {
             };
             let expected = protected.verifies(&key, needed(&second), &second.source_ip).await;
             for shape in SHAPES {
-                prop_assert_eq!(protected.opens(shape, &second).await, expected, "{:?} {} {:?}", shape, config, second);
+                prop_assert_eq!(
+                    protected.allows(shape, &second).await,
+                    expected,
+                    "{:?} {} {:?}",
+                    shape,
+                    config,
+                    second
+                );
                 // The gateway caches by the header; simple responses by header, method, path and address, which is one visit.
                 if shape != Shape::Simple {
-                    let cached = protected.answer(shape, first.event(shape)).await.expect("an answer");
+                    let cached = protected.response(shape, first.event(shape)).await.expect("a response");
                     prop_assert!(
                         !lets_in(&cached, &second) || expected,
                         "{:?} {} {:?} {:?}",
@@ -334,7 +341,7 @@ fn range() -> impl Strategy<Value = String> {
     })
 }
 
-/// What the code decides for an address, and what IAM makes of the policy's conditions for the text of that address.
+/// The code's decision for an address, and IAM's evaluation of the policy's conditions for the same address as text.
 #[test]
 fn the_code_and_the_policy_agree_on_every_address() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -348,13 +355,13 @@ fn the_code_and_the_policy_agree_on_every_address() {
             let update = protected.app.update(&key, json!({ "permissions": "write", "allowed_ips": ranges })).await;
             prop_assert_eq!(update.status, 200, "{:?}", ranges);
             let token = Visit::new(&key, "GET", "/x").event(Shape::RestToken);
-            let policy = protected.answer(Shape::RestToken, token).await.expect("an answer");
+            let policy = protected.response(Shape::RestToken, token).await.expect("a response");
             // The first address of a range is in it, unless it is one of those that a wider range doesn't mean.
             let first = index.get(&ranges).split('/').next().and_then(|first| first.parse().ok());
             for address in addresses.into_iter().chain(first) {
                 let visit = Visit { source_ip: address.to_string(), ..Visit::new(&key, "GET", "/x") };
-                let answer = protected.answer(Shape::Http2, visit.event(Shape::Http2)).await.expect("an answer");
-                let decided = answer["policyDocument"]["Statement"][0]["Effect"] == "Allow";
+                let response = protected.response(Shape::Http2, visit.event(Shape::Http2)).await.expect("a response");
+                let decided = response["policyDocument"]["Statement"][0]["Effect"] == "Allow";
                 prop_assert_eq!(decided, lets_in(&policy, &visit), "{} in {:?}: {}", address, ranges, policy);
                 prop_assert!(!decided || protected.verifies(&key, "read", &visit.source_ip).await);
                 allowed.set(allowed.get() + usize::from(decided));
@@ -369,7 +376,7 @@ fn the_code_and_the_policy_agree_on_every_address() {
 /// Routes that name no method or no path: whatever the gateway writes into the ARN, a read key's cached policy must not
 /// cover a request that writes.
 #[tokio::test]
-async fn routes_without_a_method_are_not_opened_by_a_read_key_s_cached_policy() {
+async fn a_read_key_s_cached_policy_allows_no_write_on_routes_without_a_method() {
     let protected = Protected::new(&[("READ_ROUTES", "POST /search/*")]).await;
     let key = protected.app.create(json!({ "permissions": "read" })).await.api_key();
     for route in ["ANY/x", "ANY/search/x", "*/x", "$default", "*/$default", "$default/x", "", "ANY/{proxy+}"] {
@@ -380,22 +387,22 @@ async fn routes_without_a_method_are_not_opened_by_a_read_key_s_cached_policy() 
                     event[name] = format!("{API}/{route}").into();
                 }
             }
-            let answer = protected.answer(shape, event).await.expect("an answer");
-            let Some(policy) = answer["policyDocument"]["Statement"][0]["Resource"].as_array() else { continue };
+            let response = protected.response(shape, event).await.expect("a response");
+            let Some(policy) = response["policyDocument"]["Statement"][0]["Resource"].as_array() else { continue };
             let arn = format!("{API}/{route}");
             let covered =
                 policy.iter().any(|resource| like(resource.as_str().expect("text").as_bytes(), arn.as_bytes()));
             assert!(
-                !covered || answer["policyDocument"]["Statement"][0]["Effect"] == "Deny",
-                "{shape:?} {route}: {answer}"
+                !covered || response["policyDocument"]["Statement"][0]["Effect"] == "Deny",
+                "{shape:?} {route}: {response}"
             );
         }
         // A simple response goes by the request's own method, and a read route needs an ARN that names it.
         for (method, expected) in [("GET", true), ("POST", false)] {
             let mut event = Visit::new(&key, method, "/search/x").event(Shape::Simple);
             event["routeArn"] = format!("{API}/{route}").into();
-            let answer = protected.answer(Shape::Simple, event).await.expect("an answer");
-            assert_eq!(answer["isAuthorized"], expected, "{route} {method}");
+            let response = protected.response(Shape::Simple, event).await.expect("a response");
+            assert_eq!(response["isAuthorized"], expected, "{route} {method}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The config: what goes in comes out, and what is wrong is said where.
+//! Configs: they come back unchanged, and every mistake is reported with its place.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{API_KEYS, App, Call};
 
-/// JSON texts: white space, escapes and spellings of numbers included, member names unlike the ones with a meaning.
+/// JSON texts: white space, escapes and spellings of numbers included, field names unlike the ones with a meaning.
 fn json_text() -> impl Strategy<Value = String> {
     let space = prop_oneof![4 => Just(String::new()), 1 => "[ \t\r\n]{1,3}"];
     let string = prop_oneof![
@@ -31,14 +31,14 @@ fn json_text() -> impl Strategy<Value = String> {
 }
 
 fn object(value: impl Strategy<Value = String>, space: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
-    (prop::collection::btree_map("x[^\"\\\\\u{0}-\u{1f}]{0,8}", value, 0..6), space).prop_map(|(members, space)| {
-        let members = members.into_iter().map(|(name, value)| format!("\"{name}\"{space}:{space}{value}"));
-        format!("{{{space}{}{space}}}", members.collect::<Vec<_>>().join(&format!("{space},{space}")))
+    (prop::collection::btree_map("x[^\"\\\\\u{0}-\u{1f}]{0,8}", value, 0..6), space).prop_map(|(fields, space)| {
+        let fields = fields.into_iter().map(|(name, value)| format!("\"{name}\"{space}:{space}{value}"));
+        format!("{{{space}{}{space}}}", fields.collect::<Vec<_>>().join(&format!("{space},{space}")))
     })
 }
 
 #[test]
-fn what_goes_in_comes_out_to_the_letter() {
+fn configs_come_back_unchanged() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let app = runtime.block_on(App::new());
     let config =
@@ -62,7 +62,7 @@ fn what_goes_in_comes_out_to_the_letter() {
 }
 
 #[tokio::test]
-async fn members_with_a_meaning() {
+async fn fields_with_a_meaning() {
     let app = App::new().await;
     let key = app.create(json!({})).await.api_key();
     let accepted = [
@@ -76,8 +76,8 @@ async fn members_with_a_meaning() {
         json!({ "x": { "enabled": 1, "expiresAt": 2, "allowed_ip": 3 } }),
     ];
     for config in accepted {
-        let answer = app.update(&key, config.clone()).await;
-        assert_eq!(answer.status, 200, "{config}: {answer:?}");
+        let response = app.update(&key, config.clone()).await;
+        assert_eq!(response.status, 200, "{config}: {response:?}");
         assert_eq!(app.list().await[0]["config"], config);
     }
 }
@@ -106,7 +106,7 @@ async fn values_without_a_meaning() {
         ("allowed_ips", "value_error.list.min_items", json!([[]])),
     ] {
         for value in values.as_array().expect("a list") {
-            let detail = refused(&app, &key, json!({ name: value })).await;
+            let detail = rejected(&app, &key, json!({ name: value })).await;
             let found = (&detail["loc"], &detail["type"]);
             assert_eq!(found, (&json!(["body", "config", name]), &json!(kind)), "{name}: {value}");
         }
@@ -114,7 +114,7 @@ async fn values_without_a_meaning() {
 }
 
 #[tokio::test]
-async fn addresses_that_are_none() {
+async fn invalid_addresses() {
     let app = App::new().await;
     let key = app.create(json!({})).await.api_key();
     let texts = [
@@ -141,14 +141,14 @@ async fn addresses_that_are_none() {
     let texts = texts.map(|text| (json!(text), "value_error.ipvanynetwork"));
     let others = [json!(7), json!(null), json!(["10.0.0.1"])].map(|other| (other, "type_error.str"));
     for (address, kind) in texts.into_iter().chain(others) {
-        let detail = refused(&app, &key, json!({ "allowed_ips": ["10.0.0.1", address] })).await;
+        let detail = rejected(&app, &key, json!({ "allowed_ips": ["10.0.0.1", address] })).await;
         let found = (&detail["loc"], &detail["type"]);
         assert_eq!(found, (&json!(["body", "config", "allowed_ips", 1]), &json!(kind)), "{address}");
     }
 }
 
-/// The one entry of the 422 that the config gets; nothing may be stored of it.
-pub async fn refused(app: &App, key: &str, config: Value) -> Value {
+/// The only entry of the 422 for a config; nothing of the config may be stored.
+pub async fn rejected(app: &App, key: &str, config: Value) -> Value {
     let before = app.table.items();
     let (created, updated) = (app.create(config.clone()).await, app.update(key, config.clone()).await);
     assert_eq!((created.status, updated.status), (422, 422), "{config}");
@@ -160,12 +160,12 @@ pub async fn refused(app: &App, key: &str, config: Value) -> Value {
 }
 
 #[tokio::test]
-async fn several_mistakes_are_said_at_once_in_the_order_of_the_members() {
+async fn all_mistakes_are_reported_at_once_in_the_order_of_the_fields() {
     let app = App::new().await;
     let config = json!({ "Enabled": 1, "allowed_ips": [1, "x"], "enabled": 2, "expires_at": 3, "permissions": 4 });
-    let answer = app.create(config).await.json();
+    let response = app.create(config).await.json();
     let places: Vec<_> =
-        answer["detail"].as_array().expect("a list").iter().map(|detail| detail["loc"][2].clone()).collect();
+        response["detail"].as_array().expect("a list").iter().map(|detail| detail["loc"][2].clone()).collect();
     assert_eq!(
         Value::from(places),
         json!(["permissions", "enabled", "expires_at", "allowed_ips", "allowed_ips", "Enabled"])
@@ -177,8 +177,8 @@ async fn sizes_and_depths() {
     let app = App::new().await;
     let config = |len: usize| json!({ "x": "a".repeat(len - r#"{"x":""}"#.len()) });
     assert_eq!(app.create(config(4096)).await.status, 200);
-    let answer = app.create(config(4097)).await;
-    assert_eq!((answer.status, answer.json()), (413, json!({ "detail": "config exceeds 4096 bytes" })));
+    let response = app.create(config(4097)).await;
+    assert_eq!((response.status, response.json()), (413, json!({ "detail": "config exceeds 4096 bytes" })));
     // Bytes, not characters.
     assert_eq!(app.create(json!({ "x": "é".repeat(2044) })).await.status, 200);
     assert_eq!(app.create(json!({ "x": "é".repeat(2045) })).await.status, 413);
@@ -197,7 +197,7 @@ async fn sizes_and_depths() {
 }
 
 #[tokio::test]
-async fn a_member_named_twice_has_no_meaning() {
+async fn a_duplicate_field_is_rejected() {
     let app = App::new().await;
     for (body, place) in [
         (r#"{"config":{"enabled":false,"enabled":true}}"#, json!(["body", "config", "enabled"])),
@@ -208,10 +208,10 @@ async fn a_member_named_twice_has_no_meaning() {
     ] {
         let mut call = Call::new("POST", API_KEYS);
         call.body = Some(body.as_bytes().to_vec());
-        let answer = app.send(call).await;
+        let response = app.send(call).await;
         let expected =
             json!({ "detail": [{ "loc": place, "msg": "duplicate field name", "type": "value_error.duplicate" }] });
-        assert_eq!((answer.status, answer.json()), (422, expected), "{body}");
+        assert_eq!((response.status, response.json()), (422, expected), "{body}");
     }
     assert!(app.table.items().is_empty());
 }

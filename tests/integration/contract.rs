@@ -1,4 +1,4 @@
-//! What a FastAPI 0.95 / pydantic 1.10 reference of GAIA's API answers: the recorded rows, and rows derived since.
+//! The responses of a FastAPI 0.95 / pydantic 1.10 reference of GAIA's API: the recorded rows, and rows derived since.
 
 use serde_json::{Value, json};
 
@@ -39,7 +39,7 @@ async fn agrees(row: &Value, format: Format, base64: bool) {
     let key = app.create(json!({ "permissions": "read" })).await.api_key();
     let path = row["path"].as_str().expect("a path").replace("{key}", &key);
     let path = path.replace("{key%255F}", &key.replace('_', "%255F")).replace("{key:lower}", &key.to_lowercase());
-    // The gateway hands a query over by itself; that of the rows means nothing.
+    // The gateway passes the query separately; the rows' queries have no meaning.
     let path = path.split('?').next().unwrap_or_default();
     let mut call = Call { base64, ..Call::new(row["method"].as_str().expect("a method"), path) };
     call.body = row["body"].as_str().map(|body| body.as_bytes().to_vec());
@@ -50,10 +50,10 @@ async fn agrees(row: &Value, format: Format, base64: bool) {
         call.headers[header] = value.clone();
     }
 
-    let answer = app.send_event(call.event(format)).await;
-    assert_eq!(answer.status, row["status"], "{name}: {answer:?}");
+    let response = app.send_event(call.event(format)).await;
+    assert_eq!(response.status, row["status"], "{name}: {response:?}");
     if let Some(allow) = row["allow"].as_str() {
-        assert_eq!(answer.headers["Allow"], allow, "{name}");
+        assert_eq!(response.headers["Allow"], allow, "{name}");
     }
     let new = app.list().await.into_iter().map(|entry| entry["api_key"].clone()).find(|listed| *listed != key);
     let new = new.unwrap_or_default();
@@ -64,17 +64,17 @@ async fn agrees(row: &Value, format: Format, base64: bool) {
     match row["response"].pointer("/detail/0/type").and_then(Value::as_str) {
         // The text and the position of a syntax error are the parser's own.
         Some("value_error.jsondecode") => {
-            let detail = &answer.json()["detail"][0];
+            let detail = &response.json()["detail"][0];
             assert_eq!(
                 (&detail["loc"][0], &detail["type"]),
                 (&json!("body"), &json!("value_error.jsondecode")),
                 "{name}"
             );
             assert_eq!(detail["ctx"]["doc"], row["response"]["detail"][0]["ctx"]["doc"], "{name}");
-            assert_eq!(answer.json()["detail"].as_array().map(Vec::len), Some(1), "{name}");
+            assert_eq!(response.json()["detail"].as_array().map(Vec::len), Some(1), "{name}");
         }
         _ if row["response"].is_null() => {}
-        _ => assert_eq!(answer.json(), placed(&row["response"]), "{name}"),
+        _ => assert_eq!(response.json(), placed(&row["response"]), "{name}"),
     }
     let stored = app.table.items().into_iter().map(|item| {
         let config = item["config"]["S"].as_str().expect("a config").to_owned();

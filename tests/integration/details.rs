@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use crate::protected::{Protected, SHAPES, Shape, Visit};
 use crate::proxy::Fault;
-use crate::support::{API_KEYS, Answer, App, CALLER, Call};
+use crate::support::{API_KEYS, App, CALLER, Call, Response};
 
-async fn get(app: &App, key: &str) -> Answer {
+async fn get(app: &App, key: &str) -> Response {
     app.send(Call::new("GET", &format!("{API_KEYS}{key}"))).await
 }
 
@@ -16,21 +16,24 @@ async fn verify(app: &App, key: &str) {
 }
 
 #[tokio::test]
-async fn one_key_with_all_that_is_known_of_it() {
+async fn one_key_with_all_its_details() {
     let app = App::new().await;
     let key = app.create(json!({ "permissions": "read" })).await.api_key();
     app.table.proxy.requests();
-    let answer = get(&app, &key).await;
+    let response = get(&app, &key).await;
     assert_eq!(app.table.proxy.requests(), ["GetItem", "GetItem"]);
-    let created_at = answer.json()["created_at"].clone();
+    let created_at = response.json()["created_at"].clone();
     let expected = json!({
         "api_key": key, "config": { "permissions": "read" }, "created_at": created_at, "created_by": CALLER,
         "updated_at": null, "updated_by": null, "last_used_at": null, "rotated_from": null, "rotated_to": null,
         "root_key_id": "053bcb62",
     });
-    assert_eq!((answer.status, answer.json()), (200, expected));
-    let names: Vec<_> =
-        answer.body.match_indices("\":").map(|(at, _)| answer.body[..at].rsplit('"').next().expect("a name")).collect();
+    assert_eq!((response.status, response.json()), (200, expected));
+    let names: Vec<_> = response
+        .body
+        .match_indices("\":")
+        .map(|(at, _)| response.body[..at].rsplit('"').next().expect("a name"))
+        .collect();
     let order = "api_key config permissions created_at created_by updated_at updated_by last_used_at rotated_from rotated_to root_key_id";
     assert_eq!(
         names.into_iter().filter(|name| order.split(' ').any(|known| known == *name)).collect::<Vec<_>>().join(" "),
@@ -65,10 +68,10 @@ async fn a_list_with_details_is_the_list_with_more() {
     app.table.proxy.requests();
     let (mut pages, mut call) = (Vec::new(), Call::new("GET", API_KEYS).query("details", "YES").query("limit", 2));
     loop {
-        let answer = app.send(call.clone()).await;
+        let response = app.send(call.clone()).await;
         assert_eq!(app.table.proxy.requests(), ["Query", "Query"]);
-        pages.extend(answer.json().as_array().expect("a list").clone());
-        let Some(link) = answer.headers["Link"].as_str() else { break };
+        pages.extend(response.json().as_array().expect("a list").clone());
+        let Some(link) = response.headers["Link"].as_str() else { break };
         let after =
             link.strip_prefix("<?after=").and_then(|rest| rest.strip_suffix("&details=true&limit=2>; rel=\"next\""));
         call = call.query("after", after.expect("an id")).query("details", "true");
@@ -80,13 +83,13 @@ async fn a_list_with_details_is_the_list_with_more() {
     assert_eq!(pages.len(), 5);
     app.table.proxy.requests();
     for plain in ["false", "0", "no"] {
-        let answer = app.send(Call::new("GET", API_KEYS).query("details", plain)).await;
-        assert_eq!(answer.json(), Value::from(app.list().await));
+        let response = app.send(Call::new("GET", API_KEYS).query("details", plain)).await;
+        assert_eq!(response.json(), Value::from(app.list().await));
     }
     for wrong in ["", "2", "maybe"] {
-        let answer = app.send(Call::new("GET", API_KEYS).query("details", wrong)).await;
+        let response = app.send(Call::new("GET", API_KEYS).query("details", wrong)).await;
         let expected = json!({ "loc": ["query", "details"], "msg": "value could not be parsed to a boolean", "type": "type_error.bool" });
-        assert_eq!((answer.status, answer.json()["detail"][0].clone()), (422, expected));
+        assert_eq!((response.status, response.json()["detail"][0].clone()), (422, expected));
     }
 }
 
@@ -100,16 +103,16 @@ async fn a_use_is_recorded_once_per_hour_and_instance() {
     for shape in SHAPES {
         // Two authorizers, one of them for simple responses.
         let first = matches!(shape, Shape::RestToken | Shape::Simple);
-        protected.opens(shape, &Visit::new(&key, "GET", "/x")).await;
+        protected.allows(shape, &Visit::new(&key, "GET", "/x")).await;
         let expected: &[&str] = if first { &["GetItem", "PutItem"] } else { &["GetItem"] };
         assert_eq!(requests(), expected, "{shape:?}");
     }
     let denied = app.create(json!({ "permissions": "read" })).await.api_key();
     requests();
-    assert!(!protected.opens(Shape::Http2, &Visit::new(&denied, "POST", "/x")).await);
+    assert!(!protected.allows(Shape::Http2, &Visit::new(&denied, "POST", "/x")).await);
     assert_eq!(requests(), ["GetItem"], "a denial is no use");
     let forged = format!("{}{}", &key[..57], if key.ends_with('0') { '1' } else { '0' });
-    assert!(!protected.opens(Shape::Http2, &Visit::new(&forged, "GET", "/x")).await);
+    assert!(!protected.allows(Shape::Http2, &Visit::new(&forged, "GET", "/x")).await);
     assert!(requests().is_empty());
 
     let used = app.table.items().into_iter().find(|item| item["service"]["S"] == "demo#use").expect("a use");
@@ -130,7 +133,7 @@ async fn a_use_is_recorded_once_per_hour_and_instance() {
 }
 
 #[tokio::test]
-async fn a_table_that_takes_no_use_delays_one_check_and_denies_none() {
+async fn a_failing_usage_write_delays_one_check_and_denies_none() {
     for (fault, slow) in
         [(Fault::Silent, true), (Fault::Denied, false), (Fault::ServerError, false), (Fault::Dropped, false)]
     {

@@ -1,13 +1,13 @@
-//! The sample events of events/: the very files, and what the service answers to them.
+//! The sample events of events/: the files themselves, and the service's responses to them.
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, App};
+use crate::support::{App, Response};
 
-/// The key that the files speak of, and that `cargo local` puts into a new table.
+/// The sample key, which the files use and `cargo local --sample` creates.
 pub const SAMPLE_KEY: &str = "gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV_22K4KK659SYTCHNBQB1Z55H2Z7";
 
-/// What the file `name` (below events/, without .json) gets.
+/// The status and body for the file `name` (below events/, without .json).
 pub fn expected(name: &str) -> Option<(u64, Value)> {
     let error = |status, detail: &str| Some((status, json!({ "detail": detail })));
     match name {
@@ -44,7 +44,7 @@ pub fn expected(name: &str) -> Option<(u64, Value)> {
     }
 }
 
-/// The sample key with its details, as `cargo local` puts it into a new table.
+/// The sample key with its details, as `cargo local --sample` creates it.
 fn details() -> Value {
     json!({
         "api_key": SAMPLE_KEY,
@@ -75,11 +75,11 @@ pub fn files() -> Vec<(String, Value)> {
     files
 }
 
-/// The response is the one expected. A new key can't be known, nor the end of a grace period.
-pub fn check(name: &str, answer: &Answer) {
+/// Compares a response with the expected one, apart from new keys and the end of a grace period.
+pub fn check(name: &str, response: &Response) {
     let (status, body) = expected(name).unwrap_or_else(|| panic!("nothing is expected of events/{name}.json"));
-    assert_eq!(answer.status, status, "{name}: {answer:?}");
-    let mut found = answer.json();
+    assert_eq!(response.status, status, "{name}: {response:?}");
+    let mut found = response.json();
     let unknown: &[&str] = match name.rsplit('/').next() {
         Some("create") => &["api_key"],
         Some("rotate") => &["api_key", "expires_at"],
@@ -92,7 +92,7 @@ pub fn check(name: &str, answer: &Answer) {
 }
 
 #[tokio::test]
-async fn every_sample_event_gets_its_answer() {
+async fn every_sample_event_gets_its_response() {
     let files = files();
     assert!(files.len() >= 24, "{}", files.len());
     for (name, event) in files {

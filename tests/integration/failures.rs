@@ -1,4 +1,4 @@
-//! DynamoDB failing, and what callers get.
+//! Failures of DynamoDB, and the callers' responses.
 
 use serde_json::json;
 
@@ -11,15 +11,19 @@ async fn throttled_or_unreachable_is_503_and_later_is_fine() {
     let key = app.create(json!({})).await.api_key();
     for fault in [Fault::Throttled, Fault::ServerError, Fault::Dropped] {
         app.table.proxy.always(fault);
-        let answers = [
+        let responses = [
             app.create(json!({})).await,
             app.update(&key, json!({ "permissions": "read" })).await,
             app.delete(&key).await,
             app.send(Call::new("GET", API_KEYS)).await,
         ];
-        for answer in answers {
-            assert_eq!((answer.status, answer.json()), (503, json!({ "detail": "Service Unavailable" })), "{fault:?}");
-            assert_eq!(answer.headers["Retry-After"], "1");
+        for response in responses {
+            assert_eq!(
+                (response.status, response.json()),
+                (503, json!({ "detail": "Service Unavailable" })),
+                "{fault:?}"
+            );
+            assert_eq!(response.headers["Retry-After"], "1");
         }
     }
     app.table.proxy.always(Fault::None);
@@ -27,18 +31,18 @@ async fn throttled_or_unreachable_is_503_and_later_is_fine() {
 }
 
 #[tokio::test]
-async fn anything_else_is_500_and_says_nothing() {
+async fn anything_else_is_500_and_hides_its_cause() {
     let app = App::new().await;
     let key = app.create(json!({})).await.api_key();
     app.table.proxy.always(Fault::Denied);
-    for answer in [app.create(json!({})).await, app.delete(&key).await, app.send(Call::new("GET", API_KEYS)).await] {
-        assert_eq!((answer.status, answer.json()), (500, json!({ "detail": "Internal Server Error" })));
+    for response in [app.create(json!({})).await, app.delete(&key).await, app.send(Call::new("GET", API_KEYS)).await] {
+        assert_eq!((response.status, response.json()), (500, json!({ "detail": "Internal Server Error" })));
     }
-    assert_eq!(app.table.proxy.requests().len(), 4, "no patience helps");
+    assert_eq!(app.table.proxy.requests().len(), 4, "a retry wouldn't help");
 }
 
 #[tokio::test]
-async fn one_fault_is_healed_unseen_and_no_retry_lies() {
+async fn one_fault_is_retried_transparently_and_no_retry_lies() {
     for fault in QUICK {
         for repeated in [1, 2] {
             let app = App::new().await;
@@ -61,22 +65,22 @@ async fn one_fault_is_healed_unseen_and_no_retry_lies() {
     }
 }
 
-/// The SDK stops repeating once too much has failed; what fails for one client must not count for another.
+/// The SDK stops retrying once too many requests have failed. One client's failures must not count for another.
 #[tokio::test]
-async fn each_client_has_an_allowance_of_retries_of_its_own() {
+async fn each_client_has_a_retry_quota_of_its_own() {
     let (troubled, other) = (App::new().await, App::new().await);
     troubled.table.proxy.always(Fault::Dropped);
     let failed = futures_util::future::join_all((0..60).map(|_| troubled.create(json!({})))).await;
-    assert!(failed.iter().all(|answer| answer.status == 503));
+    assert!(failed.iter().all(|response| response.status == 503));
     troubled.table.proxy.requests();
     assert_eq!(troubled.create(json!({})).await.status, 503);
-    assert_eq!(troubled.table.proxy.requests().len(), 1, "its own is used up");
+    assert_eq!(troubled.table.proxy.requests().len(), 1, "its quota is used up");
     other.table.proxy.plan(&[Fault::Dropped]);
     assert_eq!(other.create(json!({})).await.status, 200);
 }
 
 #[tokio::test]
-async fn a_key_that_never_was_is_404_even_after_throttling() {
+async fn a_deleted_key_is_404_even_after_throttling() {
     let app = App::new().await;
     let key = app.create(json!({})).await.api_key();
     app.delete(&key).await;
@@ -87,7 +91,7 @@ async fn a_key_that_never_was_is_404_even_after_throttling() {
 }
 
 #[tokio::test]
-async fn silence_is_waited_for_no_longer_than_an_attempt() {
+async fn a_silent_table_ends_each_attempt_after_its_timeout() {
     let app = App::new().await;
     let key = app.create(json!({})).await.api_key();
     app.table.proxy.plan(&[Fault::None, Fault::DoneThenSilent]);

@@ -1,4 +1,4 @@
-//! Every operation through every fault: a table, which docs/reliability.md holds.
+//! Every operation under every fault: the table in docs/reliability.md.
 
 use std::time::{Duration, Instant};
 
@@ -27,26 +27,26 @@ const FAULTS: [(Fault, &str); 10] = [
     (Fault::Dropped, "connection reset"),
     (Fault::DoneThenDropped, "applied, then reset"),
     (Fault::DoneThenServerError, "applied, then 500"),
-    (Fault::HalfAnswered, "applied, half a response"),
+    (Fault::HalfResponse, "applied, half a response"),
     (Fault::Silent, "no response"),
     (Fault::DoneThenSilent, "applied, no response"),
     (Fault::Slow, "late response"),
     (Fault::Late, "reset, applied much later"),
 ];
 
-/// What a caller got: a status, and for the authorizer the one that its gateway would answer.
+/// What a caller gets: a status, and for the authorizer the one that its gateway would respond with.
 struct Outcome {
     status: u64,
-    /// Whether a key was said to be good.
-    opened: bool,
+    /// Whether a key was allowed or valid.
+    allowed: bool,
 }
 
 async fn ask(protected: &Protected, operation: &str, key: &str) -> Outcome {
     if operation == "authorize" {
         let visit = Visit::new(key, "GET", "/x");
-        let answer = protected.answer(Shape::Http2, visit.event(Shape::Http2)).await;
-        let opened = answer.as_ref().is_ok_and(|answer| lets_in(answer, &visit));
-        return Outcome { status: if answer.is_ok() { 200 } else { 500 }, opened };
+        let response = protected.response(Shape::Http2, visit.event(Shape::Http2)).await;
+        let allowed = response.as_ref().is_ok_and(|response| lets_in(response, &visit));
+        return Outcome { status: if response.is_ok() { 200 } else { 500 }, allowed };
     }
     let body = json!({ "config": { "permissions": "write" } });
     let mut call = match operation {
@@ -63,15 +63,15 @@ async fn ask(protected: &Protected, operation: &str, key: &str) -> Outcome {
     if operation.ends_with("Idempotency-Key") {
         call.headers["Idempotency-Key"] = "once".into();
     }
-    let answer = protected.app.send(call).await;
-    let opened = answer.body.contains(r#""valid":true"#);
-    Outcome { status: answer.status, opened }
+    let response = protected.app.send(call).await;
+    let allowed = response.body.contains(r#""valid":true"#);
+    Outcome { status: response.status, allowed }
 }
 
-/// One cell: the answer through one fault, and through one that stays for all attempts, with that of the second try. A change of
-/// a key reads first; the table has its write, and its read does as well as any other.
-async fn cell(operation: &str, fault: Fault) -> String {
-    // The write comes after so many reads.
+/// One case of the table: the status if only the first attempt meets the fault; if all attempts meet it, the status and that
+/// of the caller's next try. A change of a key reads first: the table shows its write, and its read is like any other.
+async fn case(operation: &str, fault: Fault) -> String {
+    // How many reads come before the write.
     let reads = match operation {
         "update" | "delete" => 1,
         "rotate, Idempotency-Key" => 2,
@@ -87,9 +87,9 @@ async fn cell(operation: &str, fault: Fault) -> String {
     through(operation, fault, reads).await
 }
 
-/// The same of the request that comes after `sound` others.
+/// The same for the request to DynamoDB that comes after `sound` others.
 async fn through(operation: &str, fault: Fault, sound: usize) -> String {
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     for lasting in [false, true] {
         let protected = Protected::new(&[]).await;
         let app = &protected.app;
@@ -101,9 +101,9 @@ async fn through(operation: &str, fault: Fault, sound: usize) -> String {
         let outcome = ask(&protected, operation, &key).await;
         assert!(began.elapsed() < Duration::from_secs(8), "{operation}, {fault:?}: {:?}", began.elapsed());
         let (after, failed) = (app.table.items(), outcome.status != 200);
-        assert!(!(failed && outcome.opened), "{operation}, {fault:?}: an answer that is none opened something");
+        assert!(!(failed && outcome.allowed), "{operation}, {fault:?}: an error was treated as an allow");
 
-        // Acknowledged: it is there. Not acknowledged: it is there whole, or not at all.
+        // An acknowledged write is there. One that isn't acknowledged is there completely or not at all.
         let is_key = |item: &&Value| item["service"]["S"] == "demo";
         let keys = |items: &[Value]| items.iter().filter(is_key).count();
         let whole = |item: &Value| {
@@ -115,21 +115,24 @@ async fn through(operation: &str, fault: Fault, sound: usize) -> String {
         assert!(after.iter().filter(is_key).all(whole), "{operation}, {fault:?}: {after:?}");
         match operation {
             "create" | "create, Idempotency-Key" | "rotate, Idempotency-Key" => {
-                let made = keys(&after) - keys(&before);
-                assert!(if failed { made <= 1 } else { made == 1 }, "{operation}, {fault:?}: {made} keys made");
+                let created = keys(&after) - keys(&before);
+                assert!(
+                    if failed { created <= 1 } else { created == 1 },
+                    "{operation}, {fault:?}: {created} keys created"
+                );
             }
             "update" => assert!(failed || after[0]["config"]["S"] == r#"{"permissions":"write"}"#, "{fault:?}"),
             "delete" => assert!(failed || after.is_empty(), "{fault:?}"),
-            // A check may record that it was.
+            // A check may record the key's use.
             _ => assert_eq!(after.iter().filter(is_key).collect::<Vec<_>>(), before.iter().collect::<Vec<_>>()),
         }
         if !lasting {
             assert!(
                 !failed,
-                "{operation}, {fault:?}: one fault is healed unseen; asked {:?}",
+                "{operation}, {fault:?}: one fault is retried transparently; requests: {:?}",
                 app.table.proxy.requests()
             );
-            answers.push(outcome.status.to_string());
+            responses.push(outcome.status.to_string());
             undone_by_no_late_attempt(app).await;
             continue;
         }
@@ -139,16 +142,16 @@ async fn through(operation: &str, fault: Fault, sound: usize) -> String {
         assert!(again.status == 200 || gone, "{operation}, {fault:?}: the second try got {}", again.status);
         assert!(!gone || app.table.items().is_empty());
         if operation.ends_with("Idempotency-Key") {
-            assert_eq!(keys(&app.table.items()), 2, "{fault:?}: one key a claim");
+            assert_eq!(keys(&app.table.items()), 2, "{fault:?}: one key per Idempotency-Key");
         }
-        answers.push(format!("{}, then {}", outcome.status, again.status));
+        responses.push(format!("{}, then {}", outcome.status, again.status));
         undone_by_no_late_attempt(app).await;
     }
-    answers.join("; ")
+    responses.join("; ")
 }
 
-/// What is acknowledged by now, and another change after it, stay when late attempts are carried out. Only a create that
-/// nobody was told of, and that has no `Idempotency-Key`, may still come.
+/// What is acknowledged by now, and another change after it, stay when late attempts are carried out. Only a create without
+/// `Idempotency-Key` that wasn't acknowledged may still appear.
 async fn undone_by_no_late_attempt(app: &App) {
     let keys = |list: &[Value]| -> Vec<Value> { list.iter().map(|entry| entry["api_key"].clone()).collect() };
     let before = keys(&app.list().await);
@@ -164,17 +167,17 @@ async fn undone_by_no_late_attempt(app: &App) {
 }
 
 #[tokio::test]
-async fn every_operation_through_every_fault() {
-    let cells =
-        FAULTS.iter().flat_map(|(fault, _)| OPERATIONS.iter().map(|operation| Box::pin(cell(operation, *fault))));
-    // A few at a time: waiting costs nothing, but a machine that is out of breath makes faults of its own.
-    let cells: Vec<_> = futures_util::stream::iter(cells).buffered(16).collect().await;
+async fn every_operation_under_every_fault() {
+    let cases =
+        FAULTS.iter().flat_map(|(fault, _)| OPERATIONS.iter().map(|operation| Box::pin(case(operation, *fault))));
+    // A few at a time: an overloaded machine would add faults of its own.
+    let cases: Vec<_> = futures_util::stream::iter(cases).buffered(16).collect().await;
     let mut table = format!("| Fault | {} |\n|---|{}\n", OPERATIONS.join(" | "), "---|".repeat(OPERATIONS.len()));
-    for ((_, name), row) in FAULTS.iter().zip(cells.chunks(OPERATIONS.len())) {
+    for ((_, name), row) in FAULTS.iter().zip(cases.chunks(OPERATIONS.len())) {
         table.push_str(&format!("| {name} | {} |\n", row.join(" | ")));
     }
     println!("{table}");
     let document = include_str!("../../docs/reliability.md");
-    assert!(document.contains(&table), "docs/reliability.md holds another table than\n{table}");
-    assert_eq!(document.matches("| throttled |").count(), 1, "docs/reliability.md holds two tables");
+    assert!(document.contains(&table), "docs/reliability.md has another table than\n{table}");
+    assert_eq!(document.matches("| throttled |").count(), 1, "docs/reliability.md has the table twice");
 }

@@ -1,4 +1,4 @@
-//! Root keys from KMS, whose protocol is spoken here by a recorded exchange; CI repeats it with moto.
+//! Root keys from KMS: a recorded exchange stands in for KMS here; CI repeats the exchange with moto.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,16 +12,16 @@ use crate::proxy::{Fault, Proxy};
 use crate::support::Table;
 
 pub const KEY_ID: &str = "arn:aws:kms:eu-central-1:123456789012:key/mrk-99b9a8c9b7bf4e87bb8e54605bd5b9de";
-/// What moto's KMS answered.
+/// The MAC in the response of moto's KMS.
 pub const MAC: &str = "y1vhfTWaG98Z35/sW4OiQzSS65pzHlEd0kdGjiIFXig=";
 
 pub type Requests = Arc<Mutex<Vec<Value>>>;
 
-/// A KMS that answers everything with `status` and `body`.
+/// A KMS that responds to everything with `status` and `body`.
 pub async fn kms(status: StatusCode, body: impl ToString) -> (String, Requests) {
     let body = body.to_string();
     let requests = Requests::default();
-    let answer = move |State(requests): State<Requests>, headers: HeaderMap, request: String| async move {
+    let respond = move |State(requests): State<Requests>, headers: HeaderMap, request: String| async move {
         assert_eq!(headers["x-amz-target"], "TrentService.GenerateMac");
         assert!(headers["authorization"].to_str().expect("text").contains("/eu-central-1/kms/aws4_request"));
         requests.lock().expect("a lock").push(serde_json::from_str(&request).expect("JSON"));
@@ -29,7 +29,7 @@ pub async fn kms(status: StatusCode, body: impl ToString) -> (String, Requests) 
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
-    let router = Router::new().route("/", post(answer)).with_state(requests.clone());
+    let router = Router::new().route("/", post(respond)).with_state(requests.clone());
     tokio::spawn(axum::serve(listener, router).into_future());
     (endpoint, requests)
 }
@@ -63,9 +63,9 @@ async fn two_kms_keys_are_two_root_keys() {
 }
 
 #[tokio::test]
-async fn a_kms_that_refuses_stops_the_start_and_is_named() {
+async fn a_failing_kms_stops_the_start_and_is_named() {
     let table = Table::new().await;
-    let refusals = [
+    let failures = [
         (
             StatusCode::BAD_REQUEST,
             json!({ "__type": "DisabledException", "message": "key is disabled" }),
@@ -75,7 +75,7 @@ async fn a_kms_that_refuses_stops_the_start_and_is_named() {
         (StatusCode::OK, json!({ "Mac": "AAAA" }), "32 bytes"),
         (StatusCode::OK, json!({}), "32 bytes"),
     ];
-    for (status, body, reason) in refusals {
+    for (status, body, reason) in failures {
         let (endpoint, _) = kms(status, body).await;
         let settings = [("ROOT_KEY", ""), ("KMS_KEY_ID", KEY_ID), ("AWS_ENDPOINT_URL_KMS", &endpoint)];
         let error = table.api(&settings).await.expect_err("no start").to_string();
@@ -83,7 +83,7 @@ async fn a_kms_that_refuses_stops_the_start_and_is_named() {
     }
 }
 
-/// One fault is healed unseen; one that stays stops the start, within the ten seconds that Lambda gives it.
+/// One fault is retried transparently. One that lasts stops the start, within the ten seconds that Lambda allows.
 #[tokio::test]
 async fn every_fault_at_start() {
     let (endpoint, _) = kms(StatusCode::OK, json!({ "Mac": MAC, "KeyId": KEY_ID })).await;
@@ -93,7 +93,7 @@ async fn every_fault_at_start() {
         Fault::ServerError,
         Fault::Dropped,
         Fault::DoneThenDropped,
-        Fault::HalfAnswered,
+        Fault::HalfResponse,
         Fault::DoneThenSilent,
         Fault::Silent,
         Fault::Slow,
@@ -117,7 +117,7 @@ async fn every_fault_at_start() {
     futures_util::future::join_all(starts).await;
 }
 
-/// With a KMS that is running: `TEST_KMS_ENDPOINT` and `TEST_KMS_KEY_ID` name it.
+/// With a running KMS, named by `TEST_KMS_ENDPOINT` and `TEST_KMS_KEY_ID`.
 #[tokio::test]
 #[ignore = "needs a running KMS; .ci/run starts moto's"]
 async fn against_a_running_kms() {
@@ -130,5 +130,5 @@ async fn against_a_running_kms() {
     let app = crate::support::App { api: first, table };
     let key = app.create(json!({})).await.api_key();
     let app = crate::support::App { api: second, table: app.table };
-    assert_eq!(app.delete(&key).await.status, 200, "the same key id gives the same root key");
+    assert_eq!(app.delete(&key).await.status, 200, "the same key ID gives the same root key");
 }

@@ -11,11 +11,11 @@ use tokio::process::{Child, Command};
 use crate::events;
 use crate::protected::{Shape, Visit, lets_in};
 use crate::proxy::Fault;
-use crate::support::{API_KEYS, Answer, Call, Format, Table};
+use crate::support::{API_KEYS, Call, Format, Response, Table};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// One execution environment after another, and what they print.
+/// A sequence of execution environments, and their output.
 pub struct Lambda {
     simulator: Simulator,
     environment: Vec<(String, String)>,
@@ -38,7 +38,7 @@ impl Lambda {
 
     pub async fn invoke(&self, event: &Value) -> Result<Value, String> {
         let id = self.simulator.enqueue_payload(event.clone()).await;
-        // The simulator's own way of waiting misses an answer that comes at the wrong moment.
+        // The simulator's own way of waiting misses a response that arrives at the wrong moment.
         let done = async {
             loop {
                 match self.simulator.get_invocation_state(&id).await {
@@ -49,18 +49,18 @@ impl Lambda {
                 }
             }
         };
-        let state = tokio::time::timeout(PATIENCE, done).await.map_err(|_| "no answer".to_owned())?;
+        let state = tokio::time::timeout(PATIENCE, done).await.map_err(|_| "no response".to_owned())?;
         match state.status {
             InvocationStatus::Success => Ok(state.response.expect("a response").payload),
             _ => Err(format!("{:?}", state.error)),
         }
     }
 
-    pub async fn call(&self, call: Call, format: Format) -> Answer {
-        Answer::from_lambda(self.invoke(&call.event(format)).await.expect("an answer"))
+    pub async fn call(&self, call: Call, format: Format) -> Response {
+        Response::from_lambda(self.invoke(&call.event(format)).await.expect("a response"))
     }
 
-    /// Ends the environment as Lambda does when it wants the memory back, and starts the next one.
+    /// Ends the environment as Lambda does to reclaim memory, and starts the next one.
     pub async fn replace(&mut self) {
         self.process.kill().await.expect("a kill");
         self.simulator = simulator(self.simulator.freeze_mode()).await;
@@ -77,7 +77,7 @@ impl Lambda {
     }
 }
 
-/// The binary as cargo built it for the tests, or another: CI puts the release artifact to the same questions.
+/// The binary that cargo built for the tests, or the one in `TEST_BINARY`: CI runs the same tests on the release artifact.
 fn binary() -> String {
     std::env::var("TEST_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_gaia-api-keys").to_owned())
 }
@@ -89,7 +89,7 @@ async fn simulator(freeze_mode: FreezeMode) -> Simulator {
 fn spawn(simulator: &Simulator, environment: &[(String, String)], output: &tempfile::NamedTempFile) -> Child {
     let both = || Stdio::from(std::fs::OpenOptions::new().append(true).open(output.path()).expect("a file"));
     let mut command = Command::new(binary());
-    // The Region is the test's to set.
+    // The test sets the Region itself.
     let simulated = simulator.lambda_env_vars().into_iter().filter(|(name, _)| !name.ends_with("_REGION"));
     command.env_clear().envs(simulated).envs(environment.iter().cloned());
     let process =
@@ -112,7 +112,7 @@ async fn cold_warm_frozen_and_killed() {
     assert_eq!(
         table.proxy.requests(),
         ["GetItem", "TransactWriteItems", "TransactWriteItems"],
-        "one read of nothing opens the connection"
+        "one read of an ID that can't exist makes the connection"
     );
 
     frozen(&lambda).await;
@@ -120,14 +120,14 @@ async fn cold_warm_frozen_and_killed() {
     let update = Call::new("PUT", &format!("{API_KEYS}{}", cold.api_key())).json(&json!({ "config": {} }));
     assert_eq!(lambda.call(update, Format::Http).await.status, 200);
 
-    // Frozen for so long that the connection is gone: the request goes out on another one.
+    // Frozen for so long that the connection is closed: the request uses another one.
     frozen(&lambda).await;
     table.proxy.requests();
     table.proxy.hang_up();
     assert_eq!(lambda.call(create(), Format::Http).await.status, 200);
     assert_eq!(table.proxy.requests(), ["TransactWriteItems"], "one request, on a new connection");
 
-    // Gone without a word: the attempt ends, the next one goes out on another connection.
+    // The connection is silent: the attempt times out, and the next one uses another connection.
     frozen(&lambda).await;
     table.proxy.plan(&[Fault::Silent]);
     assert_eq!(lambda.call(create(), Format::Http).await.status, 200);
@@ -153,7 +153,7 @@ async fn the_life_of_a_key_through_both_functions() {
         .call(Call::new("POST", API_KEYS).json(&json!({ "config": { "permissions": "write" } })), Format::Http)
         .await
         .api_key();
-    let opens = async |method: &str| {
+    let allows = async |method: &str| {
         let event = json!({
             "version": "2.0",
             "type": "REQUEST",
@@ -161,31 +161,31 @@ async fn the_life_of_a_key_through_both_functions() {
             "headers": { "authorization": format!("Search {key}") },
             "requestContext": { "http": { "method": method, "sourceIp": "192.0.2.1" } },
         });
-        let answer = authorizer.invoke(&event).await?;
-        Ok::<_, String>((answer["isAuthorized"].as_bool(), answer["context"]["reason"].clone()))
+        let response = authorizer.invoke(&event).await?;
+        Ok::<_, String>((response["isAuthorized"].as_bool(), response["context"]["reason"].clone()))
     };
     let change = async |config: Value| {
         let call = Call::new("PUT", &format!("{API_KEYS}{key}")).json(&json!({ "config": config }));
         assert_eq!(api.call(call, Format::Rest).await.status, 200);
     };
-    let refused = |reason: &str| Ok((Some(false), Value::from(reason)));
-    let opened = Ok((Some(true), Value::Null));
-    assert_eq!(opens("POST").await, opened);
+    let denied = |reason: &str| Ok((Some(false), Value::from(reason)));
+    let allowed = Ok((Some(true), Value::Null));
+    assert_eq!(allows("POST").await, allowed);
     change(json!({ "permissions": "read" })).await;
-    assert_eq!((opens("GET").await, opens("POST").await), (opened.clone(), refused("permission")));
+    assert_eq!((allows("GET").await, allows("POST").await), (allowed.clone(), denied("permission")));
     change(json!({ "permissions": "read", "allowed_ips": ["198.51.100.0/24"] })).await;
-    assert_eq!(opens("GET").await, refused("source_ip"));
+    assert_eq!(allows("GET").await, denied("source_ip"));
     change(json!({ "permissions": "read", "enabled": false })).await;
-    assert_eq!(opens("GET").await, refused("disabled"));
+    assert_eq!(allows("GET").await, denied("disabled"));
     change(json!({ "permissions": "read", "expires_at": "2026-01-01T00:00:00Z" })).await;
-    assert_eq!(opens("GET").await, refused("expired"));
+    assert_eq!(allows("GET").await, denied("expired"));
     change(json!({ "permissions": "read" })).await;
-    assert_eq!(opens("GET").await, opened);
+    assert_eq!(allows("GET").await, allowed);
     table.proxy.always(Fault::Dropped);
-    assert!(opens("GET").await.unwrap_err().contains("key verification failed"), "an error, which nobody caches");
+    assert!(allows("GET").await.unwrap_err().contains("key verification failed"), "an error, which no gateway caches");
     table.proxy.always(Fault::None);
     assert_eq!(api.call(Call::new("DELETE", &format!("{API_KEYS}delete/{key}")), Format::Http).await.status, 200);
-    assert_eq!(opens("GET").await, refused("not_found"));
+    assert_eq!(allows("GET").await, denied("not_found"));
 
     let printed = authorizer.printed();
     assert_eq!(printed.matches("\"message\":\"denied\"").count(), 5, "{printed}");
@@ -193,7 +193,7 @@ async fn the_life_of_a_key_through_both_functions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_is_used_seen_as_used_rotated_and_ends() {
+async fn a_key_is_used_listed_as_used_rotated_and_expires() {
     let table = Table::new().await;
     let api = Lambda::start(table.environment(&[])).await;
     let authorizer = Lambda::start(table.environment(&[("FUNCTION", "authorizer")])).await;
@@ -204,8 +204,8 @@ async fn a_key_is_used_seen_as_used_rotated_and_ends() {
     assert_eq!(call(details.clone()).await.json()["last_used_at"], Value::Null);
     let allowed = async |key: &str, path: &str| {
         let visit = Visit::new(key, "GET", path);
-        let answer = authorizer.invoke(&visit.event(Shape::RestRequest)).await.expect("an answer");
-        lets_in(&answer, &visit)
+        let response = authorizer.invoke(&visit.event(Shape::RestRequest)).await.expect("a response");
+        lets_in(&response, &visit)
     };
     assert!(allowed(&old, "/items/7").await && !allowed(&old, "/other").await);
     assert!(call(details).await.json()["last_used_at"].as_str().is_some_and(|at| at.ends_with(":00:00Z")));
@@ -226,8 +226,8 @@ async fn every_sample_event_through_the_binary() {
         let table = Table::new().await;
         crate::database::put_sample(&table.database).expect("the sample key");
         let lambda = Lambda::start(table.environment(&[])).await;
-        let answer = lambda.invoke(&event).await.unwrap_or_else(|error| panic!("{name}: {error}"));
-        events::check(&name, &Answer::from_lambda(answer));
+        let response = lambda.invoke(&event).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        events::check(&name, &Response::from_lambda(response));
     }
 }
 
@@ -248,7 +248,7 @@ async fn nothing_that_a_caller_sends_fails_the_invocation() {
             odd.push((event, 200));
         }
     }
-    // No gateway passes a control character on; what can't be a header is no request.
+    // No gateway passes a control character on: what can't be a header makes no valid request.
     for (header, status) in
         [("é", 200), ("\u{1}", 400), ("\u{7f}\r\nx: y", 400), ("", 200), ("a b", 200), ("[::", 200), ("x:99999", 200)]
     {
@@ -262,7 +262,7 @@ async fn nothing_that_a_caller_sends_fails_the_invocation() {
             }
         }
     }
-    // What comes from no gateway.
+    // Events that no gateway sends.
     for format in [Format::Http, Format::Rest] {
         for (pointer, value) in [
             ("/isBase64Encoded", json!(7)),
@@ -281,10 +281,10 @@ async fn nothing_that_a_caller_sends_fails_the_invocation() {
     }
     odd.extend([json!(null), json!([]), json!("x"), json!({}), json!({ "version": "2.0" })].map(|event| (event, 400)));
     for (event, status) in odd {
-        let answer =
-            Answer::from_lambda(lambda.invoke(&event).await.unwrap_or_else(|error| panic!("{event}: {error}")));
-        assert_eq!(answer.status, status, "{event}");
-        assert_eq!(answer.headers["Cache-Control"], "no-store");
+        let response =
+            Response::from_lambda(lambda.invoke(&event).await.unwrap_or_else(|error| panic!("{event}: {error}")));
+        assert_eq!(response.status, status, "{event}");
+        assert_eq!(response.headers["Cache-Control"], "no-store");
     }
     let long = format!("/{}", "é".repeat(20_000));
     for (path, status) in [
@@ -318,7 +318,7 @@ async fn a_failure_is_logged_once_with_the_request_id_and_no_key() {
     let failures: Vec<Value> = printed
         .lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
-        .filter(|line: &Value| line["level"] == "ERROR")
+        .filter(|entry: &Value| entry["level"] == "ERROR")
         .collect();
     assert_eq!(failures.len(), 1, "{printed}");
     assert_eq!((&failures[0]["message"], &failures[0]["status"]), (&json!("request failed"), &json!(500)));
@@ -328,9 +328,9 @@ async fn a_failure_is_logged_once_with_the_request_id_and_no_key() {
     assert!(!printed.contains(&key[32..]), "{printed}");
 }
 
-/// Lambda's managed instances hand one process several requests at a time, and say how many.
+/// Lambda's managed instances give one process several requests at a time, up to a number in the environment.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_managed_instance_answers_one_request_while_another_waits() {
+async fn a_managed_instance_serves_one_request_while_another_waits() {
     let table = Table::new().await;
     let lambda = Lambda::start(table.environment(&[("AWS_LAMBDA_MAX_CONCURRENCY", "4")])).await;
     let create = || lambda.call(Call::new("POST", API_KEYS).json(&json!({ "config": {} })), Format::Http);
@@ -352,13 +352,13 @@ async fn a_managed_instance_answers_one_request_while_another_waits() {
     assert_eq!(slow.await.status, 200);
 
     let printed = lambda.printed();
-    let lines = printed.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
-    let ids: HashSet<_> = lines.map(|line| line["span"]["requestId"].as_str().expect("an id").to_owned()).collect();
-    assert_eq!((ids.len(), printed.lines().count()), (3, 3), "each line has the id of its own request: {printed}");
+    let entries = printed.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let ids: HashSet<_> = entries.map(|entry| entry["span"]["requestId"].as_str().expect("an ID").to_owned()).collect();
+    assert_eq!((ids.len(), printed.lines().count()), (3, 3), "each entry has the ID of its own request: {printed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_setting_stops_the_start_with_one_line_that_names_it() {
+async fn an_invalid_setting_stops_the_start_with_one_entry_that_names_it() {
     let table = Table::new().await;
     for (name, value) in [
         ("TABLE_NAME", ""),

@@ -1,4 +1,4 @@
-//! `cargo local`: one process, two ports, data that stay.
+//! `cargo local`: one process, two ports, data that outlive it.
 
 use std::collections::HashMap;
 use std::process::Stdio;
@@ -125,7 +125,7 @@ async fn keys_survive_a_crash_and_an_empty_file_will_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_of_an_earlier_version_opens() {
+async fn a_database_of_an_earlier_version_still_works() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("keys.db");
     let earlier = include_str!("gaia-local-0.1.0.sql");
@@ -137,9 +137,9 @@ async fn a_database_of_an_earlier_version_opens() {
     local.stop().await;
 }
 
-/// The database warns of each condition that fails, and some of them are an ordinary 404.
+/// The database logs a warning for each failed condition, and some of these are an ordinary 404.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_log_is_the_services_own() {
+async fn the_log_has_only_the_services_own_entries() {
     let local = Local::start(":memory:").await;
     let unknown = "gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV";
     let update = format!("{API_KEYS}{unknown}");
@@ -188,7 +188,7 @@ async fn it_goes_on_when_nobody_reads_what_it_prints() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_demo_route_opens_and_closes_with_the_key() {
+async fn the_demo_route_follows_the_key() {
     let local = Local::start(":memory:").await;
     let (_, created) =
         local.send(reqwest::Method::POST, API_KEYS, Some(json!({ "config": { "permissions": "write" } }))).await;
@@ -258,7 +258,7 @@ async fn the_page_and_what_it_loads_are_in_the_program() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mistakes_are_one_line_and_status_1() {
+async fn mistakes_print_one_line_and_exit_with_1() {
     let folder = tempfile::tempdir().expect("a folder");
     let no_database = folder.path().join("text.db");
     std::fs::write(&no_database, "no database").expect("a file");

@@ -1,4 +1,4 @@
-//! The service through its front door: events in, responses out, then what is stored.
+//! The service from outside: events in, responses out, then what is stored.
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::string_slice, clippy::unwrap_used)]
 

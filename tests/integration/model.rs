@@ -15,10 +15,10 @@ use crate::database::TABLE_NAME;
 use crate::protected::{Shape, Visit, lets_in};
 use crate::proxy::{Fault, Proxy};
 use crate::support::{
-    API_KEYS, Answer, Call, Environment, FORMATS, Format, ROOT_KEY, TIMEOUT, Table, invoke, sdk, settings,
+    API_KEYS, Call, Environment, FORMATS, Format, ROOT_KEY, Response, TIMEOUT, Table, invoke, sdk, settings,
 };
 
-/// One step of a client; numbers choose among the keys it has made.
+/// One step of a client; numbers choose among the keys that it created.
 #[derive(Clone, Debug)]
 enum Step {
     Create(Value),
@@ -29,9 +29,9 @@ enum Step {
     List(Option<usize>),
     Verify(usize, &'static str, &'static str),
     Authorize(usize, &'static str, &'static str),
-    /// The next requests to the table lose their connection, and are carried out some time later.
+    /// The next requests to the table lose their connection, and are carried out later.
     Delay(usize),
-    /// They are carried out.
+    /// The delayed requests are carried out.
     Deliver,
 }
 
@@ -66,12 +66,12 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What a client believes: its keys in the order of their making, deleted ones without a config, and its claims.
+/// The state that a client expects: its keys in order of creation, deleted ones without a config, and its `Idempotency-Key`s.
 #[derive(Default)]
 struct Model {
     keys: Vec<(String, Option<Value>)>,
-    claims: Vec<(u8, Value, usize)>,
-    /// Of a rotated key, the one that it was rotated to last.
+    tokens: Vec<(u8, Value, usize)>,
+    /// The latest successor of each rotated key.
     successors: HashMap<usize, usize>,
 }
 
@@ -80,7 +80,7 @@ impl Model {
         (!self.keys.is_empty()).then(|| number % self.keys.len())
     }
 
-    fn opens(&self, key: usize, permission: &str, ip: &str) -> bool {
+    fn allows(&self, key: usize, permission: &str, ip: &str) -> bool {
         let Some(config) = &self.keys[key].1 else { return false };
         config["enabled"] != false
             && config["expires_at"] != "2020-01-01T00:00:00Z"
@@ -96,7 +96,7 @@ struct Client {
     proxy: Proxy,
     name: String,
     model: Model,
-    /// Whether nobody else makes keys.
+    /// Whether no other client creates keys.
     alone: bool,
     steps: usize,
 }
@@ -109,7 +109,7 @@ impl Client {
         Self { api, authorizer, proxy, name: name.to_owned(), model: Model::default(), alone, steps: 0 }
     }
 
-    async fn send(&mut self, call: Call) -> Answer {
+    async fn send(&mut self, call: Call) -> Response {
         self.steps += 1;
         let format = FORMATS[self.steps % FORMATS.len()];
         let mut event = call.event(format);
@@ -119,30 +119,30 @@ impl Client {
             "/requestContext/identity/userArn"
         };
         *event.pointer_mut(identity).expect("a caller") = self.name.as_str().into();
-        Answer::from_lambda(invoke(&self.api, &event, TIMEOUT).await)
+        Response::from_lambda(invoke(&self.api, &event, TIMEOUT).await)
     }
 
     async fn step(&mut self, step: &Step) {
         match step {
             Step::Create(config) => {
-                let answer = self.send(Call::new("POST", API_KEYS).json(&json!({ "config": config }))).await;
-                self.model.keys.push((answer.api_key(), Some(config.clone())));
+                let response = self.send(Call::new("POST", API_KEYS).json(&json!({ "config": config }))).await;
+                self.model.keys.push((response.api_key(), Some(config.clone())));
             }
             Step::CreateOnce(header, config) => self.create_once(*header, config).await,
             Step::Update(number, by_id, config) => {
                 let Some(index) = self.model.pick(*number) else { return };
                 let name = self.name_of(index, *by_id);
-                let answer =
+                let response =
                     self.send(Call::new("PUT", &format!("{API_KEYS}{name}")).json(&json!({ "config": config }))).await;
                 let there = self.model.keys[index].1.is_some();
-                assert_eq!(answer.status, if there { 200 } else { 404 });
+                assert_eq!(response.status, if there { 200 } else { 404 });
                 self.model.keys[index].1 = there.then(|| config.clone());
             }
             Step::Delete(number, by_id) => {
                 let Some(index) = self.model.pick(*number) else { return };
                 let name = self.name_of(index, *by_id);
-                let answer = self.send(Call::new("DELETE", &format!("{API_KEYS}delete/{name}"))).await;
-                assert_eq!(answer.status, if self.model.keys[index].1.take().is_some() { 200 } else { 404 });
+                let response = self.send(Call::new("DELETE", &format!("{API_KEYS}delete/{name}"))).await;
+                assert_eq!(response.status, if self.model.keys[index].1.take().is_some() { 200 } else { 404 });
             }
             Step::Rotate(number, by_id) => {
                 let Some(index) = self.model.pick(*number) else { return };
@@ -153,8 +153,8 @@ impl Client {
                 let Some(index) = self.model.pick(*number) else { return };
                 let question =
                     json!({ "api_key": self.model.keys[index].0, "permission": permission, "source_ip": ip });
-                let answer = self.send(Call::new("POST", &format!("{API_KEYS}verify")).json(&question)).await;
-                assert_eq!(answer.json()["valid"], self.model.opens(index, permission, ip), "{question}");
+                let response = self.send(Call::new("POST", &format!("{API_KEYS}verify")).json(&question)).await;
+                assert_eq!(response.json()["valid"], self.model.allows(index, permission, ip), "{question}");
             }
             Step::Authorize(number, method, ip) => {
                 let Some(index) = self.model.pick(*number) else { return };
@@ -170,16 +170,16 @@ impl Client {
     async fn create_once(&mut self, header: u8, config: &Value) {
         let mut call = Call::new("POST", API_KEYS).json(&json!({ "config": config }));
         call.headers["idempotency-key"] = header.to_string().into();
-        let answer = self.send(call).await;
-        let Some((_, body, key)) = self.model.claims.iter().find(|claim| claim.0 == header) else {
-            self.model.claims.push((header, config.clone(), self.model.keys.len()));
-            self.model.keys.push((answer.api_key(), Some(config.clone())));
+        let response = self.send(call).await;
+        let Some((_, body, key)) = self.model.tokens.iter().find(|claim| claim.0 == header) else {
+            self.model.tokens.push((header, config.clone(), self.model.keys.len()));
+            self.model.keys.push((response.api_key(), Some(config.clone())));
             return;
         };
         match (body == config, &self.model.keys[*key]) {
-            (false, _) => assert_eq!(answer.status, 422),
-            (true, (_, None)) => assert_eq!(answer.status, 409),
-            (true, (key, Some(_))) => assert_eq!(&answer.api_key(), key),
+            (false, _) => assert_eq!(response.status, 422),
+            (true, (_, None)) => assert_eq!(response.status, 409),
+            (true, (key, Some(_))) => assert_eq!(&response.api_key(), key),
         }
     }
 
@@ -187,15 +187,15 @@ impl Client {
         let config = self.model.keys[index].1.clone();
         let body = json!({ "grace_seconds": 3600, "expires_at": config.as_ref().map(|config| &config["expires_at"]) });
         let path = format!("{API_KEYS}{}/rotate", self.name_of(index, by_id));
-        let answer = self.send(Call::new("POST", &path).json(&body)).await;
-        let Some(mut config) = config else { return assert_eq!(answer.status, 404) };
+        let response = self.send(Call::new("POST", &path).json(&body)).await;
+        let Some(mut config) = config else { return assert_eq!(response.status, 404) };
         let successor = self.model.successors.get(&index).is_some_and(|key| self.model.keys[*key].1.is_some());
         if successor || config["enabled"] == false || config["expires_at"] == "2020-01-01T00:00:00Z" {
-            return assert_eq!(answer.status, 409, "{answer:?}");
+            return assert_eq!(response.status, 409, "{response:?}");
         }
         self.model.successors.insert(index, self.model.keys.len());
-        self.model.keys.push((answer.api_key(), Some(config.clone())));
-        config["expires_at"] = answer.json()["expires_at"].clone();
+        self.model.keys.push((response.api_key(), Some(config.clone())));
+        config["expires_at"] = response.json()["expires_at"].clone();
         self.model.keys[index].1 = Some(config);
     }
 
@@ -204,13 +204,13 @@ impl Client {
         let permission = if method == "GET" { "read" } else { "write" };
         for shape in [Shape::RestToken, Shape::RestRequest, Shape::Http2] {
             let event = serde_json::from_value(visit.event(shape)).expect("an event");
-            let answer = self.authorizer.handle(event, TIMEOUT).await.expect("an answer");
-            let answer = serde_json::to_value(answer).expect("JSON");
-            assert_eq!(lets_in(&answer, &visit), self.model.opens(index, permission, ip), "{shape:?} {visit:?}");
+            let response = self.authorizer.handle(event, TIMEOUT).await.expect("a response");
+            let response = serde_json::to_value(response).expect("JSON");
+            assert_eq!(lets_in(&response, &visit), self.model.allows(index, permission, ip), "{shape:?} {visit:?}");
         }
     }
 
-    /// All pages: complete and in order. With others at work, theirs may stand between.
+    /// All pages: complete and in order. Keys of other clients may be among them.
     async fn list(&mut self, limit: Option<usize>) {
         let mut listed = Vec::new();
         let mut call = Call::new("GET", API_KEYS);
@@ -218,10 +218,10 @@ impl Client {
             call = call.query("limit", limit);
         }
         loop {
-            let answer = self.send(call.clone()).await;
-            listed.extend(answer.json().as_array().expect("a list").iter().cloned());
-            let Some(link) = answer.headers["Link"].as_str() else { break };
-            let after = link.split("after=").nth(1).and_then(|rest| rest.split(['&', '>']).next()).expect("an id");
+            let response = self.send(call.clone()).await;
+            listed.extend(response.json().as_array().expect("a list").iter().cloned());
+            let Some(link) = response.headers["Link"].as_str() else { break };
+            let after = link.split("after=").nth(1).and_then(|rest| rest.split(['&', '>']).next()).expect("an ID");
             call = call.query("after", after);
         }
         assert!(listed.is_sorted_by(|a, b| a["api_key"].as_str() < b["api_key"].as_str()));
@@ -251,7 +251,7 @@ fn run(cases: u32, clients: usize, upstream: SocketAddr, environment: impl Fn(us
         let (case, environment) = (sequences.fetch_add(1, Ordering::Relaxed), &environment);
         operations.fetch_add(steps.iter().map(Vec::len).sum(), Ordering::Relaxed);
         let clients = steps.iter().enumerate().map(|(number, steps)| async move {
-            // A proxy of its own, so that no request meets the delays that another client asked for.
+            // A proxy of its own, so that no request is delayed for another client.
             let proxy = Proxy::start(upstream).await;
             let environment = environment(case, &format!("http://{}", proxy.address));
             let mut client = Client::new(&environment, proxy, &format!("client-{number}"), clients == 1).await;

@@ -1,8 +1,8 @@
-//! Names of fields that are probably meant to be others: refused when they are written, and never when they are read.
+//! Names of fields that are probably meant to be others: rejected when they are written, never when they are read.
 
 use serde_json::{Value, json};
 
-use crate::config::refused;
+use crate::config::rejected;
 use crate::support::{API_KEYS, App, Call};
 
 /// Names that are probably meant to be a field, and the field.
@@ -155,13 +155,13 @@ const ORDINARY_NAMES: [&str; 62] = [
 ];
 
 #[tokio::test]
-async fn near_misses_are_refused_and_ordinary_names_are_kept() {
+async fn near_misses_are_rejected_and_ordinary_names_are_accepted() {
     let app = App::new().await;
     let key = app.create(json!({})).await.api_key();
     assert!(NEAR_MISSES.iter().map(|(_, names)| names.len()).sum::<usize>() >= 40);
     for (meant, names) in NEAR_MISSES {
         for name in names {
-            let detail = refused(&app, &key, json!({ *name: null })).await;
+            let detail = rejected(&app, &key, json!({ *name: null })).await;
             let expected = json!({
                 "loc": ["body", "config", name],
                 "msg": format!("unknown field; did you mean '{meant}'?"),
@@ -181,7 +181,7 @@ async fn near_misses_are_refused_and_ordinary_names_are_kept() {
     }
 }
 
-/// What is refused when it is written, and may be extended, must not turn a key that is stored into a 500.
+/// The rule for written configs may be extended, so it must not turn a stored key into a 500.
 #[tokio::test]
 async fn what_is_stored_is_read_without_looking_for_near_misses() {
     let app = App::new().await;
@@ -192,8 +192,8 @@ async fn what_is_stored_is_read_without_looking_for_near_misses() {
         item["config"]["S"] = config.to_string().into();
         app.table.put(item.clone());
         let call = Call::new("POST", &format!("{API_KEYS}verify")).json(&json!({ "api_key": key }));
-        let answer = app.send(call).await;
-        assert_eq!((answer.status, &answer.json()["config"]), (200, &config), "{meant}");
+        let response = app.send(call).await;
+        assert_eq!((response.status, &response.json()["config"]), (200, &config), "{meant}");
         assert_eq!(app.list().await[0]["config"], config);
     }
 }

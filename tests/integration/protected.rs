@@ -1,4 +1,4 @@
-//! A protected API: requests to it, the authorizer in front, and a gateway that evaluates its answers.
+//! A protected API: requests to it, the authorizer in front, and a gateway that evaluates the responses.
 
 use gaia_api_keys::authorizer::Authorizer;
 use serde_json::{Value, json};
@@ -50,7 +50,7 @@ impl Visit {
                 "version": "1.0",
                 "type": "REQUEST",
                 "methodArn": self.arn(),
-                // HTTP APIs put all identity sources here, which is no TOKEN.
+                // HTTP APIs put all identity sources here; it isn't a TOKEN event.
                 "authorizationToken": "something, else",
                 "httpMethod": self.method,
                 "headers": { "Authorization": self.header },
@@ -86,35 +86,35 @@ impl Protected {
         Self { app, policies, simple }
     }
 
-    pub async fn answer(&self, shape: Shape, event: Value) -> Result<Value, String> {
+    pub async fn response(&self, shape: Shape, event: Value) -> Result<Value, String> {
         let authorizer = if shape == Shape::Simple { &self.simple } else { &self.policies };
-        let answer = authorizer.handle(serde_json::from_value(event).expect("an event"), TIMEOUT).await;
-        let answer = serde_json::to_value(answer.map_err(|error| error.to_string())?).expect("JSON");
-        assert!(answer.to_string().len() <= 8000, "{}", answer.to_string().len());
-        Ok(answer)
+        let response = authorizer.handle(serde_json::from_value(event).expect("an event"), TIMEOUT).await;
+        let response = serde_json::to_value(response.map_err(|error| error.to_string())?).expect("JSON");
+        assert!(response.to_string().len() <= 8000, "{}", response.to_string().len());
+        Ok(response)
     }
 
-    /// Whether the gateway lets the visit in.
-    pub async fn opens(&self, shape: Shape, visit: &Visit) -> bool {
-        let answer = self.answer(shape, visit.event(shape)).await.expect("an answer");
-        lets_in(&answer, visit)
+    /// Whether the gateway allows the visit.
+    pub async fn allows(&self, shape: Shape, visit: &Visit) -> bool {
+        let response = self.response(shape, visit.event(shape)).await.expect("a response");
+        lets_in(&response, visit)
     }
 
-    /// Whether the verify endpoint says so too.
+    /// Whether the verify endpoint says that the key is valid.
     pub async fn verifies(&self, key: &str, permission: &str, source_ip: &str) -> bool {
         let question = json!({ "api_key": key, "permission": permission, "source_ip": source_ip });
-        let answer = self.app.send(Call::new("POST", &format!("{API_KEYS}verify")).json(&question)).await;
-        assert_eq!(answer.status, 200, "{answer:?}");
-        answer.json()["valid"].as_bool().expect("a boolean")
+        let response = self.app.send(Call::new("POST", &format!("{API_KEYS}verify")).json(&question)).await;
+        assert_eq!(response.status, 200, "{response:?}");
+        response.json()["valid"].as_bool().expect("a boolean")
     }
 }
 
-/// What API Gateway does with an answer, its own or one from its cache.
-pub fn lets_in(answer: &Value, visit: &Visit) -> bool {
-    if let Some(authorized) = answer["isAuthorized"].as_bool() {
+/// Whether API Gateway allows a visit by a response, a new one or one from its cache.
+pub fn lets_in(response: &Value, visit: &Visit) -> bool {
+    if let Some(authorized) = response["isAuthorized"].as_bool() {
         return authorized;
     }
-    let statements = answer["policyDocument"]["Statement"].as_array().expect("statements");
+    let statements = response["policyDocument"]["Statement"].as_array().expect("statements");
     let applies = |effect: &str| {
         statements.iter().any(|statement| {
             assert_eq!(statement["Action"], "execute-api:Invoke");

@@ -1,4 +1,4 @@
-//! A proxy in front of DynamoDB that writes down what is asked, and fails as it is told.
+//! A proxy in front of DynamoDB that collects requests and injects faults.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -17,38 +17,38 @@ pub enum Fault {
     None,
     /// 400 with the code of DynamoDB's throttling.
     Throttled,
-    /// 500, and nothing is done.
+    /// 500; the request isn't carried out.
     ServerError,
-    /// 400 with a code that no patience helps against.
+    /// 400 with a code for which no retry helps.
     Denied,
-    /// The connection is closed, and nothing is done.
+    /// The connection is closed; the request isn't carried out.
     Dropped,
-    /// It is done, and the connection closed before the answer.
+    /// The request is carried out; the connection is closed before the response.
     DoneThenDropped,
-    /// It is done, and 500 answered.
+    /// The request is carried out; the response is a 500.
     DoneThenServerError,
-    /// It is done, and half of the answer sent.
-    HalfAnswered,
-    /// It is done, and the answer held back for longer than anyone waits.
+    /// The request is carried out; the response is cut off.
+    HalfResponse,
+    /// The request is carried out; the response doesn't arrive.
     DoneThenSilent,
-    /// Nothing is done, and nothing answered.
+    /// The request isn't carried out; no response arrives.
     Silent,
-    /// It is done, but takes a second.
+    /// The request is carried out, but takes a second.
     Slow,
-    /// The connection is closed, and it is done only when the test says so: see [`Proxy::deliver`].
+    /// The connection is closed; the request is carried out on [`Proxy::deliver`].
     Late,
-    /// Nothing is done, and this status and body answered.
-    Answer(u16, &'static str),
+    /// The request isn't carried out; the response has this status and body.
+    Response(u16, &'static str),
 }
 
-/// The faults that are over at once, before and after the work was done.
+/// The faults without a wait, before and after the request is carried out.
 pub const QUICK: [Fault; 6] = [
     Fault::Throttled,
     Fault::ServerError,
     Fault::Dropped,
     Fault::DoneThenDropped,
     Fault::DoneThenServerError,
-    Fault::HalfAnswered,
+    Fault::HalfResponse,
 ];
 
 #[derive(Default)]
@@ -86,7 +86,7 @@ impl Proxy {
         proxy
     }
 
-    /// The operations asked for since the last call.
+    /// The operations requested since the last call.
     pub fn requests(&self) -> Vec<String> {
         self.operations_and_bodies().into_iter().map(|(operation, _)| operation).collect()
     }
@@ -103,7 +103,7 @@ impl Proxy {
         Some((parts[0].to_owned(), parts[2].to_owned()))
     }
 
-    /// Has the late requests carried out, in their order; says how many there were.
+    /// Carries out the late requests in order. Returns their number.
     pub async fn deliver(&self) -> usize {
         let late = std::mem::take(&mut self.state.lock().expect("a lock").late);
         let count = late.len();
@@ -156,7 +156,7 @@ async fn serve(mut client: TcpStream, upstream: SocketAddr, state: &Mutex<State>
             Fault::ServerError => client.write_all(&error(500, "InternalServerError")).await.ok()?,
             Fault::Denied => client.write_all(&error(400, "AccessDeniedException")).await.ok()?,
             Fault::Dropped => return None,
-            Fault::Answer(status, body) => client.write_all(&answer(status, body)).await.ok()?,
+            Fault::Response(status, body) => client.write_all(&response(status, body)).await.ok()?,
             Fault::Late => {
                 let (request_to_deliver, delivery) = oneshot::channel::<oneshot::Sender<()>>();
                 state.lock().expect("a lock").late.push(request_to_deliver);
@@ -173,9 +173,9 @@ async fn serve(mut client: TcpStream, upstream: SocketAddr, state: &Mutex<State>
                 forward(&request, upstream).await?;
                 client.write_all(&error(500, "InternalServerError")).await.ok()?;
             }
-            Fault::HalfAnswered => {
-                let answer = forward(&request, upstream).await?;
-                client.write_all(&answer[..answer.len() - 1]).await.ok()?;
+            Fault::HalfResponse => {
+                let response = forward(&request, upstream).await?;
+                client.write_all(&response[..response.len() - 1]).await.ok()?;
                 return None;
             }
             Fault::DoneThenSilent => {
@@ -192,10 +192,10 @@ async fn serve(mut client: TcpStream, upstream: SocketAddr, state: &Mutex<State>
 }
 
 fn error(status: u16, code: &str) -> Vec<u8> {
-    answer(status, &format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"as told"}}"#))
+    response(status, &format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"injected"}}"#))
 }
 
-fn answer(status: u16, body: &str) -> Vec<u8> {
+fn response(status: u16, body: &str) -> Vec<u8> {
     let head = format!(
         "HTTP/1.1 {status} X\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\n\r\n",
         body.len()
@@ -209,7 +209,7 @@ async fn forward(request: &[u8], upstream: SocketAddr) -> Option<Vec<u8>> {
     message(&mut upstream).await
 }
 
-/// One HTTP/1.1 message, whose body's length its head tells.
+/// One HTTP/1.1 message with a Content-Length.
 async fn message(stream: &mut TcpStream) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut buffer = vec![0; 64 * 1024];

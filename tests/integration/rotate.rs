@@ -1,4 +1,4 @@
-//! Rotation in one call: a new key, an end for the old one, and exactly one of each.
+//! Rotation in one request: exactly one new key, and an expiry for the old one.
 
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -6,13 +6,13 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::protected::{Protected, SHAPES, Visit};
 use crate::proxy::Fault;
-use crate::support::{API_KEYS, Answer, App, CALLER, Call};
+use crate::support::{API_KEYS, App, CALLER, Call, Response};
 
 fn call(key: &str, body: &Value) -> Call {
     Call::new("POST", &format!("{API_KEYS}{key}/rotate")).json(body)
 }
 
-async fn rotate(app: &App, key: &str, body: Value) -> Answer {
+async fn rotate(app: &App, key: &str, body: Value) -> Response {
     app.send(call(key, &body)).await
 }
 
@@ -26,7 +26,7 @@ fn configs(app: &App) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_new_key_has_the_same_config_and_the_old_one_an_end() {
+async fn the_new_key_has_the_same_config_and_the_old_one_an_expiry() {
     let app = App::new().await;
     let text = r#"{ "team":"é" , "n": 1.0,"permissions": "read" }"#;
     let mut create = Call::new("POST", API_KEYS);
@@ -34,18 +34,18 @@ async fn the_new_key_has_the_same_config_and_the_old_one_an_end() {
     let old = app.send(create).await.api_key();
     app.table.proxy.requests();
     let began = OffsetDateTime::now_utc().unix_timestamp();
-    let answer = rotate(&app, &old, json!({ "grace_seconds": 3600 })).await;
+    let response = rotate(&app, &old, json!({ "grace_seconds": 3600 })).await;
     assert_eq!(app.table.proxy.requests(), ["GetItem", "TransactWriteItems"]);
-    let new = answer.api_key();
-    let body = answer.json();
+    let new = response.api_key();
+    let body = response.json();
     let end = body["expires_at"].as_str().expect("a time");
     let seconds = OffsetDateTime::parse(end, &Rfc3339).expect("RFC 3339").unix_timestamp() - began;
     assert!((3599..=3610).contains(&seconds), "{seconds}");
     assert_eq!(
-        (answer.status, &body),
+        (response.status, &body),
         (200, &json!({ "api_key": new, "result": "rotated", "rotated_from": old[..31], "expires_at": end }))
     );
-    assert!(answer.body.starts_with(r#"{"api_key":"gaia_"#) && new.len() == 58 && new[..31] > old[..31]);
+    assert!(response.body.starts_with(r#"{"api_key":"gaia_"#) && new.len() == 58 && new[..31] > old[..31]);
     assert_eq!(
         configs(&app),
         [format!(r#"{{ "team":"é" , "n": 1.0,"permissions": "read" ,"expires_at":"{end}"}}"#), text.to_owned()]
@@ -68,9 +68,9 @@ async fn both_keys_work_in_the_grace_period_and_the_old_one_is_denied_after_it()
     let app = &protected.app;
     let old = app.create(json!({ "permissions": "read" })).await.api_key();
     let new = rotate(app, &old, json!({ "grace_seconds": 2 })).await.api_key();
-    for (key, opens) in [(&old, true), (&new, true)] {
+    for (key, allows) in [(&old, true), (&new, true)] {
         for shape in SHAPES {
-            assert_eq!(protected.opens(shape, &Visit::new(key, "GET", "/x")).await, opens);
+            assert_eq!(protected.allows(shape, &Visit::new(key, "GET", "/x")).await, allows);
         }
     }
     tokio::time::sleep(std::time::Duration::from_millis(2_100)).await;
@@ -88,10 +88,10 @@ async fn a_lifetime_is_never_an_accident() {
     let app = App::new().await;
     let bounded = json!({ "permissions": "read", "expires_at": "2999-01-01T00:00:00Z", "x": 1 });
     let key = app.create(bounded).await.api_key();
-    let answer = rotate(&app, &key, json!({ "grace_seconds": 60 })).await;
-    let detail = &answer.json()["detail"][0];
+    let response = rotate(&app, &key, json!({ "grace_seconds": 60 })).await;
+    let detail = &response.json()["detail"][0];
     assert_eq!(
-        (answer.status, &detail["loc"], &detail["type"]),
+        (response.status, &detail["loc"], &detail["type"]),
         (422, &json!(["body", "expires_at"]), &json!("value_error.missing"))
     );
     assert_eq!(configs(&app).len(), 1);
@@ -100,7 +100,7 @@ async fn a_lifetime_is_never_an_accident() {
     assert_eq!(configs(&app)[1], r#"{"expires_at":null,"permissions":"read","x":1}"#);
     let again = rotate(&app, &unbounded, json!({ "grace_seconds": 0, "expires_at": "2998-01-01T00:00:00Z" })).await;
     assert_eq!(configs(&app)[2], r#"{"expires_at":"2998-01-01T00:00:00Z","permissions":"read","x":1}"#);
-    // An earlier end stays.
+    // An earlier expiry stays.
     let soon = (OffsetDateTime::now_utc() + time::Duration::seconds(30)).format(&Rfc3339).expect("a time");
     app.update(&again.api_key(), json!({ "expires_at": soon })).await;
     rotate(&app, &again.api_key(), json!({ "grace_seconds": 60, "expires_at": null })).await;
@@ -111,7 +111,7 @@ async fn a_lifetime_is_never_an_accident() {
 }
 
 #[tokio::test]
-async fn bodies_that_are_none() {
+async fn invalid_bodies() {
     let app = App::new().await;
     let key = app.create(json!({})).await.api_key();
     for (body, place, kind) in [
@@ -127,10 +127,10 @@ async fn bodies_that_are_none() {
         (json!({ "grace_seconds": 1, "grace": 1 }), "grace", "value_error.extra"),
         (json!({ "grace_seconds": 1, "config": {} }), "config", "value_error.extra"),
     ] {
-        let answer = rotate(&app, &key, body.clone()).await;
-        let detail = &answer.json()["detail"][0];
+        let response = rotate(&app, &key, body.clone()).await;
+        let detail = &response.json()["detail"][0];
         assert_eq!(
-            (answer.status, &detail["loc"], &detail["type"]),
+            (response.status, &detail["loc"], &detail["type"]),
             (422, &json!(["body", place]), &json!(kind)),
             "{body}"
         );
@@ -138,8 +138,8 @@ async fn bodies_that_are_none() {
     assert_eq!(app.table.items().len(), 1);
     assert_eq!(rotate(&app, &key, json!({ "grace_seconds": 31_536_000 })).await.status, 200);
     let long = app.create(json!({ "x": "a".repeat(4088) })).await.api_key();
-    let answer = rotate(&app, &long, json!({ "grace_seconds": 1 })).await;
-    assert_eq!((answer.status, &answer.json()["detail"][0]["type"]), (422, &json!("value_error.config_size")));
+    let response = rotate(&app, &long, json!({ "grace_seconds": 1 })).await;
+    assert_eq!((response.status, &response.json()["detail"][0]["type"]), (422, &json!("value_error.config_size")));
 }
 
 #[tokio::test]
@@ -151,14 +151,14 @@ async fn keys_that_can_t_be_rotated() {
         (json!({ "expires_at": "2020-01-01T00:00:00Z" }), "API key has expired"),
     ] {
         let key = app.create(config).await.api_key();
-        let answer = rotate(&app, &key, body()).await;
-        assert_eq!((answer.status, answer.json()), (409, json!({ "detail": why })));
+        let response = rotate(&app, &key, body()).await;
+        assert_eq!((response.status, response.json()), (409, json!({ "detail": why })));
     }
     let key = app.create(json!({})).await.api_key();
     let new = rotate(&app, &key, body()).await.api_key();
-    let answer = rotate(&app, &key[..31], body()).await;
-    assert_eq!(answer.status, 409);
-    assert!(answer.json()["detail"].as_str().expect("a text").contains(&new[..31]), "{answer:?}");
+    let response = rotate(&app, &key[..31], body()).await;
+    assert_eq!(response.status, 409);
+    assert!(response.json()["detail"].as_str().expect("a text").contains(&new[..31]), "{response:?}");
     // Once the successor is deleted, the key can be rotated again.
     app.delete(&new).await;
     let newer = rotate(&app, &key, json!({ "grace_seconds": 5, "expires_at": null })).await;
@@ -209,12 +209,12 @@ async fn the_same_request_rotates_once_and_gets_the_same_response() {
 }
 
 #[tokio::test]
-async fn two_hundred_rotations_at_once_make_one_new_key() {
+async fn two_hundred_rotations_at_once_create_one_new_key() {
     let app = App::new().await;
     let key = app.create(json!({ "permissions": "read" })).await.api_key();
-    let answers =
+    let responses =
         futures_util::future::join_all((0..200).map(|_| rotate(&app, &key, json!({ "grace_seconds": 60 })))).await;
-    let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
+    let statuses: Vec<_> = responses.iter().map(|response| response.status).collect();
     assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
     assert!(statuses.iter().all(|status| [200, 409, 503].contains(status)), "{statuses:?}");
     assert_eq!(configs(&app).len(), 2);
@@ -245,7 +245,7 @@ async fn what_changes_meanwhile_is_read_again_and_late_attempts_undo_nothing() {
     assert_eq!(app.list().await.len(), 2, "the deleted one stays deleted");
 }
 
-/// The second attempt looks its record up before the first one is carried out, and reads the key after it.
+/// The second request looks the `Idempotency-Key` up before the first one is carried out, and reads the key after it.
 #[tokio::test]
 async fn the_same_request_twice_at_once_gets_one_response() {
     let app = App::new().await;
@@ -264,22 +264,22 @@ async fn the_same_request_twice_at_once_gets_one_response() {
     assert_eq!((first.status, second.status), (200, 200), "{second:?}");
     assert_eq!(first.body, second.body);
     let many = futures_util::future::join_all((0..20).map(|_| app.send(once()))).await;
-    assert!(many.iter().all(|answer| answer.body == first.body));
+    assert!(many.iter().all(|response| response.body == first.body));
     assert_eq!(configs(&app).len(), 2);
 }
 
-/// A record that nobody can read is a fault of ours, and no endless loop.
+/// An unreadable item of an `Idempotency-Key` is a 500, and no endless loop.
 #[tokio::test]
-async fn a_record_that_someone_else_wrote_ends_the_rotation() {
+async fn an_item_that_someone_else_wrote_ends_the_rotation() {
     let app = App::new().await;
     let key = app.create(json!({})).await.api_key();
     let mut once = call(&key, &json!({ "grace_seconds": 60, "expires_at": null }));
     once.headers["Idempotency-Key"] = "once".into();
     let new = app.send(once.clone()).await.api_key();
     app.delete(&new).await;
-    let mut record = app.table.items().into_iter().find(|item| item["service"]["S"] == "demo#idem").expect("a record");
-    record["key_id"]["S"] = "garbage".into();
-    app.table.put(record);
+    let mut item = app.table.items().into_iter().find(|item| item["service"]["S"] == "demo#idem").expect("an item");
+    item["key_id"]["S"] = "garbage".into();
+    app.table.put(item);
     app.table.proxy.requests();
     assert_eq!(app.send(once).await.status, 503);
     assert!(app.table.proxy.requests().len() < 6);

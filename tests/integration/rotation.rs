@@ -1,4 +1,4 @@
-//! Replacing the root key, step by step, as docs/security.md has it.
+//! Replacing the root key, step by step, as docs/operations.md describes it.
 
 use gaia_api_keys::keys::api_key::KeyId;
 use gaia_api_keys::keys::keyring::{Keyring, RootKey};
@@ -18,17 +18,17 @@ async fn valid(app: &App, key: &str) -> bool {
 }
 
 #[tokio::test]
-async fn accepted_first_then_issuing_then_alone_with_a_rollback_in_between() {
+async fn secondary_then_primary_then_alone_with_a_rollback_in_between() {
     let (both_old, both_new) = (format!("{ROOT_KEY},{NEW}"), format!("{NEW},{ROOT_KEY}"));
     let app = with(Table::new().await, ROOT_KEY).await;
     let first = app.create(json!({})).await.api_key();
 
-    // 1. The new one is accepted everywhere; the old one still issues.
+    // 1. The new root key is the secondary: it verifies everywhere, and the old one still signs.
     let app = with(app.table, &both_old).await;
     let second = app.create(json!({})).await.api_key();
     assert_eq!(app.table.items()[1]["root_key_id"], app.table.items()[0]["root_key_id"]);
 
-    // 2. The new one issues.
+    // 2. The new root key is the primary: it signs.
     let app = with(app.table, &both_new).await;
     let third = app.create(json!({})).await.api_key();
     assert_ne!(app.table.items()[2]["root_key_id"], app.table.items()[0]["root_key_id"]);
@@ -36,21 +36,21 @@ async fn accepted_first_then_issuing_then_alone_with_a_rollback_in_between() {
         assert!(valid(&app, key).await);
     }
 
-    // Instances of step 1, and a rollback to it, know the keys of step 2.
+    // Instances of step 1, and a rollback to it, verify the keys of step 2.
     let app = with(app.table, &both_old).await;
     let fourth = app.create(json!({})).await.api_key();
     for key in [&first, &second, &third, &fourth] {
         assert!(valid(&app, key).await);
     }
 
-    // The old root key, were it stolen, makes no key of the new one: neither for the id of one, nor for one of its own.
+    // A thief of the old root key can't forge a key under the new one, neither for an existing ID nor for another.
     let thief = Keyring::new("demo", &RootKey::from_hex(ROOT_KEY).expect("a root key"), None);
-    let forged = thief.key(KeyId::from_ulid(&third[5..31]).expect("an id"), "053bcb62").expect("a key");
+    let forged = thief.key(KeyId::from_ulid(&third[5..31]).expect("an ID"), "053bcb62").expect("a key");
     assert_ne!(forged.expose(), third);
     assert!(!valid(&app, forged.expose()).await);
     assert!(!valid(&app, thief.create(ulid::Ulid::generate().into()).0.expose()).await);
 
-    // 3. The old one is retired: its keys are void, listed by their ids, and can be deleted by them.
+    // 3. The old root key is no longer configured: its keys are invalid, listed by ID, and can be deleted by ID.
     let app = with(app.table, NEW).await;
     let listed: Vec<_> = app.list().await.into_iter().map(|entry| entry["api_key"].clone()).collect();
     assert_eq!(listed, [&first[..31], &second[..31], &third, &fourth[..31]]);
@@ -62,7 +62,7 @@ async fn accepted_first_then_issuing_then_alone_with_a_rollback_in_between() {
 }
 
 #[tokio::test]
-async fn a_request_that_straddles_the_change_makes_one_key() {
+async fn a_request_before_and_after_the_replacement_creates_one_key() {
     let mut call = Call::new("POST", API_KEYS).json(&json!({ "config": {} }));
     call.headers["Idempotency-Key"] = "once".into();
     let app = with(Table::new().await, &format!("{ROOT_KEY},{NEW}")).await;

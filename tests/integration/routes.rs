@@ -1,4 +1,4 @@
-//! Keys for single routes: what a config may say, and that every format, verify and the code agree.
+//! Keys for single routes: valid configs, and the agreement of every format, verify and the code.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -32,12 +32,12 @@ async fn what_routes_may_be() {
         (json!([format!("GET /{}", "a".repeat(400))]), Some(0), "value_error.route"),
         (json!(fits(1)), None, "value_error.policy_size"),
     ] {
-        let answer = app.create(json!({ "routes": routes })).await;
+        let response = app.create(json!({ "routes": routes })).await;
         let mut loc = vec![json!("body"), json!("config"), json!("routes")];
         loc.extend(index.map(|index: usize| json!(index)));
-        let detail = &answer.json()["detail"][0];
+        let detail = &response.json()["detail"][0];
         assert_eq!(
-            (answer.status, &detail["loc"], &detail["type"]),
+            (response.status, &detail["loc"], &detail["type"]),
             (422, &Value::from(loc), &json!(kind)),
             "{routes}"
         );
@@ -58,7 +58,7 @@ async fn what_routes_may_be() {
 async fn a_key_with_routes_grants_exactly_these() {
     let protected = Protected::new(&[("READ_ROUTES", "POST /read")]).await;
     let key = protected.app.create(json!({ "routes": ["GET /items/*", "POST /search"] })).await.api_key();
-    for (method, path, opens) in [
+    for (method, path, allows) in [
         ("GET", "/items/7", true),
         ("GET", "/items/", true),
         ("POST", "/search", true),
@@ -72,35 +72,39 @@ async fn a_key_with_routes_grants_exactly_these() {
     ] {
         for shape in SHAPES {
             assert_eq!(
-                protected.opens(shape, &Visit::new(&key, method, path)).await,
-                opens,
+                protected.allows(shape, &Visit::new(&key, method, path)).await,
+                allows,
                 "{shape:?} {method} {path}"
             );
         }
         let question = json!({ "api_key": key, "route": format!("{method} {path}") });
-        let answer = protected.app.send(Call::new("POST", &format!("{API_KEYS}verify")).json(&question)).await.json();
-        assert_eq!(answer["valid"], opens, "{question}");
-        assert!(opens || answer["reason"] == "route", "{answer}");
+        let response = protected.app.send(Call::new("POST", &format!("{API_KEYS}verify")).json(&question)).await.json();
+        assert_eq!(response["valid"], allows, "{question}");
+        assert!(allows || response["reason"] == "route", "{response}");
     }
     for (question, reason) in [
         (json!({ "api_key": key }), Value::Null),
         (json!({ "api_key": key, "permission": "read" }), json!("permission")),
         (json!({ "api_key": key, "permission": "read", "route": "GET /items/7" }), json!("permission")),
     ] {
-        let answer = protected.app.send(Call::new("POST", &format!("{API_KEYS}verify")).json(&question)).await.json();
-        assert_eq!(answer["reason"], reason, "{question}");
+        let response = protected.app.send(Call::new("POST", &format!("{API_KEYS}verify")).json(&question)).await.json();
+        assert_eq!(response["reason"], reason, "{question}");
     }
     // verify with a route asks for what the route needs.
     let reader = protected.app.create(json!({ "permissions": "read" })).await.api_key();
     for (route, valid) in [("GET /x", true), ("POST /x", false)] {
         let question = json!({ "api_key": reader, "route": route });
-        let answer = protected.app.send(Call::new("POST", &format!("{API_KEYS}verify")).json(&question)).await.json();
-        assert_eq!(answer["valid"], valid, "{route}");
+        let response = protected.app.send(Call::new("POST", &format!("{API_KEYS}verify")).json(&question)).await.json();
+        assert_eq!(response["valid"], valid, "{route}");
     }
     for wrong in ["", "GET", "GET x", "get /x", " /x", "GET /a?x=/items/7", "GET /items/#"] {
         let question = json!({ "api_key": reader, "route": wrong });
-        let answer = protected.app.send(Call::new("POST", &format!("{API_KEYS}verify")).json(&question)).await;
-        assert_eq!((answer.status, &answer.json()["detail"][0]["type"]), (422, &json!("value_error.route")), "{wrong}");
+        let response = protected.app.send(Call::new("POST", &format!("{API_KEYS}verify")).json(&question)).await;
+        assert_eq!(
+            (response.status, &response.json()["detail"][0]["type"]),
+            (422, &json!("value_error.route")),
+            "{wrong}"
+        );
     }
 }
 
@@ -115,11 +119,11 @@ async fn where_the_gateway_names_no_method_it_is_a_denial() {
             let mut event = visit.event(shape);
             let arn = if event["routeArn"].is_string() { "routeArn" } else { "methodArn" };
             event[arn] = format!("{API}/{below}").into();
-            let answer = protected.answer(shape, event).await.expect("an answer");
-            // What the gateway asks the policy about is that ARN.
+            let response = protected.response(shape, event).await.expect("a response");
+            // The gateway evaluates the policy for that ARN.
             let (method, path) = below.split_at(below.find('/').unwrap_or(below.len()));
             let on_the_route = Visit { method: method.to_owned(), path: path.to_owned(), ..visit };
-            assert!(!lets_in(&answer, &on_the_route), "{shape:?} {below}");
+            assert!(!lets_in(&response, &on_the_route), "{shape:?} {below}");
         }
     }
 }
@@ -147,15 +151,16 @@ fn verify_each_format_and_cached_policies_agree() {
             let mut expected = Vec::new();
             for (method, path) in [&first, &second] {
                 let question = json!({ "api_key": key, "route": format!("{method} {path}") });
-                let answer = protected.app.send(Call::new("POST", &format!("{API_KEYS}verify")).json(&question)).await;
-                expected.push(answer.json()["valid"] == true);
+                let response =
+                    protected.app.send(Call::new("POST", &format!("{API_KEYS}verify")).json(&question)).await;
+                expected.push(response.json()["valid"] == true);
             }
             for shape in SHAPES {
-                let answer = protected.answer(shape, visit(&first).event(shape)).await.expect("an answer");
-                assert_eq!(lets_in(&answer, &visit(&first)), expected[0], "{shape:?} {routes:?} {first:?}");
+                let response = protected.response(shape, visit(&first).event(shape)).await.expect("a response");
+                assert_eq!(lets_in(&response, &visit(&first)), expected[0], "{shape:?} {routes:?} {first:?}");
                 if shape != Shape::Simple {
                     assert_eq!(
-                        lets_in(&answer, &visit(&second)),
+                        lets_in(&response, &visit(&second)),
                         expected[1],
                         "cached {shape:?} {routes:?} {first:?} {second:?}"
                     );

@@ -1,4 +1,4 @@
-//! Where the built binary finds credentials, Region and endpoints: what aws-config promises, as far as this crate may break it.
+//! Where the built binary finds credentials, Region and endpoints: aws-config's promises that this crate could break.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -92,7 +92,7 @@ async fn an_empty_endpoint_counts_as_unset() {
     }
 }
 
-/// The default chain would ask the metadata of an instance, which Lambda doesn't have, and wait for it.
+/// The default chain would also ask instance metadata, which Lambda doesn't have, and wait for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_region_the_start_fails_at_once() {
     let table = Table::new().await;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::events::SAMPLE_KEY;
 use crate::lambda::Lambda;
 use crate::proxy::Fault;
-use crate::support::{API_KEYS, Answer, CALLER, Call, FORMATS, Format, ROOT_KEY, Table};
+use crate::support::{API_KEYS, CALLER, Call, FORMATS, Format, ROOT_KEY, Response, Table};
 
 /// An event of a TOKEN authorizer.
 fn token(header: &str) -> Value {
@@ -21,7 +21,7 @@ fn call(row: &str, key: &str) -> Call {
     call
 }
 
-/// The key itself in a question that can't be read, and in a path that is none.
+/// Invalid requests that hold the key: in bodies that can't be read, and in unknown paths.
 fn mistakes(key: &str) -> [Call; 2] {
     let mut broken = Call::new("POST", &format!("{API_KEYS}verify"));
     broken.body = Some(format!("{{\"api_key\":\"{key}\",").into_bytes());
@@ -34,7 +34,7 @@ async fn the_whole_corpus_at_trace_level() {
     let loud = [("AWS_LAMBDA_LOG_LEVEL", "TRACE"), ("RUST_LOG", "trace"), ("RUST_BACKTRACE", "full")];
     let api = Lambda::start(table.environment(&loud)).await;
     let authorizer = Lambda::start(table.environment(&[&loud[..], &[("FUNCTION", "authorizer")]].concat())).await;
-    let (mut secrets, mut refusals) = (vec![ROOT_KEY.to_owned(), SAMPLE_KEY[32..].to_owned()], String::new());
+    let (mut secrets, mut errors) = (vec![ROOT_KEY.to_owned(), SAMPLE_KEY[32..].to_owned()], String::new());
 
     let corpus = concat!(include_str!("../contract/recorded.jsonl"), include_str!("../contract/derived.jsonl"));
     for (number, row) in corpus.lines().enumerate() {
@@ -43,21 +43,21 @@ async fn the_whole_corpus_at_trace_level() {
         secrets.push(key[32..].to_owned());
         for call in [call(row, &key)].into_iter().chain(mistakes(&key)) {
             match api.call(call, FORMATS[number % FORMATS.len()]).await {
-                answer @ Answer { status: 200, .. } if answer.body.contains("created") => {
-                    secrets.push(answer.api_key()[32..].to_owned());
+                response @ Response { status: 200, .. } if response.body.contains("created") => {
+                    secrets.push(response.api_key()[32..].to_owned());
                 }
-                Answer { status: 200, .. } => {}
-                Answer { headers, body, .. } => refusals.push_str(&format!("{headers}{body}")),
+                Response { status: 200, .. } => {}
+                Response { headers, body, .. } => errors.push_str(&format!("{headers}{body}")),
             }
         }
         for header in [format!("Search {key}"), format!("Basic {key}"), key.clone()] {
-            authorizer.invoke(&token(&header)).await.expect("an answer");
+            authorizer.invoke(&token(&header)).await.expect("a response");
         }
     }
     table.proxy.always(Fault::Denied);
     let delete = Call::new("DELETE", &format!("{API_KEYS}delete/{SAMPLE_KEY}"));
-    refusals.push_str(&api.call(delete, Format::Http).await.body);
-    refusals.push_str(&authorizer.invoke(&token(&format!("Search {SAMPLE_KEY}"))).await.expect_err("an error"));
+    errors.push_str(&api.call(delete, Format::Http).await.body);
+    errors.push_str(&authorizer.invoke(&token(&format!("Search {SAMPLE_KEY}"))).await.expect_err("an error"));
 
     assert!(secrets.len() > 250, "{}", secrets.len());
     let printed = api.printed() + &authorizer.printed();
@@ -65,25 +65,25 @@ async fn the_whole_corpus_at_trace_level() {
     assert!(something, "nothing was printed");
     for secret in secrets {
         assert!(!printed.contains(&secret), "{secret} was printed");
-        assert!(!refusals.contains(&secret), "{secret} stands in an error");
+        assert!(!errors.contains(&secret), "{secret} is in an error");
     }
 }
 
-/// The lines of a log without what differs each time.
-fn lines(printed: &str) -> Vec<Value> {
+/// The entries of a log without the fields that differ each time.
+fn entries(printed: &str) -> Vec<Value> {
     let own = |line: &str| {
-        let mut line: Value = serde_json::from_str(line).expect("JSON");
-        let members = line.as_object_mut().expect("an object");
-        let (timestamp, span) = (members.remove("timestamp"), members.remove("span"));
+        let mut entry: Value = serde_json::from_str(line).expect("JSON");
+        let fields = entry.as_object_mut().expect("an object");
+        let (timestamp, span) = (fields.remove("timestamp"), fields.remove("span"));
         assert!(timestamp.is_some_and(|time| time.is_string()));
         assert!(span.is_some_and(|span| span["requestId"].is_string()));
-        members.remove("target");
-        line
+        fields.remove("target");
+        entry
     };
     printed.lines().map(own).collect()
 }
 
-/// An audit line: the members of each, and its own.
+/// An audit entry: the fields that all of them have, and its own.
 fn audit(action: &str, key_id: &str, mut own: Value) -> Value {
     let all = json!({
         "level": "INFO", "message": "audit", "action": action, "key_id": key_id, "actor": CALLER,
@@ -93,9 +93,9 @@ fn audit(action: &str, key_id: &str, mut own: Value) -> Value {
     own
 }
 
-/// The audit and denial lines: their members are an interface, which docs/operations.md describes.
+/// The audit and denied entries: their fields are an interface, which docs/log-entries.md describes.
 #[tokio::test(flavor = "multi_thread")]
-async fn one_line_a_change_and_one_a_denial() {
+async fn one_entry_per_change_and_one_per_denial() {
     let table = Table::new().await;
     let api = Lambda::start(table.environment(&[])).await;
     let authorizer = Lambda::start(table.environment(&[("FUNCTION", "authorizer")])).await;
@@ -108,8 +108,8 @@ async fn one_line_a_change_and_one_a_denial() {
     let update = Call::new("PUT", &format!("{API_KEYS}{key}")).json(&json!({ "config": config }));
     api.call(update, Format::Rest).await;
     api.call(Call::new("POST", &format!("{API_KEYS}verify")).json(&json!({ "api_key": key })), Format::Http).await;
-    authorizer.invoke(&token(&format!("Search {key}"))).await.expect("an answer");
-    authorizer.invoke(&token("x")).await.expect("an answer");
+    authorizer.invoke(&token(&format!("Search {key}"))).await.expect("a response");
+    authorizer.invoke(&token("x")).await.expect("a response");
     api.call(Call::new("DELETE", &format!("{API_KEYS}delete/{key}")), Format::Http).await;
 
     let (id, arn) = (&key[..31], "arn:aws:execute-api:r:1:a/s");
@@ -118,7 +118,7 @@ async fn one_line_a_change_and_one_a_denial() {
         "allowed_ips": "192.0.2.1 10.0.0.0/8",
     });
     assert_eq!(
-        lines(&api.printed()),
+        entries(&api.printed()),
         [
             audit("create", id, json!({ "permissions": "read", "enabled": true })),
             audit("update", id, updated),
@@ -130,7 +130,7 @@ async fn one_line_a_change_and_one_a_denial() {
         ]
     );
     assert_eq!(
-        lines(&authorizer.printed()),
+        entries(&authorizer.printed()),
         [
             json!({ "level": "INFO", "message": "denied", "reason": "disabled", "key_id": id, "api": arn }),
             json!({ "level": "INFO", "message": "denied", "reason": "invalid", "api": arn }),
@@ -138,7 +138,7 @@ async fn one_line_a_change_and_one_a_denial() {
     );
 }
 
-/// Lambda's levels; an empty one isn't set, and one that is none counts as INFO.
+/// Lambda's levels. An empty or unknown one counts as INFO.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_level_decides_what_is_printed() {
     let table = Table::new().await;
@@ -152,7 +152,8 @@ async fn the_level_decides_what_is_printed() {
     }
 }
 
-/// What no gateway sends, but who may invoke the function: the runtime would log serde's error, which repeats the text.
+/// No gateway sends these, but a principal with `lambda:InvokeFunction` can. The runtime would log serde's error, which repeats
+/// the text.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_authorizer_event_of_another_shape_is_not_repeated() {
     let table = Table::new().await;

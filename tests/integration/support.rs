@@ -21,7 +21,7 @@ use crate::proxy::Proxy;
 
 pub const API_KEYS: &str = "/es/api/v1/credentials/api_keys/";
 pub const ROOT_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
-/// What an invocation has.
+/// The time that an invocation has.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 pub const CALLER: &str = "arn:aws:iam::123456789012:user/alice";
 
@@ -138,13 +138,13 @@ fn canonical(name: &str) -> String {
 
 /// A response as the gateway would see it.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Response {
     pub status: u64,
     pub headers: Value,
     pub body: String,
 }
 
-impl Answer {
+impl Response {
     pub fn from_lambda(response: Value) -> Self {
         let body = response["body"].as_str().expect("a body").to_owned();
         assert_eq!(response["isBase64Encoded"], false);
@@ -281,32 +281,32 @@ impl App {
         Self { api, table }
     }
 
-    pub async fn send_event(&self, event: Value) -> Answer {
-        let answer = Answer::from_lambda(invoke(&self.api, &event, TIMEOUT).await);
-        assert_eq!(answer.headers["Content-Type"], "application/json");
-        assert_eq!(answer.headers["Cache-Control"], "no-store");
-        answer
+    pub async fn send_event(&self, event: Value) -> Response {
+        let response = Response::from_lambda(invoke(&self.api, &event, TIMEOUT).await);
+        assert_eq!(response.headers["Content-Type"], "application/json");
+        assert_eq!(response.headers["Cache-Control"], "no-store");
+        response
     }
 
-    pub async fn send(&self, call: Call) -> Answer {
+    pub async fn send(&self, call: Call) -> Response {
         self.send_event(call.event(Format::Http)).await
     }
 
-    pub async fn create(&self, config: Value) -> Answer {
+    pub async fn create(&self, config: Value) -> Response {
         self.send(Call::new("POST", API_KEYS).json(&json!({ "config": config }))).await
     }
 
-    pub async fn update(&self, api_key: &str, config: Value) -> Answer {
+    pub async fn update(&self, api_key: &str, config: Value) -> Response {
         self.send(Call::new("PUT", &format!("{API_KEYS}{api_key}")).json(&json!({ "config": config }))).await
     }
 
-    pub async fn delete(&self, api_key: &str) -> Answer {
+    pub async fn delete(&self, api_key: &str) -> Response {
         self.send(Call::new("DELETE", &format!("{API_KEYS}delete/{api_key}"))).await
     }
 
     pub async fn list(&self) -> Vec<Value> {
-        let answer = self.send(Call::new("GET", API_KEYS)).await;
-        assert_eq!((answer.status, &answer.headers["Link"]), (200, &Value::Null), "{answer:?}");
-        answer.json().as_array().expect("a list").clone()
+        let response = self.send(Call::new("GET", API_KEYS)).await;
+        assert_eq!((response.status, &response.headers["Link"]), (200, &Value::Null), "{response:?}");
+        response.json().as_array().expect("a list").clone()
     }
 }

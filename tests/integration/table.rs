@@ -1,4 +1,4 @@
-//! What is stored, who did it, how it is listed, and how many requests to DynamoDB it takes.
+//! What is stored and listed, who changed it, and how many requests to DynamoDB each endpoint takes.
 
 use serde_json::{Value, json};
 
@@ -53,7 +53,7 @@ async fn what_each_endpoint_costs() {
     app.delete(&key).await;
     assert_eq!(requests(), ["GetItem"]);
 
-    // What is refused without the table is refused without a request.
+    // What can be rejected without the table costs no request to it.
     let forged = format!("{}0", &key[..57]);
     let other = format!("{}1", &key[..57]);
     for wrong in [if forged == key { &other } else { &forged }, "nosuchkey", &key.to_lowercase(), "gaia_", &key[5..31]]
@@ -72,8 +72,8 @@ async fn an_id_stands_for_its_key() {
     let app = App::new().await;
     let key = app.create(json!({})).await.api_key();
     let id = &key[..31];
-    let answer = app.update(id, json!({ "permissions": "write" })).await;
-    assert_eq!((answer.status, answer.json()), (200, json!({ "api_key": id, "result": "updated" })));
+    let response = app.update(id, json!({ "permissions": "write" })).await;
+    assert_eq!((response.status, response.json()), (200, json!({ "api_key": id, "result": "updated" })));
     assert_eq!(app.list().await, [json!({ "api_key": key, "config": { "permissions": "write" } })]);
     assert_eq!(app.delete(id).await.json(), json!({ "api_key": id, "result": "deleted" }));
     assert_eq!(app.delete(id).await.status, 404);
@@ -89,7 +89,7 @@ async fn a_deployment_may_list_ids() {
 }
 
 #[tokio::test]
-async fn who_calls_stands_in_four_places() {
+async fn the_caller_is_in_one_of_four_places() {
     let app = App::new().await;
     let with = |format, pointer: &str, value: Value| {
         let mut event = Call::new("POST", API_KEYS).json(&json!({ "config": {} })).event(format);
@@ -109,32 +109,32 @@ async fn who_calls_stands_in_four_places() {
         (Format::Rest, "authorizer/claims/sub"),
     ];
     for (format, place) in places {
-        let answer = app.send_event(with(format, place, place.into())).await;
-        assert_eq!(answer.status, 200, "{place}: {answer:?}");
+        let response = app.send_event(with(format, place, place.into())).await;
+        assert_eq!(response.status, 200, "{place}: {response:?}");
         assert_eq!(app.table.items().last().expect("an item")["created_by"]["S"], place);
         for nobody in [Value::Null, "".into()] {
             if nobody.is_null() && place.contains("jwt") {
-                continue; // Claims of a JWT are texts.
+                continue; // Claims of a JWT are strings.
             }
-            let answer = app.send_event(with(format, place, nobody)).await;
-            assert_eq!((answer.status, answer.json()), (401, json!({ "detail": "Not authenticated" })), "{place}");
-            assert!(answer.headers["WWW-Authenticate"].is_string());
+            let response = app.send_event(with(format, place, nobody)).await;
+            assert_eq!((response.status, response.json()), (401, json!({ "detail": "Not authenticated" })), "{place}");
+            assert!(response.headers["WWW-Authenticate"].is_string());
         }
     }
     assert_eq!(app.table.items().len(), 4);
-    let open = App::with(&[("ALLOW_ANONYMOUS", "true")]).await;
-    assert_eq!(open.send_event(with(Format::Http, "authorizer/iam/userArn", Value::Null)).await.status, 200);
-    assert_eq!(open.table.items()[0]["created_by"]["S"], "anonymous");
+    let anonymous = App::with(&[("ALLOW_ANONYMOUS", "true")]).await;
+    assert_eq!(anonymous.send_event(with(Format::Http, "authorizer/iam/userArn", Value::Null)).await.status, 200);
+    assert_eq!(anonymous.table.items()[0]["created_by"]["S"], "anonymous");
 }
 
 /// Follows the links from the first page on.
 async fn pages(app: &App, mut call: Call) -> Vec<Vec<Value>> {
     let mut pages = Vec::new();
     loop {
-        let answer = app.send(call.clone()).await;
-        assert_eq!(answer.status, 200, "{answer:?}");
-        pages.push(answer.json().as_array().expect("a list").clone());
-        let Some(link) = answer.headers["Link"].as_str() else { return pages };
+        let response = app.send(call.clone()).await;
+        assert_eq!(response.status, 200, "{response:?}");
+        pages.push(response.json().as_array().expect("a list").clone());
+        let Some(link) = response.headers["Link"].as_str() else { return pages };
         let query = link.strip_prefix("<?").and_then(|rest| rest.strip_suffix(">; rel=\"next\"")).expect("a next link");
         call.query = Value::Null;
         for parameter in query.split('&') {
@@ -161,13 +161,17 @@ async fn pages_by_limit() {
     // `after` may name a key that is gone, with or without the prefix.
     app.delete(&keys[4]).await;
     for after in [&keys[4][..31], &keys[4][5..31]] {
-        let answer = app.send(Call::new("GET", API_KEYS).query("after", after).query("limit", 1)).await;
-        assert_eq!(answer.json()[0]["api_key"], keys[5]);
+        let response = app.send(Call::new("GET", API_KEYS).query("after", after).query("limit", 1)).await;
+        assert_eq!(response.json()[0]["api_key"], keys[5]);
     }
     // What has to be encoded in a query comes out as it was in both formats.
     for format in FORMATS {
-        let answer = app.send_event(Call::new("GET", API_KEYS).query("limit", " 1\n").event(format)).await;
-        assert_eq!((answer.status, &answer.json()[0]["api_key"]), (200, &json!(keys[0])), "{format:?}: {answer:?}");
+        let response = app.send_event(Call::new("GET", API_KEYS).query("limit", " 1\n").event(format)).await;
+        assert_eq!(
+            (response.status, &response.json()[0]["api_key"]),
+            (200, &json!(keys[0])),
+            "{format:?}: {response:?}"
+        );
     }
     for (name, value, kind) in [
         ("limit", "0", "value_error.number.not_ge"),
@@ -179,10 +183,10 @@ async fn pages_by_limit() {
         ("after", &keys[0], "value_error.key_id"),
         ("after", "gaia_x", "value_error.key_id"),
     ] {
-        let answer = app.send(Call::new("GET", API_KEYS).query(name, value)).await;
-        let detail = &answer.json()["detail"][0];
+        let response = app.send(Call::new("GET", API_KEYS).query(name, value)).await;
+        let detail = &response.json()["detail"][0];
         assert_eq!(
-            (answer.status, &detail["loc"], &detail["type"]),
+            (response.status, &detail["loc"], &detail["type"]),
             (422, &json!(["query", name]), &json!(kind)),
             "{name}={value}"
         );
@@ -220,12 +224,12 @@ async fn two_hundred_creates_at_once() {
     let app = App::new().await;
     let creates = (0..200).map(|number| app.create(json!({ "number": number })));
     let created: Vec<_> = futures_util::future::join_all(creates).await;
-    let mut made: Vec<_> = created.iter().map(|answer| answer.api_key()).collect();
+    let mut keys: Vec<_> = created.iter().map(|response| response.api_key()).collect();
     let listed: Vec<_> =
         app.list().await.iter().map(|entry| entry["api_key"].as_str().expect("a key").to_owned()).collect();
     assert!(listed.is_sorted());
-    made.sort();
-    assert_eq!(listed, made);
+    keys.sort();
+    assert_eq!(listed, keys);
 }
 
 #[tokio::test]
@@ -271,12 +275,12 @@ async fn items_that_others_wrote_are_shown_and_break_nothing() {
     assert_eq!(entry(&key), Some(json!({ "api_key": key, "config": {} })));
     assert_eq!(entry("gaia_01ARZ3NDEKTSV4RRFFQ69G5FA0").expect("an entry")["config"], Value::Null);
     assert_eq!(entry("gaia_not a ULID \""), Some(json!({ "api_key": "gaia_not a ULID \"", "config": null })));
-    // Its root key is in force no more: the key can't be made again, but the id can be deleted.
+    // Its root key is no longer configured: the key can't be computed, but the ID can be deleted.
     assert_eq!(
         entry("gaia_01ARZ3NDEKTSV4RRFFQ69G5FA1"),
         Some(json!({ "api_key": "gaia_01ARZ3NDEKTSV4RRFFQ69G5FA1", "config": {} }))
     );
-    // Page by page it is the same: what is no key doesn't count, but stands where it belongs.
+    // Page by page it is the same: items without a valid ID don't count, but appear in their place.
     let pages = pages(&app, Call::new("GET", API_KEYS).query("limit", 1)).await;
     assert_eq!((pages.len(), pages.concat()), (4, listed));
     assert_eq!(app.delete(&format!("gaia_{broken}")).await.status, 200);
@@ -316,14 +320,14 @@ async fn services_in_one_table_know_nothing_of_each_other() {
 }
 
 #[tokio::test]
-async fn a_stolen_old_root_key_makes_no_keys_of_the_new_one() {
+async fn a_stolen_old_root_key_derives_no_keys_of_the_new_one() {
     let root_keys = format!("{},{}", "1".repeat(64), crate::support::ROOT_KEY);
     let app = App::with(&[("ROOT_KEY", &root_keys)]).await;
     let key = app.create(json!({})).await.api_key();
-    // The old root key, still accepted, makes another secret for the same id.
+    // The old root key, which still verifies, derives another secret for the same ID.
     let old = gaia_api_keys::keys::keyring::RootKey::from_hex(crate::support::ROOT_KEY).expect("a root key");
     let old = gaia_api_keys::keys::keyring::Keyring::new("demo", &old, None);
-    let id = gaia_api_keys::keys::api_key::KeyId::from_ulid(&key[5..31]).expect("an id");
+    let id = gaia_api_keys::keys::api_key::KeyId::from_ulid(&key[5..31]).expect("an ID");
     let forged = old.key(id, "053bcb62").expect("a key");
     assert_eq!(app.update(forged.expose(), json!({ "permissions": "write" })).await.status, 404);
     assert_eq!(app.delete(forged.expose()).await.status, 404);

@@ -1,15 +1,15 @@
-//! The verify endpoint: its questions, and its answers.
+//! The verify endpoint: its requests and its responses.
 
 use serde_json::{Value, json};
 
-use crate::support::{API_KEYS, Answer, App, Call, Format};
+use crate::support::{API_KEYS, App, Call, Format, Response};
 
-async fn ask(app: &App, question: Value) -> Answer {
+async fn ask(app: &App, question: Value) -> Response {
     app.send(Call::new("POST", &format!("{API_KEYS}verify")).json(&question)).await
 }
 
 #[tokio::test]
-async fn questions_that_are_none() {
+async fn invalid_questions() {
     let app = App::new().await;
     for (question, places) in [
         (json!({}), json!([["body", "api_key"]])),
@@ -28,21 +28,21 @@ async fn questions_that_are_none() {
         (json!([]), json!([["body", "api_key"]])),
         (json!([1]), json!([["body"]])),
     ] {
-        let answer = ask(&app, question.clone()).await;
+        let response = ask(&app, question.clone()).await;
         let found: Vec<_> =
-            answer.json()["detail"].as_array().expect("a list").iter().map(|detail| detail["loc"].clone()).collect();
-        assert_eq!((answer.status, Value::from(found)), (422, places), "{question}");
+            response.json()["detail"].as_array().expect("a list").iter().map(|detail| detail["loc"].clone()).collect();
+        assert_eq!((response.status, Value::from(found)), (422, places), "{question}");
     }
     let key = app.create(json!({})).await.api_key();
     let mut broken = Call::new("POST", &format!("{API_KEYS}verify"));
     broken.body = Some(format!("{{\"api_key\": \"{key}\"").into_bytes());
-    let answer = app.send(broken).await;
-    assert_eq!(answer.status, 422);
-    assert!(!answer.body.contains(&key[32..]), "{}", answer.body);
+    let response = app.send(broken).await;
+    assert_eq!(response.status, 422);
+    assert!(!response.body.contains(&key[32..]), "{}", response.body);
 }
 
 #[tokio::test]
-async fn what_a_question_is_answered() {
+async fn the_response_to_each_question() {
     let app = App::new().await;
     let key = app.create(json!({ "permissions": "read" })).await.api_key();
     let id = &key[..31];
@@ -62,8 +62,8 @@ async fn what_a_question_is_answered() {
     app.update(&key, json!({ "allowed_ips": ["192.0.2.1"] })).await;
     assert_eq!(ask(&app, json!({ "api_key": key })).await.json(), no("source_ip"));
     for source_ip in ["192.0.2.1", "::ffff:c000:201", "::ffff:192.0.2.1"] {
-        let answer = ask(&app, json!({ "api_key": key, "source_ip": source_ip })).await;
-        assert_eq!(answer.json()["valid"], true, "{source_ip}: as a server writes it that takes both families");
+        let response = ask(&app, json!({ "api_key": key, "source_ip": source_ip })).await;
+        assert_eq!(response.json()["valid"], true, "{source_ip}: an IPv4 client on a socket for both families");
     }
     app.update(&key, json!({ "allowed_ips": ["::/0"] })).await;
     assert_eq!(ask(&app, json!({ "api_key": key, "source_ip": "::ffff:192.0.2.1" })).await.json(), no("source_ip"));
@@ -72,7 +72,7 @@ async fn what_a_question_is_answered() {
 }
 
 #[tokio::test]
-async fn who_asks_must_be_known_and_other_methods_mean_something_else() {
+async fn the_caller_needs_an_identity_and_other_methods_mean_something_else() {
     let app = App::new().await;
     // As a key's path, `verify` is a key that doesn't exist.
     assert_eq!(app.update("verify", json!({})).await.status, 404);

@@ -18,7 +18,7 @@ def document():
     return yaml.safe_load(DOCUMENT.read_text())
 
 
-class Answer:
+class Response:
     def __init__(self, response):
         self.status = response.status
         self.headers = response.headers
@@ -31,7 +31,7 @@ class Service:
 
     def __enter__(self):
         if not BINARY.exists():
-            raise SystemExit(f"{BINARY} is missing; make it with: cargo build --example local")
+            raise SystemExit(f"{BINARY} is missing; build it with: cargo build --example local")
         self.process = subprocess.Popen(
             [BINARY, "--port", "0", "--dynamodb-port", "0", "--data", ":memory:", "--sample"],
             stdout=subprocess.PIPE,
@@ -44,7 +44,7 @@ class Service:
             self.__exit__()
             raise SystemExit(f"the local service did not start: {first!r}")
         self.address, self.dynamodb = addresses
-        # What it prints later (one line of log a change) must not fill the pipe.
+        # Its later output (one log entry per change) must not fill the pipe.
         self.drain = subprocess.Popen(["cat"], stdin=self.process.stdout, stdout=subprocess.DEVNULL)
         return self
 
@@ -66,16 +66,16 @@ class Service:
         connection = http.client.HTTPConnection(address or self.address, timeout=30)
         try:
             connection.request(method, path, body, headers)
-            return Answer(connection.getresponse())
+            return Response(connection.getresponse())
         finally:
             connection.close()
 
     def put_item(self, item):
-        """Writes into the table past the service."""
+        """Writes to the table without the service."""
         headers = {"x-amz-target": "DynamoDB_20120810.PutItem", "content-type": "application/x-amz-json-1.0"}
         headers["x-amz-date"] = "20260101T000000Z"
         headers["authorization"] = (
             "AWS4-HMAC-SHA256 Credential=local/20260101/local/dynamodb/aws4_request, SignedHeaders=host, Signature=0"
         )
-        answer = self.send("POST", "/", json.dumps({"TableName": "gaia-api-keys", "Item": item}), headers, self.dynamodb)
-        assert answer.status == 200, answer.text
+        response = self.send("POST", "/", json.dumps({"TableName": "gaia-api-keys", "Item": item}), headers, self.dynamodb)
+        assert response.status == 200, response.text

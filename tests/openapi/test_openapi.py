@@ -1,4 +1,4 @@
-"""openapi.yaml is what the service answers: python -m unittest discover -s tests/openapi"""
+"""openapi.yaml describes the service's responses: python -m unittest discover -s tests/openapi"""
 
 import copy
 import json
@@ -19,12 +19,12 @@ DETAILS = [
     "root_key_id",
 ]
 SOURCE = {path.name: path.read_text() for path in (ROOT / "src").rglob("*.rs")}
-# What only API Gateway answers.
+# Statuses that only API Gateway returns.
 GATEWAY = {403, 429}
 
 
 class Document:
-    """openapi.yaml with its references resolved where they are asked for."""
+    """openapi.yaml, with references resolved on demand."""
 
     def __init__(self, whole):
         self.whole = whole
@@ -63,24 +63,24 @@ class Document:
         validator = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
         return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(value)]
 
-    def misfits(self, operation, answer):
-        """Why an answer is not one of the operation's."""
-        response = self.resolve(operation["responses"].get(str(answer.status)))
-        if response is None:
-            return [f"{answer.status} is not documented"]
+    def misfits(self, operation, response):
+        """Why a response doesn't fit the operation."""
+        documented = self.resolve(operation["responses"].get(str(response.status)))
+        if documented is None:
+            return [f"{response.status} is not documented"]
         found = []
-        for name, header in response.get("headers", {}).items():
-            header, value = self.resolve(header), answer.headers.get(name)
+        for name, header in documented.get("headers", {}).items():
+            header, value = self.resolve(header), response.headers.get(name)
             if value is not None:
                 found += [f"{name}: {problem}" for problem in self.problems(header["schema"], value)]
             elif header.get("required"):
                 found.append(f"{name} is missing")
-        documented = {name.lower() for name in response.get("headers", {})} | {"content-type", "content-length", "date"}
-        found += [f"{name} is not documented" for name in answer.headers.keys() if name.lower() not in documented]
-        content = response["content"].get(answer.headers.get("content-type"))
+        headers = {name.lower() for name in documented.get("headers", {})} | {"content-type", "content-length", "date"}
+        found += [f"{name} is not documented" for name in response.headers.keys() if name.lower() not in headers]
+        content = documented["content"].get(response.headers.get("content-type"))
         if content is None:
-            return [*found, f"content type {answer.headers.get('content-type')}"]
-        return found + self.problems(content["schema"], answer.json)
+            return [*found, f"content type {response.headers.get('content-type')}"]
+        return found + self.problems(content["schema"], response.json)
 
 
 class OpenApi(unittest.TestCase):
@@ -90,17 +90,17 @@ class OpenApi(unittest.TestCase):
         cls.service = cls.enterClassContext(Service())
 
     def fits(self, method, path, template, status, **request):
-        """Sends a request; the answer has the status, and is one that the document has for the template's operation."""
-        answer = self.service.send(method, path, **request)
+        """Sends a request. The response has the status, and fits the operation that the document has for the template."""
+        response = self.service.send(method, path, **request)
         item = self.document.whole["paths"][template]
         operation = item.get(method.lower()) or next(o for p, _, o in self.document.operations() if p == template)
-        self.assertEqual(answer.status, status, f"{method} {path} {answer.text}")
-        self.assertEqual(self.document.misfits(operation, answer), [], f"{method} {path} {answer.text}")
+        self.assertEqual(response.status, status, f"{method} {path} {response.text}")
+        self.assertEqual(self.document.misfits(operation, response), [], f"{method} {path} {response.text}")
         # In the document an error may also be API Gateway's; here it is the service's own.
         if status != 200:
-            self.assertIn("detail", answer.json)
-            self.assertEqual(answer.headers["cache-control"], "no-store")
-        return answer
+            self.assertIn("detail", response.json)
+            self.assertEqual(response.headers["cache-control"], "no-store")
+        return response
 
     def create(self, config=None, **headers):
         body = {"config": config or {}}
@@ -129,8 +129,8 @@ class OpenApi(unittest.TestCase):
         self.assertEqual(len(names), 12)
         return names
 
-    def types(self, answer):
-        return [detail["type"] for detail in answer.json["detail"]]
+    def types(self, response):
+        return [detail["type"] for detail in response.json["detail"]]
 
     # ------------------------------------------------------------------------------------------- routes and methods
 
@@ -141,26 +141,26 @@ class OpenApi(unittest.TestCase):
             # Allow may hold more than the path's own operations only where a path with a parameter matches too.
             elsewhere = set(allow.split(", ")) - documented
             self.assertLessEqual(elsewhere, {"GET", "PUT"} if path == VERIFY else set(), path)
-            # An id that no key has, so that nothing is changed.
+            # An ID that no key has, so that nothing changes.
             concrete = path.replace("{api_key}", "gaia_00000000000000000000000000")
             for spelling in (concrete, concrete.rstrip("/"), concrete.rstrip("/") + "/"):
                 for method in METHODS:
-                    answer = self.service.send(method, spelling)
+                    response = self.service.send(method, spelling)
                     with self.subTest(f"{method} {spelling}"):
                         if method in documented | elsewhere:
-                            self.assertNotEqual(answer.status, 405)
-                            self.assertNotEqual(answer.json, {"detail": "Not Found"})
+                            self.assertNotEqual(response.status, 405)
+                            self.assertNotEqual(response.json, {"detail": "Not Found"})
                         else:
-                            self.assertEqual((answer.status, answer.headers["allow"]), (405, allow))
+                            self.assertEqual((response.status, response.headers["allow"]), (405, allow))
                             if method != "HEAD":
                                 self.fits(method, spelling, path, 405)
 
-    def test_get_and_put_on_verify_speak_of_a_key_that_is_none(self):
+    def test_get_and_put_on_verify_name_an_unknown_key(self):
         for method, body in (("GET", None), ("PUT", {"config": {}})):
-            answer = self.service.send(method, VERIFY, body)
-            self.assertEqual((answer.status, answer.json), (404, {"detail": "API key not found"}))
+            response = self.service.send(method, VERIFY, body)
+            self.assertEqual((response.status, response.json), (404, {"detail": "API key not found"}))
             operation = self.document.whole["paths"][ONE][method.lower()]
-            self.assertEqual(self.document.misfits(operation, answer), [])
+            self.assertEqual(self.document.misfits(operation, response), [])
 
     def test_the_routes_are_those_of_the_router(self):
         names = set(re.findall(r'=> "([A-Z]+ /\S+)",', SOURCE["router.rs"]))
@@ -169,8 +169,8 @@ class OpenApi(unittest.TestCase):
 
     def test_unknown_paths(self):
         for path in ("/", "/es/api/v1/credentials", KEYS + "/", KEYS + "a/b", KEYS + "delete/a/b"):
-            answer = self.service.send("GET", path)
-            self.assertEqual((answer.status, answer.json), (404, {"detail": "Not Found"}), path)
+            response = self.service.send("GET", path)
+            self.assertEqual((response.status, response.json), (404, {"detail": "Not Found"}), path)
 
     # ---------------------------------------------------------------------------------- what the source knows of
 
@@ -184,7 +184,7 @@ class OpenApi(unittest.TestCase):
         documented = {int(s) for _, _, operation in self.document.operations() for s in operation["responses"]}
         self.assertEqual(documented, known | {200} | GATEWAY)
 
-    def test_the_names_of_mistakes_are_those_of_the_source(self):
+    def test_the_types_of_422s_are_those_of_the_source(self):
         known = set(re.findall(r'"((?:type|value)_error\.[a-z_.]+)"', "".join(SOURCE.values())))
         self.assertEqual(set(self.document.at("#/components/schemas/Detail")["properties"]["type"]["enum"]), known)
 
@@ -197,7 +197,7 @@ class OpenApi(unittest.TestCase):
         known = re.findall(r'field\("(\w+)"\)', SOURCE["config.rs"])
         self.assertEqual(list(self.document.at("#/components/schemas/Config")["properties"]), list(dict.fromkeys(known)))
 
-    def test_headers_and_sentences_of_examples_stand_in_the_source(self):
+    def test_headers_and_messages_of_examples_are_in_the_source(self):
         code = "".join(SOURCE.values())
         for name, response in self.document.whole["components"]["responses"].items():
             content = response["content"]["application/json"]
@@ -205,13 +205,13 @@ class OpenApi(unittest.TestCase):
             for example in examples:
                 self.assertEqual(self.document.problems(content["schema"], example), [], name)
                 if isinstance(example.get("detail"), str):
-                    # An ID is put in where the sentence is made.
+                    # The source inserts an ID here.
                     for part in re.split(r"gaia_[0-9A-Z]{26}", example["detail"]):
                         self.assertIn(part, code, name)
         for header, value in (("WWW_AUTHENTICATE", "AWS4-HMAC-SHA256, Bearer"), ("RETRY_AFTER", "1")):
             self.assertIn(f'add({header}, "{value}")', code)
 
-    def test_examples_of_requests_and_answers_fit_their_schemas(self):
+    def test_examples_of_requests_and_responses_fit_their_schemas(self):
         for path, method, operation in self.document.operations():
             body = self.document.resolve(operation.get("requestBody", {"content": {}}))
             for holder in (body, *map(self.document.resolve, operation["responses"].values())):
@@ -221,15 +221,15 @@ class OpenApi(unittest.TestCase):
                         problems = self.document.problems(content["schema"], example)
                         self.assertEqual(problems, [], f"{method} {path}")
 
-    # ------------------------------------------------------------------------------------------------- what is answered
+    # ------------------------------------------------------------------------------------------------- what is returned
 
     def test_the_life_of_a_key(self):
         key = self.create({"permissions": "read", "team": "x"})
         listed = self.fits("GET", KEYS, KEYS, 200).json
         self.assertIn({"api_key": key, "config": {"permissions": "read", "team": "x"}}, listed)
         self.assertEqual(self.verify(api_key=key, permission="write")["reason"], "permission")
-        answer = self.put(key, 200, body={"config": {"permissions": "write"}})
-        self.assertEqual(answer.json, {"api_key": key, "result": "updated"})
+        response = self.put(key, 200, body={"config": {"permissions": "write"}})
+        self.assertEqual(response.json, {"api_key": key, "result": "updated"})
         self.assertTrue(self.verify(api_key=key, permission="write")["valid"])
         self.assertEqual(self.put(key[:31], 200, body={"config": {}}).json["api_key"], key[:31])
         self.assertEqual(self.delete(key, 200).json, {"api_key": key, "result": "deleted"})
@@ -258,28 +258,28 @@ class OpenApi(unittest.TestCase):
     def test_details_of_a_list(self):
         keys = [self.create() for _ in range(2)]
         schema = self.document.whole["paths"][KEYS]["get"]["parameters"][0]["schema"]
-        for value, members in (*((yes, DETAILS) for yes in ("true", "1", "oN", "yes", "T", "y")),
+        for value, fields in (*((yes, DETAILS) for yes in ("true", "1", "oN", "yes", "T", "y")),
                                *((no, DETAILS[:2]) for no in ("false", "0", "OFF", "no", "f", "N"))):
-            answer = self.fits("GET", f"{KEYS}?details={value}&limit=2", KEYS, 200)
-            self.assertEqual([list(entry) for entry in answer.json], [members] * 2, value)
+            response = self.fits("GET", f"{KEYS}?details={value}&limit=2", KEYS, 200)
+            self.assertEqual([list(entry) for entry in response.json], [fields] * 2, value)
             self.assertEqual(self.document.problems(schema, value), [])
-        answer = self.fits("GET", f"{KEYS}?details=yes&limit=1&after={keys[0][:31]}", KEYS, 200)
-        self.assertEqual([entry["api_key"] for entry in answer.json], keys[1:])
-        answer = self.fits("GET", f"{KEYS}?details=yes&limit=1", KEYS, 200)
-        first = answer.json[0]["api_key"][:31]
-        self.assertEqual(answer.headers["link"], f'<?after={first}&details=true&limit=1>; rel="next"')
+        response = self.fits("GET", f"{KEYS}?details=yes&limit=1&after={keys[0][:31]}", KEYS, 200)
+        self.assertEqual([entry["api_key"] for entry in response.json], keys[1:])
+        response = self.fits("GET", f"{KEYS}?details=yes&limit=1", KEYS, 200)
+        first = response.json[0]["api_key"][:31]
+        self.assertEqual(response.headers["link"], f'<?after={first}&details=true&limit=1>; rel="next"')
         for value in ("", "2", "maybe", "true%20"):
-            answer = self.fits("GET", f"{KEYS}?details={value}", KEYS, 422)
-            self.assertEqual((self.types(answer), answer.json["detail"][0]["loc"]), (["type_error.bool"], ["query", "details"]))
+            response = self.fits("GET", f"{KEYS}?details={value}", KEYS, 422)
+            self.assertEqual((self.types(response), response.json["detail"][0]["loc"]), (["type_error.bool"], ["query", "details"]))
             self.assertNotEqual(self.document.problems(schema, value), [], value)
 
     def test_a_rotation(self):
         old = self.create({"permissions": "read", "n": 1})
-        answer = self.rotate(old, grace_seconds=3600).json
-        new = answer["api_key"]
-        self.assertEqual(list(answer), ["api_key", "result", "rotated_from", "expires_at"])
-        self.assertEqual(answer["rotated_from"], old[:31])
-        self.assertEqual(self.get(old)["config"], {"permissions": "read", "n": 1, "expires_at": answer["expires_at"]})
+        response = self.rotate(old, grace_seconds=3600).json
+        new = response["api_key"]
+        self.assertEqual(list(response), ["api_key", "result", "rotated_from", "expires_at"])
+        self.assertEqual(response["rotated_from"], old[:31])
+        self.assertEqual(self.get(old)["config"], {"permissions": "read", "n": 1, "expires_at": response["expires_at"]})
         self.assertEqual((self.get(old)["rotated_to"], self.get(new)["rotated_from"]), (new[:31], old[:31]))
         self.assertEqual(self.get(new)["config"], {"permissions": "read", "n": 1})
         self.assertTrue(all(self.verify(api_key=key, permission="read")["valid"] for key in (old, new)))
@@ -306,8 +306,8 @@ class OpenApi(unittest.TestCase):
         self.assertEqual(detail({"enabled": False}), "API key is disabled")
         self.assertEqual(detail({"expires_at": "2020-01-01T00:00:00Z"}), "API key has expired")
         bounded = self.create({"expires_at": "2035-01-01T00:00:00Z"})
-        answer = self.rotate(bounded, 422, grace_seconds=0)
-        self.assertEqual((self.types(answer), answer.json["detail"][0]["loc"]), (["value_error.missing"], ["body", "expires_at"]))
+        response = self.rotate(bounded, 422, grace_seconds=0)
+        self.assertEqual((self.types(response), response.json["detail"][0]["loc"]), (["value_error.missing"], ["body", "expires_at"]))
         self.assertEqual(self.types(self.rotate(self.create({"x": "x" * 4080}), 422, grace_seconds=0)), ["value_error.config_size"])
         key = self.create()
         for body, names in (
@@ -318,8 +318,8 @@ class OpenApi(unittest.TestCase):
             ({"grace_seconds": 1, "expires_at": "tomorrow"}, ["value_error.datetime"]),
             ([1], ["type_error.dict"]),
         ):
-            answer = self.fits("POST", f"{KEYS}{key}/rotate", ROTATE, 422, body=json.dumps(body))
-            self.assertEqual(self.types(answer), names, body)
+            response = self.fits("POST", f"{KEYS}{key}/rotate", ROTATE, 422, body=json.dumps(body))
+            self.assertEqual(self.types(response), names, body)
             self.assertNotEqual(self.document.problems(schema, body), [], f"the document takes {body}")
         # To JSON Schema this is an integer.
         self.assertEqual(self.types(self.rotate(key, 422, grace_seconds=60.0)), ["type_error.integer"])
@@ -335,8 +335,8 @@ class OpenApi(unittest.TestCase):
             ({"route": "GET /items/../search"}, "route"),
         ):
             self.assertEqual(self.verify(api_key=key, **question).get("reason"), reason, question)
-        answer = self.fits("POST", VERIFY, VERIFY, 422, body={"api_key": key, "route": "search"})
-        self.assertEqual((self.types(answer), answer.json["detail"][0]["loc"]), (["value_error.route"], ["body", "route"]))
+        response = self.fits("POST", VERIFY, VERIFY, 422, body={"api_key": key, "route": "search"})
+        self.assertEqual((self.types(response), response.json["detail"][0]["loc"]), (["value_error.route"], ["body", "route"]))
 
     def test_every_reason(self):
         past, here = "2020-01-01T00:00:00Z", "192.0.2.1"
@@ -355,12 +355,12 @@ class OpenApi(unittest.TestCase):
 
     def test_pages(self):
         keys = [self.create() for _ in range(3)]
-        answer = self.fits("GET", f"{KEYS}?limit=1&after={keys[0][:31]}", KEYS, 200)
-        self.assertEqual([entry["api_key"] for entry in answer.json], keys[1:2])
-        self.assertEqual(answer.headers["link"], f'<?after={keys[1][:31]}&limit=1>; rel="next"')
-        answer = self.fits("GET", f"{KEYS}?after={keys[1][5:31]}", KEYS, 200)
-        self.assertEqual([entry["api_key"] for entry in answer.json][:1], keys[2:])
-        self.assertIsNone(answer.headers["link"])
+        response = self.fits("GET", f"{KEYS}?limit=1&after={keys[0][:31]}", KEYS, 200)
+        self.assertEqual([entry["api_key"] for entry in response.json], keys[1:2])
+        self.assertEqual(response.headers["link"], f'<?after={keys[1][:31]}&limit=1>; rel="next"')
+        response = self.fits("GET", f"{KEYS}?after={keys[1][5:31]}", KEYS, 200)
+        self.assertEqual([entry["api_key"] for entry in response.json][:1], keys[2:])
+        self.assertIsNone(response.headers["link"])
         self.fits("GET", f"{KEYS}?limit={2**63 - 1}", KEYS, 200)
         for query, name in (
             ("limit=0", "value_error.number.not_ge"),
@@ -374,8 +374,8 @@ class OpenApi(unittest.TestCase):
         header = {"Idempotency-Key": "test of openapi.yaml"}
         key = self.create({"x": 1}, **header)
         self.assertEqual(self.create({"x": 1}, **header), key)
-        answer = self.fits("POST", KEYS, KEYS, 422, body={"config": {}}, headers=header)
-        self.assertEqual(answer.json["detail"][0]["loc"], ["header", "idempotency-key"])
+        response = self.fits("POST", KEYS, KEYS, 422, body={"config": {}}, headers=header)
+        self.assertEqual(response.json["detail"][0]["loc"], ["header", "idempotency-key"])
         self.delete(key, 200)
         self.fits("POST", KEYS, KEYS, 409, body={"config": {"x": 1}}, headers=header)
         self.fits("POST", KEYS, KEYS, 422, body={"config": {}}, headers={"Idempotency-Key": "a" * 256})
@@ -404,13 +404,13 @@ class OpenApi(unittest.TestCase):
             ),
             ({"config": {"permissions": "read", "routes": ["GET /a"]}}, ["value_error.exclusive"]),
         ):
-            for answer in (
+            for response in (
                 self.fits("POST", KEYS, KEYS, 422, body=json.dumps(body)),
                 self.put(key, 422, body=json.dumps(body)),
             ):
-                self.assertEqual(self.types(answer), names, body)
+                self.assertEqual(self.types(response), names, body)
             self.assertNotEqual(self.document.problems(schema, body), [], f"the document takes {body}")
-        # What no schema can say.
+        # Rules that no schema can express.
         for text, name in (
             ("", "value_error.missing"),
             ('{"config": {', "value_error.jsondecode"),
@@ -425,7 +425,7 @@ class OpenApi(unittest.TestCase):
             ),
         ):
             self.assertEqual(self.types(self.fits("POST", KEYS, KEYS, 422, body=text)), [name], text)
-        # What is none.
+        # Valid values that look like mistakes.
         for body in (
             {"config": {"ip": 1, "allowed": 1, "active": 1, "x": {"expiresAt": 1}}, "beside": 1},
             {"config": {name: 1 for name in self.exceptions()}},
@@ -453,7 +453,7 @@ class OpenApi(unittest.TestCase):
         broken = self.fits("POST", VERIFY, VERIFY, 422, body=f'{{"api_key": "{KEY}"')
         self.assertNotIn(KEY[32:], broken.text)
 
-    def test_bodies_that_are_too_long_or_no_text(self):
+    def test_bodies_that_are_too_long_or_not_text(self):
         for method, path, template in (
             ("POST", KEYS, KEYS),
             ("PUT", KEYS + ID, KEYS + "{api_key}"),
@@ -461,15 +461,15 @@ class OpenApi(unittest.TestCase):
             ("POST", f"{KEYS}{ID}/rotate", ROTATE),
         ):
             self.fits(method, path, template, 400, body=b'{"config": "\xff"}')
-            # Content-Type is looked at before the text.
-            answer = self.fits(method, path, template, 422, body="{}", headers={"content-type": "text/plain"})
-            self.assertEqual(self.types(answer), ["type_error.dict"])
+            # Content-Type is checked before the text.
+            response = self.fits(method, path, template, 422, body="{}", headers={"content-type": "text/plain"})
+            self.assertEqual(self.types(response), ["type_error.dict"])
         for path, method, _ in self.document.operations():
             self.fits(method, path.replace("{api_key}", ID), path, 413, body=b" " * 65_537)
         self.fits("POST", KEYS, KEYS, 413, body={"config": {"x": "x" * 4090}})
         self.fits("POST", KEYS, KEYS, 200, body={"config": {"x": "x" * 4086}})
 
-    def test_keys_that_are_none(self):
+    def test_invalid_keys(self):
         for key in ("nosuchkey", ID.lower(), KEY[:-1], KEY[:-1] + "8", KEY[5:], "verify", "é", "a/b"):
             self.delete(key, 404)
             self.put(key, 404, body={"config": {}})
@@ -489,7 +489,7 @@ class OpenApi(unittest.TestCase):
         self.assertTrue(self.verify(api_key=KEY, permission="read")["valid"])
 
     def test_the_sample_events(self):
-        """The requests that events/ holds, against the document (what they are answered is tested in Rust)."""
+        """The requests that events/ holds, against the document (tests/integration checks their responses)."""
         files = sorted((ROOT / "events/http-api").glob("*.json")) + sorted((ROOT / "events/mistakes").glob("*.json"))
         self.assertGreaterEqual(len(files), 10)
         paths = sorted(self.document.whole["paths"], key=lambda path: "{" in path)
@@ -499,14 +499,14 @@ class OpenApi(unittest.TestCase):
             patterns = {p: re.escape(p.rstrip("/")).replace(r"\{api_key\}", "[^/]+") + "/?" for p in paths}
             template = next((p for p in paths if re.fullmatch(patterns[p], path)), None)
             headers = {name: event["headers"][name] for name in ("content-type",) if name in event["headers"]}
-            answer = self.service.send(method, path, event.get("body"), headers)
+            response = self.service.send(method, path, event.get("body"), headers)
             with self.subTest(file.name):
                 if template is None:
-                    self.assertEqual((answer.status, answer.json), (404, {"detail": "Not Found"}))
+                    self.assertEqual((response.status, response.json), (404, {"detail": "Not Found"}))
                     continue
                 item = self.document.whole["paths"][template]
                 operation = item.get(method.lower()) or next(o for p, _, o in self.document.operations() if p == template)
-                self.assertEqual(self.document.misfits(operation, answer), [], answer.text)
+                self.assertEqual(self.document.misfits(operation, response), [], response.text)
             # One of them deletes the sample key; the next ones need it.
             config = {"S": '{"permissions": "read"}'}
             self.service.put_item(
@@ -516,9 +516,9 @@ class OpenApi(unittest.TestCase):
     # --------------------------------------------------------------------------------- the checks above can fail
 
     def test_a_document_that_differs_is_noticed(self):
-        answer = self.service.send("POST", KEYS, {"config": {}})
+        response = self.service.send("POST", KEYS, {"config": {}})
         operation = self.document.whole["paths"][KEYS]["post"]
-        self.assertEqual(self.document.misfits(operation, answer), [])
+        self.assertEqual(self.document.misfits(operation, response), [])
         without_status, renamed, header, open_headers = (copy.deepcopy(self.document.whole) for _ in range(4))
         del without_status["paths"][KEYS]["post"]["responses"]["200"]
         created = renamed["components"]["schemas"]["Created"]
@@ -526,7 +526,7 @@ class OpenApi(unittest.TestCase):
         header["components"]["headers"]["CacheControl"]["schema"]["const"] = "private"
         del open_headers["paths"][KEYS]["post"]["responses"]["200"]["headers"]
         for changed in (without_status, renamed, header, open_headers):
-            misfits = Document(changed).misfits(changed["paths"][KEYS]["post"], answer)
+            misfits = Document(changed).misfits(changed["paths"][KEYS]["post"], response)
             self.assertNotEqual(misfits, [])
 
 

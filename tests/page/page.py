@@ -26,7 +26,7 @@ class Browser:
         if not path:
             raise SystemExit(f"there is no {', '.join(NAMES)}; Debian has it: apt-get install chromium")
         self.playwright = sync_playwright().start()
-        # Chromium's sandbox doesn't start for root, nor in most containers; it sees our own page alone.
+        # Chromium's sandbox doesn't start for root, nor in most containers; it only loads our own page.
         self.chromium = self.playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         return self
 
@@ -49,22 +49,22 @@ class Page:
         self.operation(CREATE).wait_for()
 
     def listen(self, message):
-        """Chromium calls every 4xx an error; those of the API and of the demo route are what was asked for."""
+        """Chromium calls every 4xx an error; those of the API and of the demo route are expected."""
         url = message.location["url"]
-        answer = (KEYS in url or url.endswith("/demo")) and message.text.startswith("Failed to load resource")
-        if message.type in ("error", "warning") and not answer:
+        expected = (KEYS in url or url.endswith("/demo")) and message.text.startswith("Failed to load resource")
+        if message.type in ("error", "warning") and not expected:
             self.complaints.append(f"{message.text} ({url})")
 
     def operation(self, name):
         return self.page.locator(f"#operations-{name}")
 
     def ask(self, name, body=None, **parameters):
-        """Fills an operation's form in and sends it; the status and the body that the page shows."""
+        """Fills in and sends an operation's form. Returns the status and the body that the page shows."""
         operation = self.operation(name)
-        answer = operation.locator(".live-responses-table tbody .response")
-        if answer.count():
+        response = operation.locator(".live-responses-table tbody .response")
+        if response.count():
             operation.get_by_role("button", name="Clear").click()
-            answer.wait_for(state="detached")
+            response.wait_for(state="detached")
         else:
             operation.locator(".opblock-summary-control").click()
             operation.get_by_role("button", name="Try it out").click()
@@ -74,12 +74,12 @@ class Page:
         if body is not None:
             operation.locator("textarea.body-param__text").fill(body if isinstance(body, str) else json.dumps(body))
         operation.get_by_role("button", name="Execute").click()
-        answer.wait_for()
-        status = answer.locator(".response-col_status").inner_text()
-        return int(status.split()[0]), json.loads(answer.locator(".highlight-code pre").inner_text())
+        response.wait_for()
+        status = response.locator(".response-col_status").inner_text()
+        return int(status.split()[0]), json.loads(response.locator(".highlight-code pre").inner_text())
 
     def authorize(self, value):
-        """What the dialog behind the button Authorize is for."""
+        """Enters a value in the Authorize dialog."""
         self.page.locator(".auth-wrapper .authorize").first.click()
         dialog = self.page.locator(".dialog-ux .modal-ux")
         log_out = dialog.get_by_text("Logout")

@@ -1,4 +1,4 @@
-"""Makes the README's picture, docs/swagger-ui.png: python tests/page/screenshot.py"""
+"""Takes the README's screenshot, docs/swagger-ui.png: python tests/page/screenshot.py"""
 
 from page import CREATE, ROOT, Browser, Local
 
@@ -9,6 +9,6 @@ with Local(port=3000) as local, Browser() as browser:
     operation.locator("textarea").evaluate("area => { area.style.minHeight = 0; area.style.height = '7em'; }")
     page.page.mouse.move(0, 0)
     top = page.page.locator(".scheme-container").bounding_box()["y"] + 20
-    answer = operation.locator(".live-responses-table .highlight-code").bounding_box()
-    clip = {"x": 0, "y": top, "width": 1280, "height": answer["y"] + answer["height"] + 4 - top}
+    response = operation.locator(".live-responses-table .highlight-code").bounding_box()
+    clip = {"x": 0, "y": top, "width": 1280, "height": response["y"] + response["height"] + 4 - top}
     page.page.screenshot(path=ROOT / "docs/swagger-ui.png", clip=clip)

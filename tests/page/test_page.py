@@ -13,7 +13,7 @@ class Docs(unittest.TestCase):
         cls.browser = cls.enterClassContext(Browser())
 
     def open(self, path="/docs"):
-        """A page that must neither complain nor ask anybody else by the end of the test."""
+        """A page that, by the end of the test, has neither logged an error nor sent a request elsewhere."""
         page = self.browser.open(self.local, path)
         self.addCleanup(page.page.close)
         self.addCleanup(self.check, page)
@@ -42,8 +42,8 @@ class Docs(unittest.TestCase):
         self.assertEqual(page.ask(UPDATE, {"config": config}, api_key=key), (200, {"api_key": key, "result": "updated"}))
         self.assertIn({"api_key": key, "config": config}, page.ask(LIST)[1])
         for operation in (READ_DEMO, WRITE_DEMO):
-            status, answer = page.ask(operation)
-            self.assertEqual((status, answer["authorizer"]["key_id"]), (200, key[:31]))
+            status, response = page.ask(operation)
+            self.assertEqual((status, response["authorizer"]["key_id"]), (200, key[:31]))
 
         self.assertEqual(page.ask(DELETE, api_key=key), (200, {"api_key": key, "result": "deleted"}))
         self.assertNotIn(key, [entry["api_key"] for entry in page.ask(LIST)[1]])
@@ -87,7 +87,7 @@ class Docs(unittest.TestCase):
         page.authorize("Bearer " + self.local.create({"permissions": "write"}))
         self.assertEqual(page.ask(WRITE_DEMO)[0], 200)
 
-    def test_nothing_is_filled_in_that_was_not_asked_for(self):
+    def test_optional_parameters_stay_empty(self):
         page = self.open()
         first, second = (page.ask(CREATE)[1]["api_key"] for _ in range(2))
         self.assertNotEqual(first, second)
@@ -104,10 +104,10 @@ class Docs(unittest.TestCase):
             ({"config": {"expiresAt": "2030-01-01T00:00:00Z"}}, ["body", "config", "expiresAt"]),
             ('{"config": {', None),
         ):
-            status, answer = page.ask(CREATE, body)
+            status, response = page.ask(CREATE, body)
             self.assertEqual(status, 422)
             if place:
-                self.assertEqual([mistake["loc"] for mistake in answer["detail"]], [place])
+                self.assertEqual([mistake["loc"] for mistake in response["detail"]], [place])
         self.assertEqual(self.local.list(), before)
 
     def test_it_shows_openapi_yaml_and_the_demo_route(self):
@@ -122,12 +122,12 @@ class Docs(unittest.TestCase):
             self.assertEqual(page.page.locator(".errors-wrapper").count(), 0)
         self.assertIn(f"  http://{self.local.address}/docs in a browser, or\n", self.local.printed)
 
-    def test_the_browser_asks_nobody_else(self):
-        """Even where a script wants to: DynamoDB is another origin."""
+    def test_the_browser_sends_no_request_elsewhere(self):
+        """Even if a script tries to: DynamoDB is another origin."""
         page = self.browser.open(self.local)
         self.addCleanup(page.page.close)
-        ask = "(url) => fetch(url, { mode: 'no-cors' }).then(() => 'asked', () => 'refused')"
-        self.assertEqual(page.page.evaluate(ask, f"http://{self.local.dynamodb}/"), "refused")
+        ask = "(url) => fetch(url, { mode: 'no-cors' }).then(() => 'asked', () => 'blocked')"
+        self.assertEqual(page.page.evaluate(ask, f"http://{self.local.dynamodb}/"), "blocked")
         self.assertEqual(page.page.evaluate(ask, "/openapi.yaml"), "asked")
         self.assertIn("Content Security Policy", "".join(page.complaints))
 

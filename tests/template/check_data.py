@@ -63,7 +63,7 @@ def data_outlives_the_stack(text):
     ("    RuleCondition: !Not [!Equals [!Ref SecondaryKmsKeyId, \"\"]]\n", ""),
 )
 def one_key_is_not_both(text):
-    """The same KMS key twice is no second root key, and whoever meant to replace one has replaced nothing."""
+    """The same KMS key twice is no second root key: such a replacement would replace nothing."""
     for parameters in ({}, {"KmsKeyId": KEY_IDS[0]}, {"SecondaryKmsKeyId": KEY_IDS[0]}, ADOPTED):
         same(Stack(text, **parameters).refused(), [], parameters)
     same(len(Stack(text, KmsKeyId=KEY_IDS[0], SecondaryKmsKeyId=KEY_IDS[0]).refused()), 1)
@@ -86,7 +86,7 @@ def kms_key(text):
     for action in administer["Action"]:
         assert "*" not in action, f"{action} may hold more than it says"
         assert not re.search("Mac$|Grant$|Sign|Encrypt|Decrypt|Derive", action.replace("RevokeGrant", "")), action
-    assert "kms:PutKeyPolicy" in administer["Action"], "a key that nobody can administer"
+    assert "kms:PutKeyPolicy" in administer["Action"], "nobody could administer the key"
     same(use["Action"], "kms:GenerateMac")
     pattern = "arn:aws:iam::111122223333:role/gaia-api-keys/gaia/*"
     same(use["Condition"], {
@@ -108,7 +108,7 @@ def kms_key(text):
     ('Value: !Sub "${ApiFunction}:live"', "Value: !Ref ApiFunction.Alias"),
 )
 def no_cycles(text):
-    """CloudFormation refuses resources that depend on each other in a circle; cfn-lint does not see all of them."""
+    """CloudFormation rejects resources that depend on each other in a circle; cfn-lint doesn't find all of them."""
     resources = Stack(text).template["Resources"]
 
     def referred(node):

@@ -88,7 +88,7 @@ def sam_local_can_set(text):
     ),
 )
 def roles(text):
-    """One role a function. Exactly these statements; the actions are those of actions.json, which the code is held to."""
+    """One role per function. Exactly these statements; the actions are those of actions.json, which the code is held to."""
     two_keys = [KEY_ARN + KEY_IDS[0], KEY_ARN + KEY_IDS[1]]
     for parameters, service, table, keys, tracks in (
         ({}, "gaia", "<Table>", [KEY_ARN + "<KmsKey>"], True),

@@ -1,5 +1,5 @@
-// openapi.yaml describes a deployment. The page shows it as it holds here: the server is the one that the page came from, it
-// asks nobody who they are, and it has the demo route.
+// openapi.yaml describes a deployment. The page shows what differs locally: the server is the one that served the page,
+// callers need no identity, and there is the demo route.
 
 const demo = (operationId, summary) => ({
   operationId,
@@ -8,18 +8,18 @@ const demo = (operationId, summary) => ({
   security: [{ "API key": [] }],
   responses: {
     200: { description: "The method and path, and what the authorizer passes on.", content: { "application/json": {} } },
-    401: { description: "No key." },
-    403: { description: "Not this key, or not for this." },
+    401: { description: "There is no key." },
+    403: { description: "The key is denied." },
   },
 });
 
-// Swagger UI fills in the examples of parameters. Sent as they are, one Idempotency-Key would make one key only, however
-// often it is asked for, and `after` would leave out keys.
+// Swagger UI fills in the examples of parameters. If you sent them unchanged, the Idempotency-Key would return the same API
+// key each time, and `after` would leave out keys.
 function withoutExamples(value) {
   if (Array.isArray(value)) return value.map(withoutExamples);
   if (value === null || typeof value !== "object") return value;
-  const members = Object.entries(value).filter(([name]) => name !== "example" || !("in" in value));
-  return Object.fromEntries(members.map(([name, member]) => [name, withoutExamples(member)]));
+  const fields = Object.entries(value).filter(([name]) => name !== "example" || !("in" in value));
+  return Object.fromEntries(fields.map(([name, field]) => [name, withoutExamples(field)]));
 }
 
 function onThisMachine(openapi) {
@@ -29,7 +29,7 @@ function onThisMachine(openapi) {
     servers: [{ url: location.origin, description: "cargo local" }],
     security: [],
     tags: [...tags, { name: "demo", description: "A route behind the authorizer. Paste a key under Authorize." }],
-    paths: { ...paths, "/demo": { get: demo("readDemo", "Opens with read"), post: demo("writeDemo", "Opens with write") } },
+    paths: { ...paths, "/demo": { get: demo("readDemo", "Needs read"), post: demo("writeDemo", "Needs write") } },
     components: {
       ...components,
       securitySchemes: {
@@ -37,14 +37,14 @@ function onThisMachine(openapi) {
           type: "apiKey",
           in: "header",
           name: "Authorization",
-          description: "For the demo route: a key as it was copied, or `Search` and a key.",
+          description: "For the demo route: an API key, with or without `Search` in front.",
         },
       },
     },
   };
 }
 
-// A key as it was copied becomes the header that the authorizer asks for.
+// Adds the scheme that the authorizer expects to a key without one.
 function addScheme(request) {
   const value = request.headers.Authorization;
   if (value?.startsWith("gaia_")) request.headers.Authorization = `Search ${value}`;

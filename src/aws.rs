@@ -24,7 +24,7 @@ use crate::error::Cause;
 const AMAZON_ROOTS: &[u8] = include_bytes!("aws/amazon-roots.pem");
 
 /// Prepares what [`load`] loads, so that a caller can replace parts of it. `ca_bundle` is the path of a PEM file with the
-/// roots to trust in place of Amazon's. Errors: that file can't be read or holds no certificates.
+/// roots to trust in place of Amazon's. Errors: the file can't be read or contains no certificates.
 pub fn loader(ca_bundle: Option<&str>) -> Result<ConfigLoader, Cause> {
     let roots = match ca_bundle {
         None => Cow::Borrowed(AMAZON_ROOTS),

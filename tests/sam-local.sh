@@ -67,7 +67,7 @@ new_table() {
   done
 }
 
-# Containers reach this machine as host.docker.internal; on Linux only if they are told. A base image is fetched if there is none.
+# Containers reach this machine as host.docker.internal; on Linux only with --add-host. SAM fetches a base image if there is none.
 options=(--skip-pull-image --add-host host.docker.internal:host-gateway)
 
 echo "== sam build"

@@ -44,7 +44,7 @@ def gateway_quota(rate):
 
 
 def max_read_units(rate):
-    """Twice what checks read: room for lists, and for items above 4 KB."""
+    """Twice what checks read: enough for lists, and for items above 4 KB."""
     return max(inputs.MAX_READ_UNITS, round_up(2 * rate))
 
 

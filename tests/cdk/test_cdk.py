@@ -236,7 +236,7 @@ def log(settings):
 
 
 def permission(properties):
-    """Who may invoke what. The CDK opens an HTTP API's path for every method, and only the one stage of a REST API."""
+    """Who may invoke what. The CDK allows every method of an HTTP API's path, and only the one stage of a REST API."""
     source = r"arn:aws:execute-api:us-east-1:111122223333:<(\w+)>/(?:\*|live)/(?:\*|GET|POST)/items"
     found = re.fullmatch(source, properties["SourceArn"])
     assert found, f"not one path of one API, or not the backend's: {properties}"

@@ -28,7 +28,7 @@ def blocks(document, language):
 
 
 def environment(address, **more):
-    """What a client is told: where the API is, and AWS's usual variables."""
+    """What a client needs: where the API is, and AWS's usual variables."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     return clean | {
         "API": f"http://{address}{KEYS}",
@@ -116,7 +116,7 @@ class Local:
 
 
 class Lost(Exception):
-    """The connection ends without an answer."""
+    """The connection ends without a response."""
 
 
 class Gateway:

@@ -1,6 +1,5 @@
-"""docs/deploy.md's check of a deployment, through a gateway that checks signatures; and every `aws` command of docs/."""
+"""docs/deploy.md's check of a deployment, through a gateway that checks signatures."""
 
-import json
 import os
 import pathlib
 import re
@@ -11,10 +10,7 @@ import unittest
 
 from local import ROOT, Gateway, Local, blocks, environment
 
-# Service, operation, options. `aws configure` and `aws logs tail` are commands of the AWS CLI alone.
-AWS = re.compile(r"(?:^|[`(])\s*(?:\$ )?(?:\w+=\S+ )*aws (?!configure|logs tail)([a-z0-9]+) ([a-z][a-z-]+)( [^`\n]*)?", re.MULTILINE)
 ENDS_LINE = " | sed -e '$a\\'"
-DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 
 
 class Deploy(unittest.TestCase):
@@ -45,36 +41,6 @@ class Deploy(unittest.TestCase):
         ids = lambda text: re.sub(r"gaia_\w{26}", "ID", text)
         self.assertEqual((ids(done.stdout), done.stderr), (ids(session), ""))
 
-
-class Aws(unittest.TestCase):
-    def test_commands(self):
-        """Each `aws` command of the documents names an operation of AWS and options that it has."""
-        import botocore.session
-        from botocore import xform_name
-
-        everywhere = {"profile", "region", "output", "query", "endpoint-url"}
-        session, seen = botocore.session.Session(), 0
-        for document in DOCUMENTS:
-            text = re.sub(r"\\\n\s*", " ", document.read_text())
-            for found in AWS.finditer(text):
-                service, operation, rest = found[1], found[2], found[3] or ""
-                with self.subTest(document=document.name, command=found[0]):
-                    model = session.get_service_model(service)
-                    names = {xform_name(name, "-"): name for name in model.operation_names}
-                    self.assertIn(operation, names)
-                    shape = model.operation_model(names[operation]).input_shape
-                    options = {xform_name(name, "-") for name in shape.members} if shape else set()
-                    options |= {f"no-{name}" for name in options}
-                    given = set(re.findall(r"(?:^| )--([a-z][a-z0-9-]*)", rest))
-                    self.assertEqual(given - options - everywhere, set())
-                    seen += 1
-        self.assertGreaterEqual(seen, 20)
-
-    def test_policies_are_json(self):
-        for document in DOCUMENTS:
-            for block in blocks(document.relative_to(ROOT), "json"):
-                with self.subTest(document=document.name):
-                    json.loads(block)
 
 
 if __name__ == "__main__":

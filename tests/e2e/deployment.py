@@ -224,7 +224,7 @@ class Stack:
         return [entry for entry in entries if all(entry.get(name) == value for name, value in fields.items())]
 
     def local_url(self):
-        """The management API's URL for a client that can't be told to connect to the emulator: by path in place of host."""
+        """The management API's URL for a client that can't be made to connect to the emulator: by path in place of host."""
         return f"{self.emulator.url}/_aws/execute-api/{self.outputs['ApiArn'].split(':')[-1]}/$default"
 
     def send(self, method, path="", body=None, **options):
@@ -295,7 +295,7 @@ def failed_start(stack, function):
 
 
 def documented_policies(keys):
-    """The IAM policies of docs/deploy.md, for who manages keys, who only looks and who only checks keys, for this API."""
+    """The IAM policies of docs/deploy.md, for this API: to manage keys, to look only, and to check keys only."""
     documents = [json.loads(block) for block in blocks("docs/deploy.md", "json")]
     manage, look, verify = (document for document in documents if "execute-api" in json.dumps(document))
     example = "arn:aws:execute-api:eu-central-1:111122223333:abc123"

@@ -23,7 +23,7 @@ class Command(unittest.TestCase):
         cls.nobody = deployment.user(cls.keys.emulator, "command-nobody")
 
     def run_command(self, *arguments, caller=None, stdin="", status=0):
-        """What the command prints, and what it tells."""
+        """What the command prints, and its errors."""
         access_key, secret = caller or self.operator
         clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         environment = clean | {

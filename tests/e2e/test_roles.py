@@ -101,7 +101,7 @@ class Roles(unittest.TestCase):
                 self.assertFalse(self.allowed(kms.disable_key, KeyId=key))
 
     def test_the_kms_key_serves_the_roles_under_its_path_only(self):
-        """Neither an administrator's own policy nor another role's opens it; administrators manage it all the same."""
+        """Neither an administrator's own policy nor another role's grants it; administrators manage it all the same."""
         everything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
         key = self.keys.outputs["KmsKeyId"]
         asked = {"KeyId": key, "Message": b"x", "MacAlgorithm": "HMAC_SHA_256"}

@@ -64,7 +64,7 @@ class Stack:
         return condition is None or self.resolve(self.template["Conditions"][condition])
 
     def refused(self):
-        """What CloudFormation says of parameters that the template's Rules refuse."""
+        """What CloudFormation says of parameters that the template's Rules reject."""
         return [
             assertion["AssertDescription"]
             for rule in self.template.get("Rules", {}).values()

@@ -198,7 +198,7 @@ pub(super) async fn rotate(keys: &Keys, request: ApiRequest<'_>, api_key: &str) 
             Rotated::Changed => {}
             Rotated::Earlier => {
                 let response = rotated_earlier(keys, request, key.id, token.as_ref()).await?;
-                return response.ok_or_else(|| Error::Unavailable("a rotation's record is gone".into()));
+                return response.ok_or_else(|| Error::Unavailable("a rotation's item is gone".into()));
             }
             Rotated::Done => {
                 let (action, rotated_to, expires_at) = ("rotate", Some(new_key.id()), Some(expires_at.as_str()));

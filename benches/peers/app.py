@@ -23,7 +23,7 @@ PREFIX = "/es/api/v1/credentials/api_keys"
 MISSING = "ConditionalCheckFailedException"
 
 table = boto3.resource("dynamodb").Table(os.environ["TABLE_NAME"])
-root key = boto3.client("kms").generate_mac(
+root_key = boto3.client("kms").generate_mac(
     KeyId=os.environ["KMS_KEY_ID"], MacAlgorithm="HMAC_SHA_256", Message=b"gaia-api-key/v1/root-key"
 )["Mac"]
 app = FastAPI()
@@ -38,7 +38,7 @@ def new_id() -> str:
 
 
 def key_of(key_id: str) -> str:
-    mac = hmac.new(root key, f"gaia-api-key/v1{SERVICE}{key_id}".encode(), hashlib.sha256).digest()
+    mac = hmac.new(root_key, f"gaia-api-key/v1{SERVICE}{key_id}".encode(), hashlib.sha256).digest()
     return f"gaia_{key_id}_{base64.b32encode(mac[:16]).decode().rstrip('=')}"
 
 

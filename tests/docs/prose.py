@@ -126,8 +126,7 @@ def too_long(name, text, limit=LONGEST):
 
 
 def main(names):
-    errors = 0
-    print(f"{'':<34}{'sentences':>10}{f'>{LONG} words':>12}{'passive':>9}{'errors':>8}")
+    print(f"{'file':<34}{'sentences':>10}{f'>{LONG} words':>12}{'passive':>9}{'errors':>8}")
     every = []
     for name in names or markdown() + spoken():
         text = (ROOT / name).read_text()

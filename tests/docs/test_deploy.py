@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import unittest
 
-from local import ROOT, Gateway, Local, blocks, environment
+from local import Gateway, Local, blocks, environment
 
 ENDS_LINE = " | sed -e '$a\\'"
 

@@ -10,7 +10,7 @@ from playwright.sync_api import sync_playwright
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/docs"))
 
-from local import KEYS, Local  # noqa: E402
+from local import KEYS, Local  # noqa: E402, F401 (Local is for the tests)
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CREATE, LIST, UPDATE, DELETE = "keys-createApiKey", "keys-listApiKeys", "keys-updateApiKey", "keys-deleteApiKey"

@@ -1,0 +1,126 @@
+"""The gateway's cache: how long a revoked key lives, and that what is cached is right for the next request."""
+
+import datetime
+import time
+
+import deployment
+from protected import APIS, HTTP, IDENTITY_SOURCES, REST, Case, Stack, deployment, example, templates
+
+SECONDS = 6  # of the short caches
+
+
+def in_seconds(seconds):
+    """A time, rounded down to the second."""
+    moment = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds)
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Policies(Case):
+    """Cached by the one header, as the example has it."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.keys = deployment.keys()
+        cls.protected = Stack("cached", example(), cls.keys.emulator, AuthorizerCacheSeconds=SECONDS)
+
+    def test_a_revoked_key_lives_until_the_time_is_over(self):
+        """docs/security.md, `How long a revoked key lives`; a denial is remembered for as long."""
+        deleted, disabled, narrowed = (self.create(permissions="write") for _ in range(3))
+        enabled = self.create(permissions="write", enabled=False)
+        expiring = self.create(permissions="write", expires_at=in_seconds(3))
+        keys = (deleted, disabled, narrowed, enabled, expiring)
+        for api in APIS:
+            self.assertEqual([self.status(api, key, "POST") for key in keys], [200, 200, 200, 403, 200], api)
+        cached = time.monotonic()
+        self.delete(deleted)
+        self.update(disabled, permissions="write", enabled=False)
+        self.update(narrowed, permissions="read")
+        self.update(enabled, permissions="write")
+        seen = [[self.status(api, key, "POST") for key in keys[:4]] for api in APIS]
+        self.assertLess(time.monotonic() - cached, SECONDS - 2, "too slow to see anything")
+        self.assertEqual(seen, [[200, 200, 200, 403]] * 2)
+        time.sleep(cached + 3.2 - time.monotonic())  # past `expires_at`, within the cache's time
+        self.assertEqual([self.status(api, expiring, "POST") for api in APIS], [403, 403])
+        self.assertEqual(self.keys.log("AuthorizerLogGroup", message="denied", key_id=expiring[:31]), [])  # by the policy's condition
+        time.sleep(cached + SECONDS + 0.2 - time.monotonic())
+        for api in APIS:
+            self.assertEqual([self.status(api, key, "POST") for key in keys], [403, 403, 403, 200, 403], api)
+        self.denials(2, key_id=expiring[:31], reason="expired")
+
+
+class NextRequest(Case):
+    """What was cached for one request, asked by another. The cache outlives the tests."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.keys = deployment.keys()
+        cls.protected = Stack("cached-long", example(), cls.keys.emulator, AuthorizerCacheSeconds=300)
+
+    def in_turn(self, requests, **config):
+        """Each key is asked for the first request, then for the others; then, with a new key, in the reverse order."""
+        for api in APIS:
+            for order in (requests, requests[::-1]):
+                key = self.create(**config)
+                for method, path, expected in order:
+                    with self.subTest(f"{api} {config}: {method} {path}, first {order[0][:2]}"):
+                        self.assertEqual(self.status(api, key, method, path), expected)
+                self.delete(key)  # the cache goes on with what it has
+                self.assertEqual(self.status(api, key, *order[0][:2]), order[0][2])
+
+    def test_permissions(self):
+        self.in_turn([("GET", "", 200), ("POST", "", 403), ("GET", "/1", 200)], permissions="read")
+        self.in_turn([("GET", "", 200), ("POST", "", 200)], permissions="write")
+
+    def test_routes(self):
+        requests = [("GET", "/1", 200), ("GET", "/12", 403), ("POST", "/1", 403), ("GET", "", 403), ("POST", "", 200)]
+        self.in_turn(requests, routes=["GET /items/1", "POST /items"])
+        self.in_turn([("GET", "/a", 200), ("GET", "/a..b", 403), ("GET", "/a/b", 404)][:2], routes=["GET /items/*"])
+
+    def test_addresses(self):
+        """A remembered policy denies other addresses by its condition; a remembered denial denies all (rule 3)."""
+        for api in APIS:
+            with self.subTest(api):
+                key = self.create(permissions="read", allowed_ips=["192.0.2.0/24"])
+                self.assertEqual(self.status(api, key, address="192.0.2.7"), 200)
+                self.assertEqual(self.status(api, key, address="198.51.100.7"), 403)
+                self.assertEqual(self.status(api, key, address="192.0.2.8"), 200)
+                self.assertEqual(self.keys.log("AuthorizerLogGroup", message="denied", key_id=key[:31]), [])
+                key = self.create(permissions="read", allowed_ips=["192.0.2.0/24"])
+                self.assertEqual(self.status(api, key, address="198.51.100.7"), 403)
+                self.assertEqual(self.status(api, key, address="192.0.2.7"), 403)
+
+    def test_without_a_key(self):
+        for api in APIS:
+            with self.subTest(api):
+                self.assertEqual(self.status(api, None), 401)
+
+    def test_use_counts_when_the_authorizer_is_asked(self):
+        key = self.create(permissions="read")
+        self.assertEqual([self.status(HTTP, key) for _ in range(2)], [200, 200])
+        used = {"service": {"S": "gaia#use"}, "id": {"S": key[5:31]}}
+        dynamodb, table = self.keys.emulator.client("dynamodb"), self.keys.outputs["TableName"]
+        self.assertIn("Item", dynamodb.get_item(TableName=table, Key=used))
+
+
+class AddressAsIdentitySource(Case):
+    """Rule 3 of docs/security.md: with the address among the identity sources, a denial of one doesn't bind another."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.keys = deployment.keys()
+        http = f"{IDENTITY_SOURCES}\n              Context: [identity.sourceIp]"
+        rest = "Headers: [Authorization]\n              Context: [identity.sourceIp]\n"
+        text = example((IDENTITY_SOURCES, http), ("Headers: [Authorization]\n              ReauthorizeEvery", f"{rest}              ReauthorizeEvery"))
+        cls.protected = Stack("cached-address", text, cls.keys.emulator, AuthorizerCacheSeconds=300)
+
+    def test_addresses(self):
+        for api in APIS:
+            with self.subTest(api):
+                key = self.create(permissions="read", allowed_ips=["192.0.2.0/24"])
+                self.assertEqual(self.status(api, key, address="198.51.100.7"), 403)
+                self.assertEqual(self.status(api, key, address="192.0.2.7"), 200)
+                self.assertEqual(self.status(api, key, address="198.51.100.7"), 403)
+
+
+if __name__ == "__main__":
+    deployment.unittest.main()

@@ -1,5 +1,8 @@
 """Requests to the protected APIs, and variants of examples/protected-api/template.yaml."""
 
+import contextlib
+import datetime
+import json
 import time
 import unittest
 import urllib.parse
@@ -9,6 +12,7 @@ from deployment import Stack, templates
 
 HTTP, REST = APIS = ("HttpApiUrl", "RestApiUrl")
 IDENTITY_SOURCES = "Headers: [Authorization] # KeyHeader of that stack, and no other: a cached answer is found by it"
+REST_IDENTITY_SOURCES = "Headers: [Authorization]\n"
 
 
 def example(*changes):
@@ -33,6 +37,25 @@ def example(*changes):
     return text
 
 
+def in_seconds(seconds):
+    """A time, rounded down to the second."""
+    moment = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds)
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@contextlib.contextmanager
+def denied_to_authorizer(keys, action):
+    """The authorizer's role may not do this for a while."""
+    iam, role = keys.emulator.client("iam"), keys.resource("AuthorizerFunctionRole")
+    statement = {"Effect": "Deny", "Action": action, "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": statement})
+    iam.put_role_policy(RoleName=role, PolicyName="denied", PolicyDocument=document)
+    try:
+        yield
+    finally:
+        iam.delete_role_policy(RoleName=role, PolicyName="denied")
+
+
 class Case(unittest.TestCase):
     header = "authorization"
 
@@ -45,14 +68,15 @@ class Case(unittest.TestCase):
     def delete(self, key):
         self.keys.send("DELETE", f"/delete/{key[:31]}").expect(200)
 
-    def ask(self, api, key, method="GET", path="", address=None):
+    def ask(self, api, key, method="GET", path="", address=None, stack=None):
         """A request to `/items` and what `path` adds; `address` is the caller's."""
-        url = self.protected.outputs[api]
+        stack = stack or self.protected
+        url = stack.outputs[api]
         headers = {} if key is None else {self.header: f"Search {key}" if self.header == "authorization" else key}
         if address:
             headers["x-forwarded-for"] = address
         path = urllib.parse.urlsplit(url).path + path
-        return deployment.send(self.protected.emulator, url, method, path, caller=None, headers=headers)
+        return deployment.send(stack.emulator, url, method, path, caller=None, headers=headers)
 
     def status(self, *arguments, **options):
         return self.ask(*arguments, **options).status

@@ -75,6 +75,7 @@ class Protected(Case):
         for number, (reason, key, fields) in enumerate(cases):
             fields = {"reason": reason, "key_id": key[:31], "source_ip": f"198.51.100.{number}"} | fields
             for api in APIS:
+                self.assertEqual(self.status(api, read), 200)
                 with self.subTest(f"{api} {reason} {number}"):
                     self.assertEqual(self.status(api, key, "POST", address=fields["source_ip"]), 403)
                     host = self.protected.outputs[api].split("//")[1].split(".")[0]

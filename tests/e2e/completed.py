@@ -1,21 +1,21 @@
 """MiniStack with checks of AWS that it lacks. emulator.py runs this file in place of `python -m ministack`.
 
-Each is written from AWS's documentation of it. Without them, wrong conditions and missing permissions of the templates would
-go unnoticed.
+Each is written from AWS's documentation of it. Without them, wrong conditions and missing permissions in the templates would
+go unnoticed. They replace functions of MiniStack by name, so its version is pinned.
 """
 
 import contextvars
 import json
 
-from ministack.core import iam_actions, iam_evaluator
+from ministack.core import iam_actions, iam_evaluator, lambda_runtime
 from ministack.services import apigateway, apigateway_v1, iam, lambda_svc
 
 
 def leading_keys(table_keys, action, request):
     """`dynamodb:LeadingKeys`: the partition keys that a request names, here for the tables' only one, `service`.
 
-    Each part of a transaction is authorized as an action of its own. The parts with the same action are taken together, which
-    is the same for ForAllValues.
+    Each part of a transaction is authorized as an action of its own. Parts with the same action are taken together here, which
+    makes no difference to ForAllValues.
     """
     operation = action.removeprefix("dynamodb:").removesuffix("Item")
     if "TransactItems" in request:
@@ -175,10 +175,27 @@ def complete_authorizers():
     apigateway._invoke_request_authorizer_lambda = invoked
 
 
+def complete_trust():
+    """Lambda gets a role's credentials only if the role trusts it."""
+    credentials = lambda_svc.execution_credentials
+
+    def trusted(config):
+        role = iam._roles[config["Role"].rsplit("/", 1)[-1]]
+        statements = json.loads(role["AssumeRolePolicyDocument"])["Statement"]
+        admitted = [statement["Principal"] for statement in statements if "sts:AssumeRole" in statement["Action"]]
+        if not any(iam_evaluator._service_principal_matches(principal, "lambda.amazonaws.com") for principal in admitted):
+            raise RuntimeError("The role defined for the function cannot be assumed by Lambda.")
+        return credentials(config)
+
+    for module in (lambda_svc, lambda_runtime):
+        module.execution_credentials = trusted
+
+
 if __name__ == "__main__":
     complete_condition_keys()
     complete_permissions()
     complete_authorizers()
+    complete_trust()
     from ministack.app import main
 
     main()

@@ -103,6 +103,6 @@ class Emulator:
 @functools.cache
 def shared():
     """The emulator that all test files share; it stops when the tests end."""
-    emulator = Emulator("emulator").__enter__()
+    emulator = Emulator(os.environ.get("TEST_EMULATOR", "emulator")).__enter__()
     atexit.register(emulator.__exit__)
     return emulator

@@ -1,13 +1,13 @@
 """Who may call the management API: signatures, and the IAM policies of docs/deploy.md."""
 
 import datetime
+import json
 import unittest
 import unittest.mock
 
 import botocore.auth
 
 import deployment
-from deployment import KEYS
 
 ROUTES = {
     "GET /": None,
@@ -67,7 +67,7 @@ class Access(unittest.TestCase):
 
     def test_a_policy_for_another_api(self):
         arn = self.keys.outputs["ApiArn"]
-        other = deployment.json.loads(deployment.json.dumps(self.policies[0]).replace(arn, arn[:-8] + "00000000"))
+        other = json.loads(json.dumps(self.policies[0]).replace(arn, arn[:-8] + "00000000"))
         self.assertDenied(caller=deployment.user(self.keys.emulator, "stranger", other))
 
     def test_a_deactivated_access_key(self):

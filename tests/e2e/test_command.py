@@ -17,7 +17,7 @@ class Command(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.keys = deployment.keys()
-        manage, look, verify = deployment.documented_policies(cls.keys)
+        manage, look, _ = deployment.documented_policies(cls.keys)
         cls.operator = deployment.user(cls.keys.emulator, "command-operator", manage)
         cls.reader = deployment.user(cls.keys.emulator, "command-reader", look)
         cls.nobody = deployment.user(cls.keys.emulator, "command-nobody")

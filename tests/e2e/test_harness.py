@@ -14,7 +14,7 @@ class BothStacks(unittest.TestCase):
         for output in ("HttpApiUrl", "RestApiUrl"):
             with self.subTest(output):
                 opened = protected.call(output, "GET", headers={"authorization": f"Search {key}"})
-                self.assertEqual((opened.status, opened.json["key_id"]), (200, key[:31]), opened.text)
+                self.assertEqual(opened.expect(200)["key_id"], key[:31])
                 refused = protected.call(output, "GET", headers={"authorization": f"Search {key[:-1]}"})
                 self.assertEqual(refused.status, 403, refused.text)
 

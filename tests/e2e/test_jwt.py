@@ -3,9 +3,9 @@
 import base64
 import json
 import os
+import pathlib
 import subprocess
 import sys
-import pathlib
 import unittest
 import urllib.parse
 import urllib.request

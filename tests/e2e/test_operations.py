@@ -1,4 +1,4 @@
-"""What operators do to a deployment: change a setting, adopt what a deleted stack left, replace the root key, fail and roll back."""
+"""What operators do to a deployment: settings, adoption, the root key replaced, a disabled KMS key, roll-backs."""
 
 import re
 import unittest
@@ -49,15 +49,36 @@ class Settings(Case):
         self.assertGreater(int(self.live(keys, "AuthorizerFunction")), int(before[1]))
         self.assertEqual(self.verify(keys, key)["valid"], True)
         self.assertEqual({item["service"]["S"] for item in keys.items()}, {"gaia"})
+        self.assertEqual(keys.log("ApiLogGroup", message="usage not recorded"), [])
+
+    def test_read_routes_reach_the_function(self):
+        keys = Stack("read-routes", templates.MAIN, self.emulator, ReadRoutes="POST /search")
+        asked = {"api_key": self.create(keys), "route": "POST /search", "permission": "read"}
+        self.assertTrue(keys.send("POST", "/verify", asked).expect(200)["valid"])
+        keys.deploy(ReadRoutes="POST /find")
+        self.assertEqual(keys.send("POST", "/verify", asked).expect(200), {"valid": False, "reason": "permission"})
+
+    def test_the_stacks_own_table_and_kms_key_by_name(self):
+        """They leave the stack and stay in use. The functions don't change, so there must be no new version of them."""
+        keys = Stack("named", templates.MAIN, self.emulator)
+        key, before = self.create(keys), keys.outputs
+        keys.deploy(ExistingTableName=before["TableName"], KmsKeyId=before["KmsKeyId"])
+        self.assertEqual(keys.outputs, before)
+        self.assertTrue(self.verify(keys, key)["valid"])
 
     def test_what_the_template_refuses(self):
         key = self.kms.create_key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")["KeyMetadata"]["KeyId"]
+        refused = (Failed, self.emulator.client("cloudformation").exceptions.ClientError)
         for parameters in ({"KmsKeyId": key, "SecondaryKmsKeyId": key}, {"ServiceName": "a b"}, {"KeyDisclosure": "none"}):
-            with self.subTest(parameters), self.assertRaises((Failed, self.emulator.client("cloudformation").exceptions.ClientError)):
+            with self.subTest(parameters), self.assertRaises(refused):
                 Stack("refused", templates.MAIN, self.emulator, **parameters)
 
 
 class Adoption(Case):
+    def test_the_kms_key_can_be_adopted_in_another_region(self):
+        key = self.kms.describe_key(KeyId=deployment.keys().outputs["KmsKeyId"])["KeyMetadata"]
+        self.assertTrue(key["MultiRegion"])
+
     def test_a_deleted_stack_is_adopted(self):
         keys = Stack("deleted", templates.MAIN, self.emulator)
         key, outputs = self.create(keys), keys.outputs
@@ -170,7 +191,7 @@ class Rollback(Case):
         self.assertEqual([entry["api_key"] for entry in keys.send("GET", "/").json], [key[:31]])
 
     def test_a_failed_first_deployment_leaves_the_table(self):
-        """docs/deploy.md: the KMS key and the logs go, the table stays, empty and protected; then the next attempt succeeds."""
+        """docs/deploy.md: the KMS key and the logs go, the table stays, protected; then the next attempt succeeds."""
         logs, dynamodb = self.emulator.client("logs"), self.emulator.client("dynamodb")
         before = {key["KeyId"] for key in self.kms.list_keys()["Keys"]}
         tables = set(dynamodb.list_tables()["TableNames"])

@@ -1,6 +1,7 @@
 """What the functions' roles may do, and what nobody else may: each tried with credentials of the role itself."""
 
 import itertools
+import json
 import unittest
 
 import deployment
@@ -81,7 +82,8 @@ class Roles(unittest.TestCase):
             dynamodb = self.client("dynamodb", role)
             with self.subTest(role):
                 self.assertFalse(self.allowed(dynamodb.scan, TableName=table))
-                self.assertFalse(self.allowed(dynamodb.batch_get_item, RequestItems={table: {"Keys": [arguments("", "gaia")["Key"]]}}))
+                batch = {table: {"Keys": [arguments("get_item", "gaia")["Key"]]}}
+                self.assertFalse(self.allowed(dynamodb.batch_get_item, RequestItems=batch))
                 self.assertFalse(self.allowed(dynamodb.get_item, TableName=other, **arguments("get_item", "gaia")))
                 self.assertFalse(self.allowed(dynamodb.put_item, TableName=other, **arguments("put_item", "gaia#use")))
 
@@ -108,12 +110,12 @@ class Roles(unittest.TestCase):
         self.assertTrue(self.allowed(kms.describe_key, KeyId=key))
         iam, sts = self.emulator.client("iam"), self.emulator.client("sts")
         trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
-        trust = deployment.json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+        trust = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
         for path, admitted in (("/", False), ("/gaia-api-keys/gaia2/", False), ("/gaia-api-keys/gaia/", True)):
             with self.subTest(path):
                 name = f"role{len(path)}"
                 role = iam.create_role(RoleName=name, Path=path, AssumeRolePolicyDocument=trust)["Role"]
-                iam.put_role_policy(RoleName=name, PolicyName="all", PolicyDocument=deployment.json.dumps(everything))
+                iam.put_role_policy(RoleName=name, PolicyName="all", PolicyDocument=json.dumps(everything))
                 found = sts.assume_role(RoleArn=role["Arn"], RoleSessionName="test")["Credentials"]
                 kms = self.emulator.client("kms", found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"])
                 self.assertEqual(self.allowed(kms.generate_mac, **asked), admitted)

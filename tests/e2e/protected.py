@@ -83,7 +83,7 @@ class Case(unittest.TestCase):
 
     def denials(self, count, **fields):
         """Waits until the authorizer's log has so many denials with these fields."""
-        for _ in range(100):
+        for _ in range(40):
             found = self.keys.log("AuthorizerLogGroup", message="denied", **fields)
             if len(found) >= count:
                 break

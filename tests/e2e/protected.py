@@ -8,7 +8,7 @@ import unittest
 import urllib.parse
 
 import deployment
-from deployment import Stack, templates
+from deployment import templates
 
 HTTP, REST = APIS = ("HttpApiUrl", "RestApiUrl")
 IDENTITY_SOURCES = "Headers: [Authorization] # KeyHeader of that stack, and no other: a cached answer is found by it"

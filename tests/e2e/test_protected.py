@@ -5,7 +5,8 @@ import json
 import unittest
 
 import deployment
-from protected import APIS, HTTP, REST, Case, Stack, denied_to_authorizer, example
+from deployment import Stack
+from protected import APIS, HTTP, REST, Case, denied_to_authorizer, example
 
 
 class Protected(Case):

@@ -4,9 +4,14 @@ import time
 import unittest
 
 import deployment
-from protected import APIS, IDENTITY_SOURCES, REST_IDENTITY_SOURCES, Case, Stack, example, in_seconds
+from deployment import Stack
+from protected import APIS, IDENTITY_SOURCES, REST_IDENTITY_SOURCES, Case, example, in_seconds
 
-SECONDS = 6  # of the short cache
+SECONDS = 8  # of the short cache
+
+
+def wait_until(moment):
+    time.sleep(max(0, moment - time.monotonic()))
 
 
 class Policies(Case):
@@ -21,7 +26,7 @@ class Policies(Case):
         """docs/security.md, `How long a revoked key lives`; a denial is remembered for as long."""
         deleted, disabled, narrowed = (self.create(permissions="write") for _ in range(3))
         enabled = self.create(permissions="write", enabled=False)
-        expiring = self.create(permissions="write", expires_at=in_seconds(3))
+        expiring = self.create(permissions="write", expires_at=in_seconds(5))
         keys = (deleted, disabled, narrowed, enabled, expiring)
         for api in APIS:
             self.assertEqual([self.status(api, key, "POST") for key in keys], [200, 200, 200, 403, 200], api)
@@ -31,12 +36,13 @@ class Policies(Case):
         self.update(narrowed, permissions="read")
         self.update(enabled, permissions="write")
         seen = [[self.status(api, key, "POST") for key in keys[:4]] for api in APIS]
-        self.assertLess(time.monotonic() - cached, SECONDS - 2, "too slow to see anything")
+        self.assertLess(time.monotonic() - cached, SECONDS - 3, "too slow to see anything")
         self.assertEqual(seen, [[200, 200, 200, 403]] * 2)
-        time.sleep(cached + 3.2 - time.monotonic())  # past `expires_at`, within the cache's time
+        wait_until(cached + 5)  # past `expires_at`, within the cache's time
         self.assertEqual([self.status(api, expiring, "POST") for api in APIS], [403, 403])
-        self.assertEqual(self.keys.log("AuthorizerLogGroup", message="denied", key_id=expiring[:31]), [])  # by the policy's condition
-        time.sleep(cached + SECONDS + 0.2 - time.monotonic())
+        self.assertLess(time.monotonic() - cached, SECONDS, "too slow to see anything")
+        self.denials(0, key_id=expiring[:31])  # but by the policy's condition
+        wait_until(cached + SECONDS + 0.2)
         for api in APIS:
             self.assertEqual([self.status(api, key, "POST") for key in keys], [403, 403, 403, 200, 403], api)
         self.denials(2, key_id=expiring[:31], reason="expired")
@@ -78,7 +84,7 @@ class NextRequest(Case):
                 self.assertEqual(self.status(api, key, address="192.0.2.7"), 200)
                 self.assertEqual(self.status(api, key, address="198.51.100.7"), 403)
                 self.assertEqual(self.status(api, key, address="192.0.2.8"), 200)
-                self.assertEqual(self.keys.log("AuthorizerLogGroup", message="denied", key_id=key[:31]), [])
+                self.denials(0, key_id=key[:31])
                 key = self.create(permissions="read", allowed_ips=["192.0.2.0/24"])
                 self.assertEqual(self.status(api, key, address="198.51.100.7"), 403)
                 self.assertEqual(self.status(api, key, address="192.0.2.7"), 403)

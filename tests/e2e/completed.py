@@ -123,6 +123,58 @@ def complete_permissions():
         module.run_reentrant = checked(module.run_reentrant)
 
 
+def complete_authorizers():
+    """API Gateway evaluates the conditions of an authorizer's policy, for the caller's address.
+
+    Tests say in X-Forwarded-For what that is; AWS takes it from the connection. It is also in the events, and may be an
+    identity source of the cache.
+    """
+    address = contextvars.ContextVar("address")
+    sources_of_http, sources_of_rest = apigateway._request_authorizer_identity_sources, apigateway_v1._request_identity_sources
+    invoke = apigateway._invoke_request_authorizer_lambda
+
+    def evaluated(policy, arn):
+        context = iam_evaluator.EvalContext(
+            principal_arn="*",
+            principal_type="Anonymous",
+            principal_account="",
+            action="execute-api:Invoke",
+            resource_arn=arn,
+            region=arn.split(":")[3],
+            source_ip=address.get(),
+        )
+        return iam_evaluator.evaluate(context, [iam_evaluator.parse_policy_document(policy)]).decision
+
+    def with_address(authorize):
+        async def authorized(*arguments):
+            headers = arguments[6]
+            address.set(headers.get("x-forwarded-for", "127.0.0.1"))
+            return await authorize(*arguments)
+
+        return authorized
+
+    def http_sources(sources, headers, query, variables, context=None):
+        return sources_of_http(sources, headers, query, variables, (context or {}) | {"identity.sourceIp": address.get()})
+
+    def rest_sources(sources, *arguments):
+        names = [name.strip() for name in sources.split(",")]
+        known = [name for name in names if name != "context.identity.sourceIp"]
+        present, values = sources_of_rest(",".join(known), *arguments)
+        return present, values + [address.get()] * (len(names) - len(known))
+
+    async def invoked(authorizer, event, *arguments):
+        request = event["requestContext"]
+        request.setdefault("http" if event.get("version") == "2.0" else "identity", {})["sourceIp"] = address.get()
+        return await invoke(authorizer, event, *arguments)
+
+    apigateway._evaluate_authorizer_policy = apigateway_v1._evaluate_policy = evaluated
+    apigateway._authorize_request_v2 = with_address(apigateway._authorize_request_v2)
+    apigateway_v1._authorize_request_v1 = with_address(apigateway_v1._authorize_request_v1)
+    apigateway._request_authorizer_identity_sources = http_sources
+    apigateway_v1._request_identity_sources = rest_sources
+    apigateway._invoke_request_authorizer_lambda = invoked
+
+
 def complete_trust():
     """Lambda gets a role's credentials only if the role trusts it."""
     credentials = lambda_svc.execution_credentials
@@ -142,6 +194,7 @@ def complete_trust():
 if __name__ == "__main__":
     complete_condition_keys()
     complete_permissions()
+    complete_authorizers()
     complete_trust()
     from ministack.app import main
 

@@ -35,6 +35,8 @@ KEYS, ACCESS, ROLES = "test_keys.LifeOfAKey", "test_access.Access", "test_roles.
 BOTH = "test_harness.BothStacks"
 SETTINGS, ADOPTION = "test_operations.Settings", "test_operations.Adoption"
 ROOT_KEYS, FAILED = "test_operations.RootKeys", "test_operations.Rollback"
+PROTECTED, CACHE = "test_protected.Protected", "test_protected_cache.NextRequest"
+AUTHORIZER, SIMPLE = "test_protected_settings.Settings", "test_protected_simple.Simple"
 
 EDITS = [
     # Permissions that are missing, or too wide.
@@ -215,6 +217,20 @@ EDITS = [
         "",
         f"{SETTINGS}.test_a_changed_setting_is_a_new_version",
     ),
+    Edit(
+        "no KEY_HEADER",
+        "  AuthorizerFunction:",
+        "          KEY_HEADER: !Ref KeyHeader\n",
+        "",
+        f"{AUTHORIZER}.test_the_header",
+    ),
+    Edit(
+        "no SIMPLE_RESPONSES",
+        "  AuthorizerFunction:",
+        "          SIMPLE_RESPONSES: !Ref SimpleResponses\n",
+        "",
+        f"{SIMPLE}.test_documented_identity_sources",
+    ),
     Edit("one FUNCTION for both", "  AuthorizerFunction:", "FUNCTION: authorizer", "FUNCTION: api", BOTH),
     # Versions, aliases and their permissions.
     Edit(
@@ -282,6 +298,46 @@ EDITS = [
     ),
     Edit("another path of a protected route", "        HttpRead:", "Path: /items", "Path: /item", BOTH, "EXAMPLE"),
     Edit("another method of a protected route", "        RestRead:", "Method: GET", "Method: PUT", BOTH, "EXAMPLE"),
+    Edit(
+        "a protected route of the HTTP API without an authorizer",
+        "        HttpWrite:",
+        "Method: POST,",
+        "Method: POST, Auth: { Authorizer: NONE },",
+        f"{PROTECTED}.test_what_permissions_open",
+        "EXAMPLE",
+    ),
+    Edit(
+        "a protected route of the REST API without an authorizer",
+        "        RestWrite:",
+        "Method: POST,",
+        "Method: POST, Auth: { Authorizer: NONE },",
+        f"{PROTECTED}.test_what_permissions_open",
+        "EXAMPLE",
+    ),
+    Edit(
+        "an HTTP API without a cache",
+        "  HttpApi:",
+        "ReauthorizeEvery: !Ref AuthorizerCacheSeconds",
+        "ReauthorizeEvery: 0",
+        f"{CACHE}.test_permissions",
+        "EXAMPLE",
+    ),
+    Edit(
+        "a REST API that always has a cache",
+        "  RestApi:",
+        "ReauthorizeEvery: !Ref AuthorizerCacheSeconds",
+        "ReauthorizeEvery: 300",
+        f"{PROTECTED}.test_without_a_key",
+        "EXAMPLE",
+    ),
+    Edit(
+        "a backend that logs keys",
+        "  Backend:",
+        "            passed_on = event",
+        "            print(event)\n            passed_on = event",
+        f"{PROTECTED}.test_reasons",
+        "EXAMPLE",
+    ),
     # What stays, and what is adopted.
     Edit(
         "a table that goes with the stack",
@@ -353,7 +409,21 @@ EDITS = [
         "!Ref TableKmsKeyArn",
         f"{SETTINGS}.test_what_the_template_refuses",
     ),
+    Edit(
+        "a right to record use that TrackUsage doesn't take away",
+        "  AuthorizerFunctionRole:",
+        "- TracksUsage",
+        "- CreateTable",
+        f"{AUTHORIZER}.test_use_that_cannot_be_recorded",
+    ),
     # Logs.
+    Edit(
+        "the authorizer's log in the API's group",
+        "  AuthorizerFunction:",
+        "LogGroup: !Ref AuthorizerLogs",
+        "LogGroup: !Ref ApiLogs",
+        f"{PROTECTED}.test_reasons",
+    ),
     Edit(
         "the API's log in the authorizer's group",
         "  ApiFunction:",

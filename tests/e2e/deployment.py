@@ -15,6 +15,7 @@ import os
 import pathlib
 import sys
 import time
+import unittest
 import urllib.parse
 import zipfile
 
@@ -36,6 +37,7 @@ for name in ("MAIN", "EXAMPLE"):
 
 KEYS = "/es/api/v1/credentials/api_keys"
 BINARY = pathlib.Path(os.environ.get("TEST_BINARY") or ROOT / "target/lambda/gaia-api-keys/bootstrap")
+SHARED = ("gaia-api-keys", "protected-api")
 BUCKET = "bucket"  # as templates.Stack names it
 
 # What the emulator lacks, hence what these tests don't prove: the kind of resource, the property (all of the resource if
@@ -142,11 +144,14 @@ class Failed(Exception):
 
 
 class Stack:
-    """A stack that exists: its outputs, and the API of the emulator."""
+    """A stack that exists: its outputs, and the API of the emulator. Unless it is shared, it goes with its test file."""
 
     def __init__(self, name, text, emulator, **parameters):
         self.name, self.text, self.emulator, self.parameters = name, text, emulator, {}
         self.cloudformation = emulator.client("cloudformation")
+        if name not in SHARED:
+            # CloudWatch Logs allows 10 resource policies per account, and each stack has one.
+            unittest.addModuleCleanup(self.delete)
         self.deploy(**parameters)
 
     def deploy(self, text=None, **parameters):
@@ -211,6 +216,8 @@ class Stack:
         ]
 
     def delete(self):
+        if not self.exists():
+            return
         identifier = self.describe()["StackId"]
         self.cloudformation.delete_stack(StackName=self.name)
         self.wait(identifier, done=("DELETE_COMPLETE",))
@@ -343,11 +350,11 @@ def upload_artifact(emulator):
 @functools.cache
 def keys():
     """template.yaml with its default parameters, in the emulator that all test files share."""
-    return Stack("gaia-api-keys", templates.MAIN, emulators.shared())
+    return Stack(SHARED[0], templates.MAIN, emulators.shared())
 
 
 @functools.cache
 def protected():
     """examples/protected-api/template.yaml beside it."""
     keys()
-    return Stack("protected-api", templates.EXAMPLE, emulators.shared())
+    return Stack(SHARED[1], templates.EXAMPLE, emulators.shared())

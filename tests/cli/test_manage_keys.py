@@ -45,6 +45,21 @@ class ManageKeys(Case):
                     (self.folder / "mapping.csv").unlink(missing_ok=True)
             self.assertEqual({status for *_, status in gateway.requests}, {200})
 
+    def test_a_failed_get_changes_nothing(self):
+        """Whoever may update a key but not get it, or gets a 503, doesn't lose its config."""
+        config = {"permissions": "read", "allowed_ips": ["10.0.0.0/8"]}
+        for document in ("docs/manage-keys.md", "docs/operations.md"):
+            pipes = [block for block in blocks(document, "bash") if "| api -X PUT" in block]
+            self.assertTrue(pipes, document)
+            for pipe in pipes:
+                for body in ('{"message":"Forbidden"}', '{"detail":"Service Unavailable"}', ""):
+                    with self.subTest(pipe, body=body), Gateway(self.local) as gateway:
+                        key = self.local.create(config)
+                        function = blocks(document, "bash")[0] + f"\nget() {{ echo '{body}'; return 22; }}\n"
+                        where = {"GAIA_KEYS_URL": f"http://{gateway.address}", "ID": key[:31]}
+                        self.shell(function + pipe.strip().replace('api "$API/$ID" |', "get |") + " || true", **where)
+                        self.assertEqual(self.local.list()[key], config)
+
     def consequences(self, task, key, printed):
         """What is in the table after a task, or what it printed."""
         listed, made = self.local.list(), printed.splitlines()[-1].removeprefix("made: ")

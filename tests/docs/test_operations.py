@@ -319,6 +319,44 @@ class Restore(unittest.TestCase):
         )
         self.assertEqual(self.local.send("POST", f"{KEYS}/verify", {"api_key": long})[0], 500)
 
+    def test_a_rotation_that_only_its_retry_logged(self):
+        """The first response was lost, and its entry with it. A retry of a rotation from before the point in time is no news."""
+        rotate = lambda key, once: self.local.send(
+            "POST", f"{KEYS}/{key}/rotate", {"grace_seconds": 600}, {"Idempotency-Key": once}
+        )[1]
+        before = self.local.create({"permissions": "read"})
+        rotate(before, "before")
+        self.local.send("PUT", f"{KEYS}/{before}", {"config": {"permissions": "read"}})  # extended
+        changed, plain = (self.local.create({"permissions": "write", "n": 1.50}) for _ in range(2))
+        backup, start = self.table.scan()["Items"], len(self.local.log(5))
+        self.local.send("PUT", f"{KEYS}/{changed}", {"config": {"permissions": "read"}})
+        for key in (changed, plain):
+            self.assertEqual(rotate(key, "since"), rotate(key, "since"))
+        rotate(before, "before")
+        entries = self.local.log(start + 6)[start:]
+        self.assertEqual([entry["action"] for entry in entries], ["update", "rotate", "retry", "rotate", "retry", "retry"])
+        events = [{"message": json.dumps(entry)} for entry in entries if entry["action"] != "rotate"]
+        expiry = {entry["key_id"]: entry["old_expires_at"] for entry in entries if entry["action"] == "rotate"}
+        for item in self.table.scan()["Items"]:
+            self.table.delete_item(Key={"service": item["service"], "id": item["id"]})
+        for item in backup:
+            self.table.put_item(Item=item)
+        for _ in range(2):
+            status, errors, printed = self.replay({"events": events})
+            self.assertEqual((status, errors), (0, ""))
+            missing = "created after the point in time: not restored, issue a new key"
+            self.assertEqual(
+                dict(line.split(" ", 1) for line in printed.splitlines()),
+                {key[:31]: "restricted as it was last" for key in (changed, plain)}
+                | {entry["rotated_to"]: missing for entry in entries[1:5:2]}
+                | {before[:31]: "requested again: nothing changed"},
+            )
+        listed = self.local.list()
+        self.assertEqual(listed[before], {"permissions": "read"})
+        self.assertEqual(listed[plain], {"permissions": "write", "n": 1.5, "expires_at": expiry[plain[:31]]})
+        expected = {"permissions": "read", "enabled": True, "n": 1.5, "expires_at": expiry[changed[:31]]}
+        self.assertEqual(listed[changed], expected)
+
     def test_an_export_that_is_not_whole(self):
         self.before()
         events = self.since()

@@ -42,7 +42,7 @@ class Command(unittest.TestCase):
 
     def test_the_life_of_a_key(self):
         key = self.run_command("create", "reports", "--permissions", "read")[0].strip()
-        self.assertIn(self.run_command("verify", stdin=key)[0], f"valid: {key[:31]}\n")
+        self.assertEqual(self.run_command("verify", stdin=key)[0], f"valid: {key[:31]}\n")
         found = json.loads(self.run_command("get", key[:31], "--json")[0])
         self.assertEqual((found["state"], found["config"]["name"]), ("active", "reports"))
         self.assertTrue(found["created_by"].endswith("user/command-operator"), found)

@@ -457,6 +457,7 @@ def notices(edit):
         )
     if process.returncode == 0:
         return None
+    assert "unittest.loader._FailedTest" not in process.stderr, f"{edit.what}: {edit.seen_by} isn't a test"
     lines = [line for line in process.stderr.splitlines() if line and not line.startswith((" ", "-", "=", "Ran", "FAILED"))]
     return lines[-1][:200]
 

@@ -170,7 +170,7 @@ class Agreement(unittest.TestCase):
         for name in ("README.md", "SECURITY.md", "docs/deploy.md"):
             found = set(re.findall(r"https://github\.com/[^/\s)]+/gaia-api-keys\b", (ROOT / name).read_text()))
             self.assertEqual(found, {PLACE}, name)
-        commands = set(re.findall(r"gaia-api-keys-(\d+\.\d+\.\d+)-|download v(\d+\.\d+\.\d+)|--semantic-version (\S+)", (ROOT / "docs/deploy.md").read_text()))
+        commands = set(re.findall(r"gaia-api-keys-(\d+\.\d+\.\d+)-|download v(\d+\.\d+\.\d+)|refs/tags/v(\S+)|--semantic-version (\S+)", (ROOT / "docs/deploy.md").read_text()))
         self.assertEqual({version for match in commands for version in match if version}, {VERSION}, "docs/deploy.md")
         repositories = set(re.findall(r"--repo (\S+)", (ROOT / "docs/deploy.md").read_text()))
         self.assertEqual(repositories, {PLACE.removeprefix("https://github.com/")})

@@ -230,9 +230,13 @@ def rotate(api, key_id, older_than, grace, expires, mapping, dry_run, as_json):
     if key_id:
         if mapping or dry_run:
             raise click.UsageError("--mapping and --dry-run go with --older-than")
-        response = rotation.rotate_one(api, key_id, grace, expires)
-        print_new(response["api_key"], as_json, rotated_from=key_id, rotated_from_expires_at=response["expires_at"])
-        say(f"{key_id} was rotated; it is denied from {response['expires_at']} on")
+        new, old_expires_at, later = rotation.rotate_one(api, key_id, grace, expires)
+        print_new(new, as_json, rotated_from=key_id, rotated_from_expires_at=old_expires_at)
+        if later:
+            when = f"expires at {old_expires_at}" if old_expires_at else "never expires"
+            say(f"{key_id} was rotated before and extended since: it {when}. To deny it now: gaia-keys disable {key_id}")
+            return 1
+        say(f"{key_id} was rotated; it is denied from {old_expires_at} on")
         return 0
     if not (mapping or dry_run):
         raise click.UsageError("--older-than needs --mapping or --dry-run")

@@ -42,8 +42,17 @@ def same_lifetime(old):
 
 
 def rotate_one(api, key_id, grace, expires):
+    """The new key, when the old one expires (or None), and whether that is later than this rotation said.
+
+    A repeated rotation gets the first response again. Somebody may have changed the old key's expiry since.
+    """
     old = api.find(key_id)
-    return rotate(api, old, successor(api, old), grace, expires)
+    new = successor(api, old)
+    response = rotate(api, old, new, grace, expires)
+    if not new:
+        return response["api_key"], response["expires_at"], False
+    later = not old.expires or old.expires > times.parse(response["expires_at"])
+    return response["api_key"], old.field("expires_at"), later
 
 
 def successor(api, old):

@@ -155,6 +155,24 @@ class One(RotateCase):
             self.assertEqual(self.run_command(*command)[0].strip(), new)
         self.assertEqual(len(self.made()), 12)
 
+    def test_an_old_key_that_was_extended(self):
+        """The same command has the first response again, which says nothing of what the old key's expiry is by now."""
+        key = self.local.create({"permissions": "read"})
+        command = ["rotate", key, "--grace", "0"]
+        new = self.run_command(*command)[0]
+        for when, says in (("2031-01-01T00:00:00Z", "expires at 2031-01-01T00:00:00Z"), ("never", "never expires")):
+            self.run_command("update", key, "--expires", when)
+            printed, told = self.run_command(*command, status=1)
+            self.assertEqual(printed, new)
+            remedy = f"To deny it now: gaia-keys disable {key[:31]}"
+            self.assertEqual(told, f"{key[:31]} was rotated before and extended since: it {says}. {remedy}\n")
+            self.assertTrue(self.json("verify", stdin=key)["valid"])
+        self.assertIsNone(self.json(*command, status=1)["rotated_from_expires_at"])
+        self.run_command("update", key, "--expires", "2031-01-01T00:00:00Z")
+        self.run_command("delete", new.strip(), "--yes")
+        self.assertIn("it is denied from", self.run_command(*command, "--expires", "never")[1])
+        self.assertEqual(self.json("verify", stdin=key, status=1)["reason"], "expired")
+
     def test_a_new_key_that_was_deleted(self):
         """Another one is wanted then, and if its response gets lost, that one again."""
         key = self.local.create({"expires_at": in_days(300)})

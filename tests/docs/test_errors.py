@@ -133,9 +133,10 @@ class Troubleshooting(unittest.TestCase):
         self.assertGreater(len(symptoms), 50)
         messages = [message for symptom in symptoms for message in re.findall(r"`([^`]+)`", symptom) if " " in message]
         self.assertGreater(len(messages), 15)
-        elsewhere = {  # of the operating system, of CloudFormation, and commands
+        elsewhere = {  # of the operating system, of SQLite, of CloudFormation, and commands
             "cargo local: --port 3000: Address already in use",
             "--dynamodb-port 8000",
+            "database disk image is malformed",
             "CloudWatch Logs role ARN must be set in account settings",
             "cargo local",
             "sam local",

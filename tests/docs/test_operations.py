@@ -180,7 +180,7 @@ class Restore(unittest.TestCase):
         local.send("DELETE", f"{KEYS}/delete/{keys['gone']}")
         return [{"message": json.dumps(line), "eventId": "x"} for line in local.log(start + 15)[start:]]
 
-    def replay(self, response):
+    def replay(self, response, service="demo"):
         """Runs the program on what `aws logs filter-log-events` prints."""
         file = self.folder / "changes.json"
         file.write_text(json.dumps(response))
@@ -190,7 +190,7 @@ class Restore(unittest.TestCase):
             "AWS_ACCESS_KEY_ID": "local",
             "AWS_SECRET_ACCESS_KEY": "local",
         }
-        command = [sys.executable, self.folder / "replay.py", "gaia-api-keys", "demo", file]
+        command = [sys.executable, self.folder / "replay.py", "gaia-api-keys", service, file]
         done = subprocess.run(command, env=env, capture_output=True, text=True)
         return done.returncode, done.stderr.replace(f"{file}: ", ""), done.stdout
 
@@ -240,12 +240,12 @@ class Restore(unittest.TestCase):
         valid = lambda name: self.local.send("POST", f"{KEYS}/verify", {"api_key": keys[name]})[1]["valid"]
         self.assertEqual([valid(name) for name in ("kept", "deleted", "disabled", "mended")], [True, False, False, True])
 
-    def shell(self, part, **variables):
+    def shell(self, part, functions="", **variables):
         """Runs the block of the runbook that holds `part`."""
         block, = [block for block in blocks("docs/operations.md", "shell") if part in block]
         env = environment(self.local.address, AWS_ENDPOINT_URL_DYNAMODB=f"http://{self.local.dynamodb}", **variables)
         env |= {"AWS_DEFAULT_REGION": "local", "AWS_REGION": "local"}
-        return subprocess.run(["bash", "-euo", "pipefail", "-c", block], env=env, cwd=self.folder, capture_output=True, text=True)
+        return subprocess.run(["bash", "-euo", "pipefail", "-c", functions + block], env=env, cwd=self.folder, capture_output=True, text=True)
 
     def test_the_point_in_time_in_every_time_zone(self):
         """jq 1.6 would be an hour off in summer, and the export would lack an hour."""
@@ -258,13 +258,18 @@ class Restore(unittest.TestCase):
             self.assertEqual(done.stdout, f"{expected}\n")
 
     def test_a_mistake_made_through_the_api_is_left_out(self):
-        actors = [("a", "delete"), ("b", "delete"), ("a", "update")]
-        events = [{"message": json.dumps({"actor": actor, "action": action})} for actor, action in actors]
+        """It is listed first, and what the same caller changed at another time stays."""
+        times = ("09:29:59.999999Z", "09:30:00.000001Z", "09:30:59.999999Z", "09:31:00.000001Z")
+        made = [("b", times[1]), *(("a", time) for time in times)]
+        change = lambda actor, time: {"actor": actor, "action": "delete", "key_id": "k", "timestamp": f"2026-11-24T{time}"}
+        events = [{"message": json.dumps(change(actor, time))} for actor, time in made]
         (self.folder / "changes.json").write_text(json.dumps({"events": events}))
         block, = [block for block in blocks("docs/operations.md", "shell") if "ACTOR=" in block]
+        listed = self.shell("@tsv").stdout.splitlines()
+        self.assertEqual(listed, sorted(f"2026-11-24T{time}\tdelete\tk\t{actor}" for actor, time in made))
         script = re.sub("ACTOR=.*", "ACTOR=a", block)
         subprocess.run(["bash", "-euc", script], cwd=self.folder, check=True)
-        self.assertEqual(json.loads((self.folder / "changes.json").read_text()), {"events": events[1:]})
+        self.assertEqual(json.loads((self.folder / "changes.json").read_text()), {"events": [events[0], events[1], events[4]]})
 
     @unittest.skipUnless(shutil.which("aws"), "there is no AWS CLI")
     def test_a_few_keys_are_brought_back(self):
@@ -285,6 +290,12 @@ class Restore(unittest.TestCase):
         self.assertEqual(self.local.send("GET", f"{KEYS}/{key}"), before)
         self.assertTrue(self.local.send("POST", f"{KEYS}/verify", {"api_key": key, "permission": "write"})[1]["valid"])
         self.assertIn("ConditionalCheckFailed", self.shell("item.json", ID=other[:31], **where).stderr, "that key is there")
+        self.local.send("PUT", f"{KEYS}/{other}", {"config": {"permissions": "read", "new": 1}})
+        functions = blocks("docs/operations.md", "bash")[0]
+        url = f"http://{self.local.address}"
+        done = self.shell("Item.config.S", functions, ID=other[:31], GAIA_KEYS_URL=url, **where)
+        self.assertEqual((done.returncode, json.loads(done.stdout)["result"]), (0, "updated"), done.stderr)
+        self.assertEqual(self.local.list()[other], self.wide)
         listed = self.shell("--key-condition-expression", **where)
         self.assertEqual({line.split("\t")[0] for line in listed.stdout.splitlines()}, {item["id"] for item in self.table.scan()["Items"]})
         self.assertEqual(self.shell("delete-table", **where).returncode, 0)
@@ -356,6 +367,11 @@ class Restore(unittest.TestCase):
         self.assertEqual(listed[plain], {"permissions": "write", "n": 1.5, "expires_at": expiry[plain[:31]]})
         expected = {"permissions": "read", "enabled": True, "n": 1.5, "expires_at": expiry[changed[:31]]}
         self.assertEqual(listed[changed], expected)
+
+    def test_a_service_that_has_no_keys(self):
+        """Every key would look like one that was created since, and those that were deleted would work again."""
+        problem = "gaia-api-keys has no keys of the service 'gaia': compare it with the stack's ServiceName\n"
+        self.assertEqual(self.replay({"events": []}, "gaia"), (1, problem, ""))
 
     def test_an_export_that_is_not_whole(self):
         self.before()

@@ -95,8 +95,9 @@ impl Authorizer {
     }
 
     /// The policy of a key doesn't depend on the request's method or route, so a gateway may cache it for the next request.
-    /// The gateway itself denies what the policy doesn't grant. A request from a disallowed address gets a deny-all policy;
-    /// a caching gateway then applies it to every request with this key until the entry expires.
+    /// The gateway itself denies what the policy doesn't grant, so a request that lacks a permission or a route still gets that
+    /// policy. Every other reason gets a deny-all policy. If the reason is a disallowed address, a caching gateway applies it
+    /// to every request with this key until the entry expires.
     fn policy(&self, found: &Found, denial: Option<Denial>, stage: &str) -> AuthorizerResponse {
         let permitted = match (found, denial) {
             (Found::Key(id, config), None | Some(Denial::Permission | Denial::Route)) => {

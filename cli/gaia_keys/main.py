@@ -149,7 +149,7 @@ def update(api, key_id, name, clear_allowed_ips, as_json, **fields):
     """Change some fields of a key's config.
 
     All other fields stay as they are. Each list is replaced entirely. --permissions and --route replace each other.
-    --expires never removes expires_at, and null in --config removes any field.
+    `--expires never` removes expires_at, and null in --config removes any field.
     """
     if clear_allowed_ips and fields["allowed_ip"]:
         raise click.UsageError("expected either --allowed-ip or --clear-allowed-ips")

@@ -73,7 +73,7 @@ class Errors(unittest.TestCase):
         )
         section = ERRORS.split("\n## Reasons of a denied check\n")[1].split("\n## ")[0]
         reasons = re.findall(r'=> "(\w+)"', dict(code())["access.rs"].split("impl Denial")[1].split("\n}\n")[0])
-        self.assertEqual(re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE), reasons)
+        self.assertEqual(re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE), reasons, "docs/errors.md, Reasons: the order is that of Denial")
 
     def test_statuses(self):
         known = set(re.findall(r"=> (\d{3})", dict(code())["error.rs"]))

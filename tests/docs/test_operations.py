@@ -194,6 +194,14 @@ class Restore(unittest.TestCase):
         done = subprocess.run(command, env=env, capture_output=True, text=True)
         return done.returncode, done.stderr.replace(f"{file}: ", ""), done.stdout
 
+    def test_the_program_restores_every_field_with_a_meaning(self):
+        source = (ROOT / "src/keys/config.rs").read_text()
+        known = list(dict.fromkeys(re.findall(r'field\("(\w+)"\)', source)))
+        names = re.search(r"^ +names = \((.+)\)$", OPERATIONS, flags=re.MULTILINE)[1]
+        self.assertEqual(re.findall(r'"(\w+)"', names), known, "docs/operations.md, replay.py")
+        step = re.search(r"`restricted as it was last`: (.*?)\s+are as they were", OPERATIONS, flags=re.DOTALL)[1]
+        self.assertEqual(re.findall(r"`(\w+)`", step), known, "docs/operations.md, the step that runs replay.py")
+
     def test_replay(self):
         self.before()
         backup = self.table.scan()["Items"]

@@ -148,7 +148,7 @@ fn holds(operator: &str, keys: &Value, visit: &Visit) -> bool {
         }
         "IpAddress" => ranges(keys).any(|range| within(range, &visit.source_ip)),
         "NotIpAddress" => !ranges(keys).any(|range| within(range, &visit.source_ip)),
-        other => panic!("an operator that nobody emits: {other}"),
+        other => panic!("an operator that this reading of IAM lacks: {other}"),
     }
 }
 

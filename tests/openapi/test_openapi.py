@@ -191,11 +191,11 @@ class OpenApi(unittest.TestCase):
     def test_the_reasons_are_those_of_access_rs(self):
         code = SOURCE["access.rs"].split("impl Denial")[1].split("\n}\n")[0]
         reasons = self.document.at("#/components/schemas/NotValid")["properties"]["reason"]["enum"]
-        self.assertEqual(reasons, re.findall(r'=> "(\w+)"', code))
+        self.assertEqual(reasons, re.findall(r'=> "(\w+)"', code), "openapi.yaml, schema NotValid: the order is that of Denial")
 
     def test_the_fields_with_a_meaning_are_those_of_config_rs(self):
         known = re.findall(r'field\("(\w+)"\)', SOURCE["config.rs"])
-        self.assertEqual(list(self.document.at("#/components/schemas/Config")["properties"]), list(dict.fromkeys(known)))
+        self.assertEqual(list(self.document.at("#/components/schemas/Config")["properties"]), list(dict.fromkeys(known)), "openapi.yaml, schema Config")
 
     def test_headers_and_messages_of_examples_are_in_the_source(self):
         code = "".join(SOURCE.values())

@@ -236,15 +236,15 @@ EDITS = [
     Edit(
         "a setting that isn't in the version's description",
         "  ApiFunction:",
-        " disclosure=${KeyDisclosure}",
-        "",
+        "- ${KeyDisclosure} ",
+        "- ",
         f"{SETTINGS}.test_a_changed_setting_is_a_new_version",
     ),
     Edit(
         "a version's description that says more than the function",
         "  ApiFunction:",
-        "table=${Name}",
-        "table=${ExistingTableName}",
+        " ${Name}",
+        " ${ExistingTableName}",
         f"{SETTINGS}.test_the_stacks_own_table_and_kms_key_by_name",
     ),
     Edit(

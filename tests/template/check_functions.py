@@ -166,9 +166,10 @@ def functions(text):
 @check(
     MAIN,
     ("      AutoPublishAliasAllProperties: true\n", ""),
-    ("read=${ReadRoutes} ", ""),
-    ("usage=${TrackUsage}", ""),
-    (" ${Tracing}", ""),
+    (" ${Tracing} ${ReadRoutes}", " ${Tracing}"),
+    ("- ${KeyDisclosure} ${TrackUsage}", "- ${KeyDisclosure}"),
+    ("${MemorySize} ${Tracing}\n", "${MemorySize}\n"),
+    ("- ${KeyDisclosure} ", f"- ${{KeyDisclosure}} {'x' * 40} "),
 )
 def settings_publish_versions(text):
     """A changed setting must become a new version: the alias would otherwise keep the old one.
@@ -197,9 +198,11 @@ def settings_publish_versions(text):
     for name in FUNCTIONS.values():
         configuration = {k: v for k, v in stack.template["Resources"][name]["Properties"].items() if k not in ("Tags", "Role")}
         version, = (r for n, r in stack.template["Resources"].items() if n.startswith(name + "Version"))
-        # Another architecture is other code.
-        same(parameters_of(version["Properties"]["Description"]), parameters_of(configuration) - {"Architecture"}, name)
-        for parameters in ({}, ADOPTED):
+        # Another architecture is other code, and the service's name never changes.
+        same(parameters_of(version["Properties"]["Description"]), parameters_of(configuration) - {"Architecture", "ServiceName"}, name)
+        # As when the root key is replaced, in a stack with a name of 60 characters: its table's has 20 more.
+        long = {"ExistingTableName": "x" * 80, "KmsKeyId": "1" * 36, "SecondaryKmsKeyId": "2" * 36, "ReadRoutes": "x" * 60}
+        for parameters in ({}, ADOPTED, long):
             description, = (
                 v["Description"]
                 for v in Stack(text, **parameters).of_type("AWS::Lambda::Version").values()

@@ -64,12 +64,12 @@ class Emulator:
 
     def wait(self):
         for _ in range(240):
+            if self.process.poll() is not None:  # another process may have taken the port
+                break
             try:
                 with socket.create_connection(("127.0.0.1", self.port), timeout=5):
                     return
             except OSError:
-                if self.process.poll() is not None:
-                    break
                 time.sleep(0.25)
         raise SystemExit(f"the emulator did not start; see {self.log.name}")
 

@@ -11,7 +11,7 @@ import deployment
 from deployment import templates
 
 HTTP, REST = APIS = ("HttpApiUrl", "RestApiUrl")
-IDENTITY_SOURCES = "Headers: [Authorization] # KeyHeader of that stack, and no other: a cached answer is found by it"
+IDENTITY_SOURCES = "Headers: [Authorization] # KeyHeader of that stack, and no other: the cache is keyed by it"
 REST_IDENTITY_SOURCES = "Headers: [Authorization]\n"
 
 

@@ -100,10 +100,13 @@ class Tutorial(Case):
     def test_what_is_deployed(self):
         """Stacks, templates and parameters that exist, and all that stays is cleaned up."""
         script = TUTORIAL.replace("\\\n", "")
-        deployed = re.findall(r"^sam deploy --stack-name (\S+)(?: --template-file (\S+))? +--parameter-overrides (.+)$", script, flags=re.MULTILINE)
+        deployed = re.findall(r"^sam deploy --stack-name (\S+)(?: --template-file (\S+))?(.*?) +--parameter-overrides (.+)$", script, flags=re.MULTILINE)
         self.assertEqual([stack for stack, *_ in deployed], list(TEMPLATES))
-        for stack, template, parameters in deployed:
+        for stack, template, options, parameters in deployed:
             self.assertEqual(ROOT / (template or "template.yaml"), TEMPLATES[stack])
+            # The SAM CLI looks for samconfig.toml beside the template, so these options don't reach another folder's.
+            if template:
+                self.assertEqual(options.split(), ["--capabilities", "CAPABILITY_IAM", "--confirm-changeset"])
             for parameter in [*parameters.split(), *(["SetUpRestApiLogging=false"] if template else [])]:
                 self.assertIn(f"\n  {parameter.split('=')[0]}:\n    Type: ", TEMPLATES[stack].read_text())
         kept = re.findall(r"^  (\w+):(?:.*)\n(?:    .*\n)*?    DeletionPolicy: Retain", TEMPLATES["gaia-tutorial"].read_text(), flags=re.MULTILINE)

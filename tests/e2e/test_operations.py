@@ -104,7 +104,7 @@ class RootKeys(Case):
     def steps(self, old, new):
         """The parameters of the three deployments in docs/operations.md, each with those of the way back."""
         runbook = OPERATIONS.split("\n## Replace the root key\n")[1].split("\n## ")[0]
-        forward = re.findall(r"^ +sam deploy --parameter-overrides (.+)$", runbook, flags=re.MULTILINE)
+        forward = re.findall(r'^ +sam deploy --stack-name "\$STACK" --parameter-overrides (.+)$', runbook, flags=re.MULTILINE)
         back = re.findall(r"^\| [2-6](?: to [58])? \| `([^`]+)`", runbook, flags=re.MULTILINE)
         self.assertEqual((len(forward), len(back)), (3, 3))
 

@@ -1,4 +1,9 @@
-"""The numbers of docs/cost.md. `python tests/template/cost.py` prints its tables; change a price here and print again."""
+"""The numbers of docs/cost.md. `python tests/template/cost.py` prints its tables; change a price here and print again.
+
+`python tests/template/cost.py 20000000` prints the table for that many checks per month.
+"""
+
+import sys
 
 MILLION = 1_000_000
 HOURS_A_MONTH = 730
@@ -87,6 +92,18 @@ def money(dollars):
     return f"{dollars:,.2f}"
 
 
+def ways(checks):
+    """The table of the ways to check keys, for a number of checks per month."""
+    return [
+        "| Way to check keys | Authorizer calls | Gateway | Check | X-Ray | Access log | Total per month |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ] + [
+        f"| {name} | {calls:,.0f} | {money(gateway)} | {money(checking)} | {money(tracing)} | {money(log(checks))} "
+        f"| {money(gateway + checking + tracing + log(checks))} |"
+        for name, calls, gateway, checking, tracing in rows(checks)
+    ]
+
+
 def tables():
     yield "prices", ["| Price (USD) | For | Known from |", "|---:|---|---|"] + [
         f"| {dollars:.10f}".rstrip("0").rstrip(".") + f" | {what} | {known} |"
@@ -94,14 +111,7 @@ def tables():
         for dollars, what, known in PRICES.values()
     ]
     for checks in (MILLION, 100 * MILLION):
-        yield f"{checks // MILLION}M", [
-            "| Way to check keys | Authorizer calls | Gateway | Check | X-Ray | Access log | Total per month |",
-            "|---|---:|---:|---:|---:|---:|---:|",
-        ] + [
-            f"| {name} | {calls:,.0f} | {money(gateway)} | {money(checking)} | {money(tracing)} | {money(log(checks))} "
-            f"| {money(gateway + checking + tracing + log(checks))} |"
-            for name, calls, gateway, checking, tracing in rows(checks)
-        ]
+        yield f"{checks // MILLION}M", ways(checks)
     yield "usage", [
         "| Keys in constant use | Function instances | Writes, at most | Total per month, at most |",
         "|---:|---:|---:|---:|",
@@ -122,5 +132,6 @@ def tables():
 
 
 if __name__ == "__main__":
-    for name, lines in tables():
+    own = [(f"{int(checks):,} checks", ways(int(checks))) for checks in sys.argv[1:]]
+    for name, lines in own or tables():
         print(f"<!-- {name} -->", *lines, sep="\n", end="\n\n")

@@ -23,7 +23,7 @@ class Terraform(unittest.TestCase):
             for settings in by_name.values()
         }
         main, example = Stack(MAIN), Stack(EXAMPLE)
-        self.assertEqual(set(re.findall(r"\.keys\.outputs\[\"(\w+)\"\]", text)), {"ApiUrl", "AuthorizerArn"} & set(main.outputs))
+        self.assertEqual(set(re.findall(r"\.keys\.outputs\[\"(\w+)\"\]", text)), {"ApiUrl", "AuthorizerArn", "TableName", "KmsKeyId"} & set(main.outputs))
         keys = resources["aws_cloudformation_stack"]
         for name, value in keys["parameters"][0].items():
             self.assertIn(value, main.template["Parameters"][name].get("AllowedValues", [value]), name)

@@ -75,7 +75,7 @@ def list_keys(api, name, older_than, unused_for, never_used, expires_within, sor
     print_keys(sorted(keys, key=ORDERS[sort]), as_json, show_keys)
     hidden = sum(key.api_key is None for key in keys)
     if show_keys and hidden:
-        say(f"{hidden} of {len(keys)} keys are shown by ID only: this deployment doesn't disclose secrets")
+        say(f"{hidden} of {len(keys)} keys are shown by ID only: this deployment doesn't disclose secrets, or their root key isn't configured")
     if (never_used or unused_for is not None) and keys and not any(key.last_used for key in every):
         say("no key has a recorded use: check that the stack's parameter TrackUsage is true")
     return FOUND if exit_code and keys else 0
@@ -91,7 +91,7 @@ def get(api, key_id, show_keys, as_json):
     key = api.find(key_id)
     print_key(key, as_json, show_keys)
     if show_keys and key.api_key is None:
-        say("the key is shown by ID only: this deployment doesn't disclose its secret")
+        say("the key is shown by ID only: this deployment doesn't disclose secrets, or its root key isn't configured")
     return 0
 
 

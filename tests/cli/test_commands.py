@@ -141,12 +141,12 @@ class Disclosure(Case):
         key_id = printed[:31]
         printed, told = self.run_command("list", "--show-keys")
         self.assertIn(key_id, printed)
-        self.assertEqual(told, "2 of 2 keys are shown by ID only: this deployment doesn't disclose secrets\n")
+        self.assertEqual(told, "2 of 2 keys are shown by ID only: this deployment doesn't disclose secrets, or their root key isn't configured\n")
         self.assertEqual([entry["api_key"] for entry in self.json("list", "--show-keys")], [None, None])
         self.assertEqual(self.json("disable", key_id)[0]["state"], "disabled")
         printed, told = self.run_command("get", key_id, "--show-keys")
         self.assertRegex(printed, f"^key: +{key_id}\n")
-        self.assertEqual(told, "the key is shown by ID only: this deployment doesn't disclose its secret\n")
+        self.assertEqual(told, "the key is shown by ID only: this deployment doesn't disclose secrets, or its root key isn't configured\n")
 
 
 class Get(Case):

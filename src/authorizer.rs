@@ -96,8 +96,8 @@ impl Authorizer {
 
     /// The policy of a key doesn't depend on the request's method or route, so a gateway may cache it for the next request.
     /// The gateway itself denies what the policy doesn't grant, so a request that lacks a permission or a route still gets that
-    /// policy. Every other reason gets a deny-all policy. If the reason is a disallowed address, a caching gateway applies it
-    /// to every request with this key until the entry expires.
+    /// policy. Every other reason gets a deny-all policy. A gateway that caches applies it to every request with this key until
+    /// the entry expires, even if the reason is the address of one request.
     fn policy(&self, found: &Found, denial: Option<Denial>, stage: &str) -> AuthorizerResponse {
         let permitted = match (found, denial) {
             (Found::Key(id, config), None | Some(Denial::Permission | Denial::Route)) => {

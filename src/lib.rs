@@ -16,8 +16,8 @@
 //! ```
 //!
 //! `main → startup → api, authorizer → store, aws → keys → error`: a module imports only modules to its right. `settings`
-//! is between `authorizer` and `keys`, and `keys` knows no AWS, no clock and no I/O. `tests/structure.rs` checks all of
-//! this.
+//! is between `authorizer` and `keys`. Only `main` and `startup` import `aws`, and only `main` imports `logging`. `keys` has no
+//! access to AWS, a clock or I/O. `tests/structure.rs` checks all of this.
 //!
 //! # From an event to a response
 //!
@@ -65,6 +65,7 @@
 //!
 //! `docs/architecture.md`: why each part is as it is; `docs/keys.md`: how a key is derived; `docs/security.md`: who can do
 //! what; `docs/reliability.md`: what happens when something breaks; `docs/performance.md`: what a start and a check cost.
+//! `CONTRIBUTING.md` lists every place of a new setting, route, config field or log entry.
 
 #![cfg_attr(
     test,

@@ -1,5 +1,5 @@
 //! This crate's environment variables, read once at start. An empty variable counts as unset. Two are read elsewhere: the log
-//! level in `logging.rs`, and the Runtime API's address in `main.rs`.
+//! level in `logging.rs`, and the Runtime API's address in `main.rs`. CONTRIBUTING.md, "Add a setting", lists the other places.
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
-//! The modules of src/ as lib.rs draws them: arrows point down only, and keys/ knows no AWS, no clock and no I/O.
+//! The modules of src/ as lib.rs draws them: a module imports only those that stand below it in `ARROWS`, and keys/ has no
+//! access to AWS, a clock or I/O.
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::string_slice, clippy::unwrap_used)]
 

@@ -1,4 +1,4 @@
-//! The one table of methods and paths.
+//! The one table of methods and paths. CONTRIBUTING.md, "Add a route", lists the other places of a route.
 
 use crate::error::Error;
 

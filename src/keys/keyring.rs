@@ -59,7 +59,7 @@ pub struct NamedKey {
 /// A root key prepared for the keys of one service.
 struct SigningKey {
     id: RootKeyId,
-    /// The HMAC state of a key, which lacks only the ULID.
+    /// The HMAC's state before the ULID. What it has absorbed is the same for all keys of the service.
     mac: Hmac<Sha256>,
 }
 

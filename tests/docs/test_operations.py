@@ -69,6 +69,17 @@ class Logs(unittest.TestCase):
         for message in messages:
             self.assertIn(f"`{message}`", LOG_ENTRIES)
 
+    def test_what_searches_for_a_message_searches_for_one_of_the_source(self):
+        """Metric filters, saved queries, widgets and commands: with another text, an alarm never fires."""
+        source = "".join(path.read_text() for path in (ROOT / "src").rglob("*.rs"))
+        found = set()
+        for path in (ROOT / "template.yaml", *(ROOT / "docs").glob("*.md")):
+            for message in re.findall(r"""(?:\$\.|filter )message = ["']([^"']+)["']""", path.read_text()):
+                found.add(message)
+                with self.subTest(document=path.name, message=message):
+                    self.assertTrue(re.search(rf'"{re.escape(message)}"\s*\)', source), "no log entry of src/ has it")
+        self.assertGreaterEqual(found, {"start failed", "request failed", "denied", "usage not recorded"})
+
 
 class Stack(unittest.TestCase):
     def test_every_alarm_has_its_row_and_section(self):

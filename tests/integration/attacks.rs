@@ -1,4 +1,4 @@
-//! Attacks that once succeeded, by the points of the report that lists them.
+//! Attacks that once succeeded. Sections and numbers are those of the review that found them, which isn't in the repository.
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};

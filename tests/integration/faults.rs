@@ -87,7 +87,7 @@ async fn case(operation: &str, fault: Fault) -> String {
     through(operation, fault, reads).await
 }
 
-/// The same for the request to DynamoDB that comes after `sound` others.
+/// The same, if the fault meets the request to DynamoDB that follows `sound` requests without one.
 async fn through(operation: &str, fault: Fault, sound: usize) -> String {
     let mut responses = Vec::new();
     for lasting in [false, true] {

@@ -12,7 +12,7 @@ fn token(header: &str) -> Value {
     json!({ "type": "TOKEN", "authorizationToken": header, "methodArn": "arn:aws:execute-api:r:1:a/s/GET/x" })
 }
 
-/// A row of the corpus as a call; `{key}` in it becomes the key.
+/// A row of tests/contract as a call; `{key}` in it becomes the key.
 fn call(row: &str, key: &str) -> Call {
     let row: Value = serde_json::from_str(row).expect("a row");
     let path = row["path"].as_str().expect("a path").replace("{key}", key);

@@ -47,7 +47,9 @@ def section():
 def mistakes(tag):
     """Why the tag can't be released."""
     template = re.search(r"^    SemanticVersion: (\S+)$", read("template.yaml"), flags=re.MULTILINE)
+    openapi = re.search(r"^  version: (\S+)$", read("openapi.yaml"), flags=re.MULTILINE)
     versions = {
+        "openapi.yaml": openapi[1] if openapi else None,
         "cli/pyproject.toml": tomllib.loads(read("cli/pyproject.toml"))["project"]["version"],
         "template.yaml": template[1] if template else None,
         "the tag": tag.removeprefix("v") if tag.startswith("v") else tag,

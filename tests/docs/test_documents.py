@@ -38,6 +38,10 @@ class Documents(unittest.TestCase):
                 with self.subTest(document=name, path=path):
                     self.assertTrue((ROOT / path).exists())
 
+    def test_no_placeholders(self):
+        for name in OURS:
+            self.assertEqual(re.findall(r"@[a-z]+@", (ROOT / name).read_text()), [], name)
+
     def test_the_version_has_an_entry(self):
         version = re.search(r'^version = "(.+)"$', (ROOT / "Cargo.toml").read_text(), flags=re.MULTILINE)[1]
         self.assertIn(f"## [{version}]", (ROOT / "CHANGELOG.md").read_text())

@@ -149,6 +149,7 @@ class Agreement(unittest.TestCase):
         changes = {
             "Cargo.toml": (f'version = "{VERSION}"', 'version = "9.9.9"'),
             "cli/pyproject.toml": (f'version = "{VERSION}"', 'version = "9.9.9"'),
+            "openapi.yaml": (f"  version: {VERSION}\n", "  version: 9.9.9\n"),
             "template.yaml": (f"SemanticVersion: {VERSION}", "SemanticVersion: 9.9.9"),
             "CHANGELOG.md": (f"## [{VERSION}] - ", f"## [{VERSION}], "),
         }

@@ -70,14 +70,14 @@ def english(name, text):
     """The lines of a file that people read: all of a Markdown text's, elsewhere comments, descriptions and messages."""
     if name.endswith(".md"):
         return without_code(text).splitlines()
-    comment = {".rs": "//", ".ts": "//", ".js": "//"}.get(Path(name).suffix, "#")
+    comment = {".rs": r"//", ".ts": r"//|/\*\*", ".js": r"//"}.get(Path(name).suffix, "#")
     lines = []
     for line in text.splitlines():
-        code, mark, said = line.partition(comment)
+        code, *said = re.split(comment, line, maxsplit=1)
         messages = " ".join(re.findall(r'"([^"]* [^"]*)"', code))
         if name.endswith((".yaml", ".yml")) and not re.match(r"^\s*[\w/{}.-]+:( |$)(?!.*[a-z] [a-z]+ )", code):
             messages = code
-        lines.append(re.sub(r"`[^`]*`|\$\([^)]*\)|\{[^}]*\}|\$\w+|\S*[/_]\S*", "CODE", f"{messages} {said if mark else ''}"))
+        lines.append(re.sub(r"`[^`]*`|\$\([^)]*\)|\{[^}]*\}|\$\w+|\S*[/_]\S*", "CODE", " ".join([messages, *said])))
     return lines
 
 

@@ -11,7 +11,7 @@ export interface KeysStackProps extends StackProps {
   readonly artifact: string;
 }
 
-/** The stack of the keys: template.yaml as it is, with its parameters and outputs, and the code as an asset. */
+/** The keys' stack: template.yaml unchanged, with its parameters and outputs, and the code as an asset. */
 export class KeysStack extends Stack {
   constructor(scope: Construct, id: string, props: KeysStackProps) {
     super(scope, id, props);

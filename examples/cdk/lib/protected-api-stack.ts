@@ -7,7 +7,7 @@ import * as logs from "aws-cdk-lib/aws-logs";
 import { Construct } from "constructs";
 
 export interface ProtectedApiStackProps extends StackProps {
-  /** Name of the stack of the keys; its authorizer is imported from there. */
+  /** Name of the keys' stack; its authorizer is imported from there. */
   readonly keysStack: string;
   /** How long the gateway caches a response. 0 denies a revoked key at once; longer is cheaper and faster. */
   readonly authorizerCacheSeconds: number;
@@ -23,7 +23,7 @@ export class ProtectedApiStack extends Stack {
 
     const authorizer = lambda.Function.fromFunctionAttributes(this, "Authorizer", {
       functionArn: Fn.importValue(`${props.keysStack}-AuthorizerArn`),
-      skipPermissions: true, // the stack of the keys grants it
+      skipPermissions: true, // the keys' stack grants it
     });
     const backend = this.backend();
 
@@ -36,7 +36,7 @@ export class ProtectedApiStack extends Stack {
       type: http.HttpAuthorizerType.LAMBDA,
       authorizerUri: `arn:${this.partition}:apigateway:${this.region}:lambda:path/2015-03-31/functions/${authorizer.functionArn}/invocations`,
       payloadFormatVersion: http.AuthorizerPayloadVersion.VERSION_2_0,
-      enableSimpleResponses: false, // as SimpleResponses of the stack of the keys
+      enableSimpleResponses: false, // as SimpleResponses of the keys' stack
       identitySource: ["$request.header.Authorization"], // as KeyHeader of that stack, and no other
       resultsCacheTtl: cache,
     });
@@ -103,12 +103,12 @@ export class ProtectedApiStack extends Stack {
     new CfnOutput(this, "HttpApiUrl", { description: tryIt, value: `${httpApi.apiEndpoint}/items` });
     new CfnOutput(this, "RestApiUrl", { description: tryIt, value: restApi.urlForPath("/items") });
     new CfnOutput(this, "UsageLogGroups", {
-      description: "For UsageLogGroups of the stack of the keys.",
+      description: "For UsageLogGroups of the keys' stack.",
       value: [httpLogs.logGroupName, restLogs.logGroupName].join(","),
     });
   }
 
-  /** What is being protected: answers with what the authorizer passed on. */
+  /** What is being protected: it returns what the authorizer passed on. */
   private backend() {
     return new lambda.Function(this, "Backend", {
       runtime: lambda.Runtime.PYTHON_3_13,
@@ -119,8 +119,8 @@ export class ProtectedApiStack extends Stack {
 def handler(event, _context):
     passed_on = event["requestContext"]["authorizer"]
     passed_on = passed_on.get("lambda", passed_on)  # HTTP APIs nest it
-    answer = {name: passed_on.get(name) for name in ("key_id", "service", "permissions")}
-    return {"statusCode": 200, "headers": {"content-type": "application/json"}, "body": json.dumps(answer)}
+    body = {name: passed_on.get(name) for name in ("key_id", "service", "permissions")}
+    return {"statusCode": 200, "headers": {"content-type": "application/json"}, "body": json.dumps(body)}
 `),
       logGroup: new logs.LogGroup(this, "BackendLogs", {
         retention: logs.RetentionDays.THREE_MONTHS,
@@ -139,7 +139,7 @@ def handler(event, _context):
   }
 }
 
-/** One JSON object a request, which names the key that it was let through with; no path, query or header. */
+/** One JSON object per request. It has the key's ID, and no path, query or header. */
 function accessLogFormat(route: string) {
   return JSON.stringify({
     requestId: "$context.requestId",

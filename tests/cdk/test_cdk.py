@@ -128,22 +128,28 @@ def keys_are_the_template(text):
         assert re.fullmatch(r"[0-9a-f]{64}\.zip", code["S3Key"]), code
 
 
+def authorizer_of(scheme):
+    """What both kinds of API say of an authorizer in an OpenAPI body."""
+    authorizer = scheme["x-amazon-apigateway-authorizer"]
+    return {
+        "type": authorizer["type"].upper(),
+        "uri": authorizer["authorizerUri"],
+        "seconds": authorizer["authorizerResultTtlInSeconds"],
+        "identity": authorizer["identitySource"],
+    }
+
+
 def http_api(stack):
     """Authorizers, and routes with their authorizer and integration, of an HTTP API in an OpenAPI body or in resources."""
     api, = stack.of_type("AWS::ApiGatewayV2::Api").values()
     if "Body" in api:
         return {
             "authorizers": {
-                name: {
-                    "type": authorizer["type"].upper(),
-                    "uri": authorizer["authorizerUri"],
-                    "seconds": authorizer["authorizerResultTtlInSeconds"],
-                    "identity": authorizer["identitySource"],
-                    "payload": authorizer["authorizerPayloadFormatVersion"],
-                    "simple": authorizer.get("enableSimpleResponses", False),
+                name: authorizer_of(scheme) | {
+                    "payload": scheme["x-amazon-apigateway-authorizer"]["authorizerPayloadFormatVersion"],
+                    "simple": scheme["x-amazon-apigateway-authorizer"].get("enableSimpleResponses", False),
                 }
                 for name, scheme in api["Body"]["components"]["securitySchemes"].items()
-                for authorizer in [scheme["x-amazon-apigateway-authorizer"]]
             },
             "routes": {
                 route: (*operation["security"][0], integration["type"], function(integration["uri"]), integration["payloadFormatVersion"])
@@ -185,14 +191,7 @@ def rest_api(stack):
     if "Body" in api:
         return {
             "authorizers": {
-                name: {
-                    "type": authorizer["type"].upper(),
-                    "uri": authorizer["authorizerUri"],
-                    "seconds": authorizer["authorizerResultTtlInSeconds"],
-                    "identity": authorizer["identitySource"],
-                }
-                for name, scheme in api["Body"]["components"]["securitySchemes"].items()
-                for authorizer in [scheme["x-amazon-apigateway-authorizer"]]
+                name: authorizer_of(scheme) for name, scheme in api["Body"]["components"]["securitySchemes"].items()
             },
             "routes": {
                 route: (*operation["security"][0], integration["type"], integration["httpMethod"], function(integration["uri"]))

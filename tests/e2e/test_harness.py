@@ -15,8 +15,8 @@ class BothStacks(unittest.TestCase):
             with self.subTest(output):
                 opened = protected.call(output, "GET", headers={"authorization": f"Search {key}"})
                 self.assertEqual(opened.expect(200)["key_id"], key[:31])
-                refused = protected.call(output, "GET", headers={"authorization": f"Search {key[:-1]}"})
-                self.assertEqual(refused.status, 403, refused.text)
+                denied = protected.call(output, "GET", headers={"authorization": f"Search {key[:-1]}"})
+                self.assertEqual(denied.status, 403, denied.text)
 
 
 if __name__ == "__main__":

@@ -407,7 +407,7 @@ EDITS = [
         "  TwoKmsKeys:",
         "!Ref KmsKeyId",
         "!Ref TableKmsKeyArn",
-        f"{SETTINGS}.test_what_the_template_refuses",
+        f"{SETTINGS}.test_what_the_template_rejects",
     ),
     Edit(
         "a right to record use that TrackUsage doesn't take away",

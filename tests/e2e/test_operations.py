@@ -66,12 +66,12 @@ class Settings(Case):
         self.assertEqual(keys.outputs, before)
         self.assertTrue(self.verify(keys, key)["valid"])
 
-    def test_what_the_template_refuses(self):
+    def test_what_the_template_rejects(self):
         key = self.kms.create_key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")["KeyMetadata"]["KeyId"]
-        refused = (Failed, self.emulator.client("cloudformation").exceptions.ClientError)
+        rejected = (Failed, self.emulator.client("cloudformation").exceptions.ClientError)
         for parameters in ({"KmsKeyId": key, "SecondaryKmsKeyId": key}, {"ServiceName": "a b"}, {"KeyDisclosure": "none"}):
-            with self.subTest(parameters), self.assertRaises(refused):
-                Stack("refused", templates.MAIN, self.emulator, **parameters)
+            with self.subTest(parameters), self.assertRaises(rejected):
+                Stack("rejected", templates.MAIN, self.emulator, **parameters)
 
 
 class Adoption(Case):

@@ -77,7 +77,7 @@ class NextRequest(Case):
         self.in_turn([("GET", "/a", 200), ("GET", "/a..b", 403)], routes=["GET /items/*"])
 
     def test_addresses(self):
-        """A remembered policy denies other addresses by its condition; a remembered denial denies all (rule 3)."""
+        """A cached policy denies other addresses by its condition; a cached denial denies all (rule 3)."""
         for api in APIS:
             with self.subTest(api):
                 key = self.create(permissions="read", allowed_ips=["192.0.2.0/24"])

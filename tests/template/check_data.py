@@ -65,8 +65,8 @@ def data_outlives_the_stack(text):
 def one_key_is_not_both(text):
     """The same KMS key twice is no second root key: such a replacement would replace nothing."""
     for parameters in ({}, {"KmsKeyId": KEY_IDS[0]}, {"SecondaryKmsKeyId": KEY_IDS[0]}, ADOPTED):
-        same(Stack(text, **parameters).refused(), [], parameters)
-    same(len(Stack(text, KmsKeyId=KEY_IDS[0], SecondaryKmsKeyId=KEY_IDS[0]).refused()), 1)
+        same(Stack(text, **parameters).rejected(), [], parameters)
+    same(len(Stack(text, KmsKeyId=KEY_IDS[0], SecondaryKmsKeyId=KEY_IDS[0]).rejected()), 1)
 
 
 @check(

@@ -63,7 +63,7 @@ class Stack:
     def holds(self, condition):
         return condition is None or self.resolve(self.template["Conditions"][condition])
 
-    def refused(self):
+    def rejected(self):
         """What CloudFormation says of parameters that the template's Rules reject."""
         return [
             assertion["AssertDescription"]

@@ -56,18 +56,18 @@ struct Outcome<'a> {
     result: &'static str,
 }
 
-/// `{"api_key": …, "result": "rotated", "rotated_from": …, "expires_at": …}`
+/// `{"api_key": …, "result": "rotated", "rotated_from": …, "rotated_from_expires_at": …}`
 #[derive(Serialize)]
 struct RotatedKey<'a> {
     api_key: &'a str,
     result: &'static str,
     rotated_from: String,
-    expires_at: &'a str,
+    rotated_from_expires_at: &'a str,
 }
 
 impl<'a> RotatedKey<'a> {
-    fn new(api_key: &'a str, rotated_from: KeyId, expires_at: &'a str) -> Self {
-        Self { api_key, result: "rotated", rotated_from: rotated_from.to_string(), expires_at }
+    fn new(api_key: &'a str, rotated_from: KeyId, rotated_from_expires_at: &'a str) -> Self {
+        Self { api_key, result: "rotated", rotated_from: rotated_from.to_string(), rotated_from_expires_at }
     }
 }
 
@@ -131,7 +131,7 @@ pub(super) async fn get(keys: &Keys, api_key: &str) -> Result<Response, Error> {
 
 /// `POST …/api_keys`: creates an API key, or returns the one that the same `Idempotency-Key` created before.
 pub(super) async fn create(keys: &Keys, request: ApiRequest<'_>) -> Result<Response, Error> {
-    let config = request.config()?;
+    let config = request.new_config()?;
     let token = request.idempotency_token("create")?;
     let (key, root_key) = keys.keyring.create(keys.new_id());
     let (now, id) = (now(), key.id());
@@ -225,6 +225,9 @@ async fn prepare_rotation(
     body: &RotationBody,
     now: OffsetDateTime,
 ) -> Result<PreparedRotation, Error> {
+    if body.end.is_some_and(|end| end <= now) {
+        return Err(Detail::new(["body", "expires_at"], "must be later than now", "value_error.datetime").into());
+    }
     let old = keys.store.whole(key).await?;
     let Some(Ok(config)) = old.item.config.as_deref().map(KeyConfig::parse) else {
         return Err(Error::Internal(format!("stored config of {} is invalid", key.id).into()));
@@ -297,8 +300,12 @@ async fn rotated_earlier(
 
 /// `PUT …/api_keys/{api_key}`: replaces a key's config.
 pub(super) async fn update(keys: &Keys, request: ApiRequest<'_>, api_key: &str) -> Result<Response, Error> {
-    let config = request.config()?;
+    let (config, rejections) = request.changed_config()?;
     let key = keys.keyring.parse_key_or_id(api_key).ok_or(Error::KeyNotFound)?;
+    if !rejections.is_empty() {
+        let stored = keys.store.detailed(&key).await?;
+        rejections.check(&config, stored.config.as_deref().unwrap_or_default())?;
+    }
     let change = Change { config: &config, caller: request.caller, at: &now() };
     let before = keys.store.update(&key, &change).await?;
     audit(request, "update", key.id, before.as_deref(), Some(&config));

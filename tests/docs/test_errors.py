@@ -100,9 +100,11 @@ class Errors(unittest.TestCase):
                 config(permissions="x", enabled=1, expires_at="x", allowed_ips="x"), config(allowed_ips=[1, "10.0.0.1/8"]),
                 config(allowed_ips=[], routes=[]), config(routes=["GET /a"] * 21), config(routes=["x", "x /a", "GET a", "GET /..", "GET /" + "a" * 400]),
                 config(permissions="read", routes=["GET /a"]), config(routes=[f"GET /{'a' * 180}"] * 20), config(expiry=1),
+                config(expires_at="2016-12-31T23:59:60Z"), config(expires_at="0001-01-01T00:00:00Z"), ("POST", KEYS, {"config": {}, "routes": []}),
                 config(a=json.loads("[" * 200 + "]" * 200)),
                 ("POST", rotate, {"grace_seconds": 1.5}), ("POST", rotate, {"grace_seconds": -1}), ("POST", rotate, {"grace_seconds": 10**9}),
                 ("POST", rotate, {"grace_seconds": 1}), ("POST", rotate, {"grace_seconds": 1, "x": 1, "expires_at": "x"}),
+                ("POST", rotate, {"grace_seconds": 1, "expires_at": "2020-01-01T00:00:00Z"}),
                 ("POST", f"{KEYS}/{local.create({'x': 'x' * 4080})}/rotate", {"grace_seconds": 1}),
                 ("POST", verify, {"api_key": 1, "route": "x", "source_ip": "x", "permission": "x"}),
                 ("GET", f"{KEYS}?limit=x", None), ("GET", f"{KEYS}?limit=0", None), ("GET", f"{KEYS}?after=x", None),
@@ -113,6 +115,8 @@ class Errors(unittest.TestCase):
                 status, response = local.send(method, path, body)
                 self.assertEqual(status, 422, (method, path, body))
                 found |= {(entry["type"], re.sub(r"^'[^']*' ", "'{}' ", entry["msg"])) for entry in response["detail"]}
+            (entry,) = local.send("POST", verify, {"api_key": "x"}, {"content-type": "text/plain"})[1]["detail"]
+            found.add((entry["type"], entry["msg"]))
             headers = {"Idempotency-Key": "once"}
             local.send("POST", KEYS, {"config": {}}, headers)
             for text, body in (("once", {"config": {"x": 1}}), ("x" * 256, {"config": {}})):

@@ -195,7 +195,7 @@ impl Client {
         }
         self.model.successors.insert(index, self.model.keys.len());
         self.model.keys.push((response.api_key(), Some(config.clone())));
-        config["expires_at"] = response.json()["expires_at"].clone();
+        config["expires_at"] = response.json()["rotated_from_expires_at"].clone();
         self.model.keys[index].1 = Some(config);
     }
 

@@ -335,7 +335,7 @@ fn misplaced(fields: &Fields<'_>) -> Vec<Detail> {
     misplaced.map(|(name, _)| detail(name)).collect()
 }
 
-/// GAIA's answer also to a Content-Type that isn't JSON's.
+/// GAIA's entry also for a Content-Type that isn't JSON's.
 fn not_an_object() -> Detail {
     Detail::new(["body"], "value is not a valid dict", "type_error.dict")
 }

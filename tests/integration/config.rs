@@ -226,7 +226,7 @@ async fn a_field_with_a_meaning_beside_config_is_rejected() {
         assert_eq!(app.send(call.json(&ignored)).await.status, 200);
     }
     assert!(app.list().await.iter().all(|key| key["config"] == json!({ "x": 1 })));
-    // Without config it is GAIA's answer alone.
+    // Without config it is GAIA's response alone.
     let response = app.send(Call::new("POST", API_KEYS).json(&json!({ "permissions": "read" }))).await;
     let missing = json!({ "loc": ["body", "config"], "msg": "field required", "type": "value_error.missing" });
     assert_eq!((response.status, response.json()), (422, json!({ "detail": [missing] })));
@@ -317,7 +317,7 @@ async fn a_body_that_is_no_object_is_reported_as_that() {
     }
 }
 
-/// GAIA's two bodies keep GAIA's answer (tests/contract); this service's own name the header.
+/// GAIA's two bodies keep GAIA's response (tests/contract); this service's own name the header.
 #[tokio::test]
 async fn another_content_type_is_named() {
     let app = App::new().await;

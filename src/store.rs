@@ -79,11 +79,10 @@ pub struct Details {
 }
 
 /// The attributes of an item without its details.
-const PLAIN: &str = "service, id, config, root_key_id, change_id";
+const PLAIN: &str = "id, service, config, root_key_id, change_id";
 
 /// All attributes that are read.
-const DETAILED: &str = "service, id, config, root_key_id, change_id, created_at, created_by, updated_at, updated_by, \
-                        rotated_from, rotated_to";
+const DETAILED: &str = "id, service, config, root_key_id, change_id, created_at, created_by, updated_at, updated_by, rotated_from, rotated_to";
 
 /// A change: the new config, the caller and the time.
 #[derive(Debug)]
@@ -263,12 +262,7 @@ impl Store {
     }
 
     /// One item: the `attributes` (with `service` and `id`), or all. One strongly consistent GetItem.
-    async fn get_item(
-        &self,
-        partition: &str,
-        id: &str,
-        attributes: Option<&str>,
-    ) -> Result<Option<Attributes>, Error> {
+    async fn get_item(&self, partition: &str, id: &str, attributes: Option<&str>) -> Result<Option<Attributes>, Error> {
         let request = self.client.get_item().table_name(&self.table).set_key(Some(key(partition, id)));
         let request = request.consistent_read(true).set_projection_expression(attributes.map(str::to_owned));
         let item = request.send().await.map_err(|error| failure(&error))?.item;

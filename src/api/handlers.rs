@@ -20,7 +20,9 @@ use crate::keys::keyring::{Keyring, NamedKey};
 use crate::keys::route::{Route, RoutePattern};
 use crate::keys::time;
 use crate::settings::{KeyDisclosure, Settings};
-use crate::store::{Change, IdempotencyRecord, IdempotencyToken, Item, QueryBudget, Rotated, Rotation, Store, WholeItem};
+use crate::store::{
+    Change, IdempotencyRecord, IdempotencyToken, Item, QueryBudget, Rotated, Rotation, Store, WholeItem,
+};
 
 /// State shared by the endpoints: the table, the keyring that its keys are derived from, and settings.
 #[derive(Debug)]
@@ -166,8 +168,10 @@ async fn created_earlier(
     let Some(item) = keys.store.get(record.key_id).await? else {
         return Err(Error::Conflict("The key created with this Idempotency-Key has been deleted".into()));
     };
-    let key = keys.keyring.key(record.key_id, &record.root_key);
-    let key = key.ok_or_else(|| Error::Internal("a verified record's root key isn't configured".into()))?;
+    let Some(key) = keys.keyring.key(record.key_id, &record.root_key) else {
+        let why = "The key created with this Idempotency-Key belongs to a root key that is no longer configured";
+        return Err(Error::Conflict(why.into()));
+    };
     Ok((key, item.config.as_deref().and_then(|text| KeyConfig::parse(text).ok())))
 }
 

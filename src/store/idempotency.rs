@@ -83,8 +83,7 @@ impl IdempotencyRecord {
 
 impl Store {
     /// What a token created within the last day, if anything. One strongly consistent GetItem. Errors: also
-    /// [`Error::Conflict`] if its root key is no longer configured, and [`Error::Internal`] if the record can't be read or its
-    /// MAC is wrong.
+    /// [`Error::Internal`] if the record can't be read or its MAC is wrong.
     pub async fn recorded(
         &self,
         keyring: &Keyring,
@@ -96,7 +95,8 @@ impl Store {
         }
     }
 
-    /// The record in a token's item. Returns `None` if it is older than a day.
+    /// The record in a token's item. Returns `None` if it is older than a day. If its root key is no longer configured, nobody
+    /// can check its MAC, nor compute the key that it names.
     pub(super) fn verified(
         &self,
         keyring: &Keyring,
@@ -107,18 +107,11 @@ impl Store {
         let item = asked_for(item, &partition, id, |found| found == id)?;
         let record = IdempotencyRecord::from_item(&item).ok_or_else(|| unreadable(&partition, id))?;
         let mac = item.get("mac").and_then(|value| hex::decode(value.as_s().ok()?).ok()).unwrap_or_default();
-        let is_genuine = record.with_parts(id, |root_key, parts| keyring.is_record_mac(root_key, parts, &mac));
-        if is_genuine == Some(false) {
+        if record.with_parts(id, |root_key, parts| keyring.is_record_mac(root_key, parts, &mac)) == Some(false) {
             return Err(Error::Internal(format!("the MAC of item {id} of {partition} is missing or wrong").into()));
         }
-        if record.created_at <= OffsetDateTime::now_utc().unix_timestamp() - KEPT_FOR {
-            return Ok(None);
-        }
-        if is_genuine.is_none() {
-            let why = "The key created with this Idempotency-Key belongs to a root key that is no longer configured";
-            return Err(Error::Conflict(why.into()));
-        }
-        Ok(Some(record))
+        let stale = OffsetDateTime::now_utc().unix_timestamp() - KEPT_FOR;
+        Ok(Some(record).filter(|record| record.created_at > stale))
     }
 
     fn idempotency_partition(&self) -> String {
@@ -126,7 +119,7 @@ impl Store {
     }
 
     /// The write of a token's item. It fails if there is one from the last day, and then returns that one. Errors:
-    /// [`Error::Internal`] if the root key isn't the keyring's.
+    /// [`Error::Internal`] if the root key isn't one of the keyring's.
     pub(super) fn record(
         &self,
         keyring: &Keyring,
@@ -144,7 +137,7 @@ impl Store {
             expires_at: expires_at.map(str::to_owned),
         };
         let mac = record.with_parts(&token.id, |root_key, parts| keyring.record_mac(root_key, parts));
-        let mac = mac.ok_or_else(|| Error::Internal("a new key's root key isn't configured".into()))?;
+        let mac = mac.ok_or_else(|| Error::Internal(format!("the root key of {id} isn't configured").into()))?;
         let number = |number: i64| AttributeValue::N(number.to_string());
         let mut item = super::key(&self.idempotency_partition(), &token.id);
         let attributes = [

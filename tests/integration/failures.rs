@@ -153,7 +153,9 @@ async fn a_response_to_another_request_decides_nothing() {
     let mut cases = Vec::new();
     for other in others {
         let [got, failed] = [json!({ "Item": other }), json!({ "__type": condition_failed, "Item": other })];
-        cases.extend([&get, &verify, &update, &delete, &rotate].map(|call| (call.clone(), 0, response(200, got.clone()))));
+        cases.extend(
+            [&get, &verify, &update, &delete, &rotate].map(|call| (call.clone(), 0, response(200, got.clone()))),
+        );
         cases.extend([&update, &delete].map(|call| (call.clone(), 1, response(400, failed.clone()))));
         // The record of the Idempotency-Key, and the key that it names.
         cases.push((once(rotate.clone()), 0, response(200, got.clone())));
@@ -164,7 +166,8 @@ async fn a_response_to_another_request_decides_nothing() {
         }
     }
     let record = json!({ "Code": "ConditionalCheckFailed", "Item": item("demo", &later) });
-    let cancelled = json!({ "__type": "x#TransactionCanceledException", "CancellationReasons": [{ "Code": "None" }, record] });
+    let cancelled =
+        json!({ "__type": "x#TransactionCanceledException", "CancellationReasons": [{ "Code": "None" }, record] });
     cases.push((create.clone(), 0, response(400, cancelled)));
     for service in ["demo", "other"] {
         let mut other = item("demo", if service == "demo" { &earlier } else { &later }).expect("an item");
@@ -177,7 +180,9 @@ async fn a_response_to_another_request_decides_nothing() {
         app.table.proxy.plan(&[[Fault::None].repeat(sound), vec![fault]].concat());
         let response = app.send(call.clone()).await;
         assert_eq!(response.json(), json!({ "detail": "Internal Server Error" }), "{call:?}, {fault:?}");
-        if let Fault::Response(200, _) = fault && call.path.ends_with("verify") {
+        if let Fault::Response(200, _) = fault
+            && call.path.ends_with("verify")
+        {
             for shape in SHAPES {
                 app.table.proxy.plan(&[fault]);
                 let visit = Visit::new(&asked, "GET", "/x");

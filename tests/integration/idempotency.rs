@@ -39,7 +39,8 @@ async fn recorded() -> (App, [Call; 2], String) {
     let app = App::new().await;
     let foreign = app.create(json!({ "permissions": "write" })).await.api_key();
     let old = app.create(json!({})).await.api_key();
-    let mut rotate = Call::new("POST", &format!("{API_KEYS}{}/rotate", &old[..31])).json(&json!({ "grace_seconds": 60 }));
+    let mut rotate =
+        Call::new("POST", &format!("{API_KEYS}{}/rotate", &old[..31])).json(&json!({ "grace_seconds": 60 }));
     rotate.headers["Idempotency-Key"] = "a".into();
     let calls = [call("a", &read()), rotate];
     for call in &calls {
@@ -184,7 +185,8 @@ async fn a_forged_or_damaged_record_is_a_500_and_shows_no_key() {
                 "mac" => json!({ "S": other[name]["S"] }),
                 _ => json!({ "S": format!("{text}0") }),
             };
-            let types = [json!({ "NULL": true }), json!({ "S": "" }), json!({ "B": "AAAA" }), json!({ "L": [] }), changed];
+            let types =
+                [json!({ "NULL": true }), json!({ "S": "" }), json!({ "B": "AAAA" }), json!({ "L": [] }), changed];
             for value in types {
                 let same_mac = name == "expires_at" && !there && value == json!({ "S": "" });
                 let other_root_key = name == "root_key_id" && value["S"].is_string();

@@ -282,7 +282,8 @@ async fn a_page_takes_six_queries_and_about_1_500_read_units() {
             assert_eq!(link, format!("<?after={}{parameters}>; rel=\"next\"", &last[..31]));
             call = call.query("after", &last[..31]);
         }
-        let ids: Vec<_> = listed.iter().map(|entry| entry["api_key"].as_str().expect("a text")[5..31].to_owned()).collect();
+        let ids: Vec<_> =
+            listed.iter().map(|entry| entry["api_key"].as_str().expect("a text")[5..31].to_owned()).collect();
         assert_eq!(ids, (0..700).map(id).collect::<Vec<_>>(), "each once, in order");
         let times: Vec<_> = listed.iter().filter_map(|entry| entry["last_used_at"].as_str()).collect();
         assert_eq!(times, if details { used.clone() } else { Vec::new() });

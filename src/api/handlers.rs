@@ -20,7 +20,9 @@ use crate::keys::keyring::{Keyring, NamedKey};
 use crate::keys::route::{Route, RoutePattern};
 use crate::keys::time;
 use crate::settings::{KeyDisclosure, Settings};
-use crate::store::{Change, IdempotencyRecord, IdempotencyToken, Item, Rotated, Rotation, Store, WholeItem};
+use crate::store::{
+    Change, IdempotencyRecord, IdempotencyToken, Item, QueryBudget, Rotated, Rotation, Store, WholeItem,
+};
 
 /// State shared by the endpoints: the table, the keyring that its keys are derived from, and settings.
 #[derive(Debug)]
@@ -90,33 +92,39 @@ struct NotValid {
 pub(super) async fn list(keys: &Keys, request: ApiRequest<'_>) -> Result<Response, Error> {
     let (limit, mut after, details) = (request.limit()?, request.after()?, request.details()?);
     let mut list = KeyList::default();
+    let mut queries = QueryBudget::default();
     loop {
         // One more than is shown, to know whether there is another page.
         let wanted =
             limit.map(|limit| i32::try_from(limit.saturating_sub(list.count())).unwrap_or(i32::MAX).saturating_add(1));
-        let page = keys.store.page(after.as_deref(), wanted, details).await?;
-        let usage = match (page.items.first(), page.items.last()) {
-            (Some(first), Some(last)) if details => Some(keys.store.last_used_between(&first.id, &last.id).await?),
-            _ => None,
-        };
+        let page = keys.store.page(after.as_deref(), wanted, details, &mut queries).await?;
         for item in &page.items {
             let shown = Shown::new(&keys.keyring, keys.disclosure, item);
-            if limit == Some(list.count()) || !list.push(&shown, usage.as_ref())? {
-                // SigV4 signs parameters sorted by name, and curl doesn't sort them.
-                let details = if details { "&details=true" } else { "" };
-                let limit = limit.map(|limit| format!("&limit={limit}")).unwrap_or_default();
-                let link = format!("<?after={}{details}{limit}>; rel=\"next\"", list.last());
-                let link = HeaderValue::try_from(link).map_err(|error| Error::Internal(error.into()))?;
-                let mut response = json(200, list.into_body()?);
-                response.headers_mut().insert(LINK, link);
-                return Ok(response);
+            if limit == Some(list.count()) || !list.push(&shown, page.last_used.as_ref())? {
+                return page_with_next(list, limit, details);
             }
         }
         after = page.next;
         if after.is_none() {
             return Ok(json(200, list.into_body()?));
         }
+        // The next page begins after a key, so this one needs one.
+        if !queries.allows_keys(details) && list.count() > 0 {
+            return page_with_next(list, limit, details);
+        }
     }
+}
+
+/// A page of the list that isn't the last one.
+fn page_with_next(list: KeyList, limit: Option<usize>, details: bool) -> Result<Response, Error> {
+    // SigV4 signs parameters sorted by name, and curl doesn't sort them.
+    let details = if details { "&details=true" } else { "" };
+    let limit = limit.map(|limit| format!("&limit={limit}")).unwrap_or_default();
+    let link = format!("<?after={}{details}{limit}>; rel=\"next\"", list.last());
+    let link = HeaderValue::try_from(link).map_err(|error| Error::Internal(error.into()))?;
+    let mut response = json(200, list.into_body()?);
+    response.headers_mut().insert(LINK, link);
+    Ok(response)
 }
 
 /// `GET …/api_keys/{api_key}`: one key with its details.
@@ -136,7 +144,7 @@ pub(super) async fn create(keys: &Keys, request: ApiRequest<'_>) -> Result<Respo
     let (key, root_key) = keys.keyring.create(keys.new_id());
     let (now, id) = (now(), key.id());
     let change = Change { config: &config, caller: request.caller, at: &now };
-    let record = keys.store.create(id, root_key, &change, token.as_ref()).await?;
+    let record = keys.store.create(&keys.keyring, id, root_key, &change, token.as_ref()).await?;
     let Some((record, token)) = record.zip(token) else {
         audit(request, "create", id, None, Some(&config));
         return respond(&Outcome { api_key: key.expose(), result: "created" });
@@ -194,7 +202,7 @@ pub(super) async fn rotate(keys: &Keys, request: ApiRequest<'_>, api_key: &str) 
             root_key,
             change: Change { config: &prepared.new_config, caller: request.caller, at: &time::milliseconds(now) },
         };
-        match keys.store.rotate(&rotation, token.as_ref()).await? {
+        match keys.store.rotate(&keys.keyring, &rotation, token.as_ref()).await? {
             Rotated::Changed => {}
             Rotated::Earlier => {
                 let response = rotated_earlier(keys, request, key.id, token.as_ref()).await?;
@@ -204,6 +212,7 @@ pub(super) async fn rotate(keys: &Keys, request: ApiRequest<'_>, api_key: &str) 
                 let (action, rotated_to, expires_at) = ("rotate", Some(new_key.id()), Some(expires_at.as_str()));
                 let audit = Audit { action, key_id: key.id, rotated_to, expires_at };
                 audit.log(request, Some(&prepared.config), Some(&prepared.new_config));
+                keys.store.limit_usage(key.id, Some(&prepared.old_config)).await;
                 return respond(&RotatedKey::new(new_key.expose(), key.id, expires_at.unwrap_or_default()));
             }
         }
@@ -290,7 +299,7 @@ async fn rotated_earlier(
     token: Option<&IdempotencyToken>,
 ) -> Result<Option<Response>, Error> {
     let Some(token) = token else { return Ok(None) };
-    let Some(record) = keys.store.recorded(token).await? else { return Ok(None) };
+    let Some(record) = keys.store.recorded(&keys.keyring, token).await? else { return Ok(None) };
     let (new_key, new_config) = created_earlier(keys, &record, token).await?;
     let expires_at = record.expires_at.as_deref();
     let audit = Audit { action: "retry", key_id: id, rotated_to: Some(record.key_id), expires_at };
@@ -309,6 +318,7 @@ pub(super) async fn update(keys: &Keys, request: ApiRequest<'_>, api_key: &str) 
     let change = Change { config: &config, caller: request.caller, at: &now() };
     let before = keys.store.update(&key, &change).await?;
     audit(request, "update", key.id, before.as_deref(), Some(&config));
+    keys.store.limit_usage(key.id, Some(&config)).await;
     respond(&Outcome { api_key, result: "updated" })
 }
 
@@ -317,6 +327,7 @@ pub(super) async fn delete(keys: &Keys, request: ApiRequest<'_>, api_key: &str) 
     let key = keys.keyring.parse_key_or_id(api_key).ok_or(Error::KeyNotFound)?;
     let before = keys.store.delete(&key).await?;
     audit(request, "delete", key.id, before.as_deref(), None);
+    keys.store.limit_usage(key.id, None).await;
     respond(&Outcome { api_key, result: "deleted" })
 }
 
@@ -328,7 +339,7 @@ pub(super) async fn verify(keys: &Keys, request: ApiRequest<'_>) -> Result<Respo
     let (asked, now) = (Asked { permission: question.permission, route }, OffsetDateTime::now_utc());
     match access::decide(&found, asked, &keys.read_routes, question.source, now) {
         Ok((id, config)) => {
-            keys.store.record_use(id, now).await;
+            keys.store.record_use(id, config, now).await;
             respond(&Valid { valid: true, key_id: &id.to_string(), config: config.as_raw() })
         }
         Err(reason) => {

@@ -210,7 +210,7 @@ impl<'a> ApiRequest<'a> {
             return Err(Detail::new(["header", "idempotency-key"], msg, "value_error.idempotency_key").into());
         }
         let body = self.body(wrong_content_type)?;
-        Ok(Some(IdempotencyToken::new(operation, self.caller, header, body)))
+        Ok(Some(IdempotencyToken::new(operation, self.caller, issuer(self.http), header, body)))
     }
 
     /// The body's text. Like FastAPI, checks first that there is one, then the Content-Type, then the encoding.
@@ -267,6 +267,17 @@ pub(super) fn caller(request: &Request) -> Option<&str> {
         _ => None,
     };
     caller.filter(|caller| !caller.is_empty())
+}
+
+/// The issuer of the caller's JWT. Only together with it is a subject one caller.
+fn issuer(request: &Request) -> Option<&str> {
+    match request.request_context_ref()? {
+        RequestContext::ApiGatewayV1(context) => context.authorizer.fields.get("iss")?.as_str(),
+        RequestContext::ApiGatewayV2(context) => {
+            context.authorizer.as_ref()?.jwt.as_ref()?.claims.get("iss").map(String::as_str)
+        }
+        _ => None,
+    }
 }
 
 /// API Gateway's ID of a request.

@@ -76,6 +76,7 @@ pub mod api;
 pub mod authorizer;
 pub mod aws;
 pub mod error;
+mod event;
 pub mod keys;
 pub mod logging;
 pub mod settings;

@@ -68,10 +68,11 @@ async fn demo(State(functions): State<Arc<Functions>>, Event(mut event): Event) 
         event.insert("type".to_owned(), "REQUEST".into());
         event.insert("routeArn".to_owned(), arn.into());
     }
-    let Ok(event) = serde_json::from_value(event) else {
-        return message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
+    let payload = match RawValue::from_string(event.to_string()) {
+        Ok(payload) => payload,
+        Err(error) => return message(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     };
-    match functions.authorizer.handle(event, TIMEOUT).await {
+    match functions.authorizer.handle(&payload, TIMEOUT).await {
         Ok(AuthorizerResponse::Simple { is_authorized: true, context }) => {
             let body = json!({ "you": format!("may {method} {path}"), "authorizer": context });
             json_response(StatusCode::OK, body.to_string())

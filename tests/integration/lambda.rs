@@ -248,17 +248,14 @@ async fn nothing_that_a_caller_sends_fails_the_invocation() {
             odd.push((event, 200));
         }
     }
-    // No gateway passes a control character on: what can't be a header makes no valid request.
-    for (header, status) in
-        [("é", 200), ("\u{1}", 400), ("\u{7f}\r\nx: y", 400), ("", 200), ("a b", 200), ("[::", 200), ("x:99999", 200)]
-    {
+    for header in ["é", "\u{1}", "\u{7f}\r\nx: y", "", "a b", "[::", "x:99999"] {
         for format in [Format::Http, Format::Rest] {
             for name in ["x-odd", "host", "x-forwarded-proto"] {
                 let mut event = list().event(format);
                 event["headers"][name] = header.into();
                 event["requestContext"]["domainName"] = header.into();
                 event["multiValueHeaders"][name] = json!([header]);
-                odd.push((event, status));
+                odd.push((event, 200));
             }
         }
     }

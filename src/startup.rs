@@ -29,9 +29,8 @@ pub async fn serve(settings: &Settings, sdk: &SdkConfig) -> Result<(), Cause> {
         }
         Function::Authorizer => {
             let authorizer = &authorizer(settings, sdk).await?;
-            let respond = async |event: Event<Box<RawValue>>| {
-                authorizer.handle(&event.payload, time_left(&event.context)).await
-            };
+            let respond =
+                async |event: Event<Box<RawValue>>| authorizer.handle(&event.payload, time_left(&event.context)).await;
             lambda_runtime::run(service_fn(respond)).await
         }
     };

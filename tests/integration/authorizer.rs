@@ -503,13 +503,15 @@ async fn a_key_beside_an_unreadable_value_of_its_header_is_denied() {
     for odd in ODD_VALUES.into_iter().filter(|odd| *odd != "[]") {
         let mut event = visit.event(Shape::RestRequest);
         event["multiValueHeaders"]["Authorization"] = json!([visit.header, "another"]);
-        let response = protected.response_to_text(Shape::RestRequest, with_json(&event, "/multiValueHeaders/Authorization/1", odd));
+        let response = protected
+            .response_to_text(Shape::RestRequest, with_json(&event, "/multiValueHeaders/Authorization/1", odd));
         assert!(!lets_in(&response.await.expect("a response"), &visit), "{odd}");
         for name in ["headers", "multiValueHeaders"] {
             let mut event = visit.event(Shape::RestRequest);
             event["multiValueHeaders"] = json!({});
             event[name] = json!({ "Authorization": visit.header, "AUTHORIZATION": "another" });
-            let response = protected.response_to_text(Shape::RestRequest, with_json(&event, &format!("/{name}/AUTHORIZATION"), odd));
+            let response = protected
+                .response_to_text(Shape::RestRequest, with_json(&event, &format!("/{name}/AUTHORIZATION"), odd));
             assert!(!lets_in(&response.await.expect("a response"), &visit), "{name} {odd}");
         }
     }

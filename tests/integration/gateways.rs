@@ -88,7 +88,8 @@ async fn a_field_that_the_service_does_not_read_may_be_anything() {
         for pointer in pointers(&event) {
             // The query is in these only in format 1.0. Without the stage, a path that begins with it is unknown.
             let query = rest && pointer.to_ascii_lowercase().ends_with("querystringparameters");
-            let stage = pointer.ends_with("/stage") && [Format::HttpNamedStage, Format::RestStageInPath].contains(&format);
+            let stage =
+                pointer.ends_with("/stage") && [Format::HttpNamedStage, Format::RestStageInPath].contains(&format);
             if READ.contains(&pointer.as_str()) || query || stage {
                 continue;
             }
@@ -145,10 +146,21 @@ async fn a_header_of_another_type_is_rejected_by_the_check_that_reads_it() {
 async fn an_unreadable_method_path_query_or_body_is_a_400_in_the_format_of_the_event() {
     let app = App::new().await;
     for (format, pointers) in [
-        (Format::Http, &["/rawPath", "/rawQueryString", "/requestContext/http/method", "/body", "/isBase64Encoded"][..]),
+        (
+            Format::Http,
+            &["/rawPath", "/rawQueryString", "/requestContext/http/method", "/body", "/isBase64Encoded"][..],
+        ),
         (
             Format::Rest,
-            &["/path", "/queryStringParameters", "/httpMethod", "/body", "/isBase64Encoded", "/headers", "/requestContext"],
+            &[
+                "/path",
+                "/queryStringParameters",
+                "/httpMethod",
+                "/body",
+                "/isBase64Encoded",
+                "/headers",
+                "/requestContext",
+            ],
         ),
     ] {
         for pointer in pointers {
@@ -166,7 +178,9 @@ async fn an_unreadable_method_path_query_or_body_is_a_400_in_the_format_of_the_e
 async fn null_and_missing_fields_are_the_same() {
     let app = App::new().await;
     for format in FORMATS {
-        for pointer in ["/headers", "/isBase64Encoded", "/rawQueryString", "/queryStringParameters", "/multiValueHeaders"] {
+        for pointer in
+            ["/headers", "/isBase64Encoded", "/rawQueryString", "/queryStringParameters", "/multiValueHeaders"]
+        {
             let mut event = Call::new("GET", API_KEYS).event(format);
             event[&pointer[1..]] = Value::Null;
             assert_eq!(app.send_event(event.clone()).await.status, 200, "{format:?} {pointer}");

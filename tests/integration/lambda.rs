@@ -353,6 +353,28 @@ async fn the_cause_of_a_failure_has_the_status_of_the_response_and_not_its_body(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_log_has_addresses_without_their_ports() {
+    let table = Table::new().await;
+    let api = Lambda::start(table.environment(&[])).await;
+    let authorizer = Lambda::start(table.environment(&[("FUNCTION", "authorizer")])).await;
+    for (format, place) in
+        [(Format::Http, "/requestContext/http/sourceIp"), (Format::Rest, "/requestContext/identity/sourceIp")]
+    {
+        let mut event = Call::new("POST", API_KEYS).json(&json!({ "config": {} })).event(format);
+        *event.pointer_mut(place).expect("a place") = "[2001:db8::1]:443".into();
+        api.invoke(&event).await.expect("a response");
+    }
+    let visit = Visit { source_ip: "192.0.2.7:39870".to_owned(), ..Visit::new("x", "GET", "/x") };
+    for shape in [Shape::RestRequest, Shape::Http2] {
+        authorizer.invoke(&visit.event(shape)).await.expect("a response");
+    }
+    let logged =
+        |printed: String| entries(&printed, "INFO").iter().map(|entry| entry["source_ip"].clone()).collect::<Vec<_>>();
+    assert_eq!(logged(api.printed()), ["2001:db8::1"; 2]);
+    assert_eq!(logged(authorizer.printed()), ["192.0.2.7"; 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_authorizer_s_event_at_the_management_api_is_a_400_and_a_warning_that_says_so() {
     let table = Table::new().await;
     let lambda = Lambda::start(table.environment(&[])).await;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use serde::Serialize;
@@ -128,16 +129,20 @@ impl Error {
     }
 }
 
-/// Describes a failed request to AWS for the log: the service's code and message if there are any, then the `Display` of every
-/// source. Never a `Debug`: it prints the response, and with it KMS's MAC or a config.
-pub(crate) fn describe<E, R>(error: &SdkError<E, R>) -> String
+/// Describes a failed request to AWS for the log: the response's status code, the service's code and message if there are any,
+/// then the `Display` of every source. Never a `Debug`, and never the body: they hold KMS's MAC or a config.
+pub(crate) fn describe<E>(error: &SdkError<E, HttpResponse>) -> String
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
-    R: std::fmt::Debug,
 {
+    let status = error.raw_response().map(|response| format!("HTTP {}", response.status().as_u16()));
     let service = error.as_service_error();
     let reported = [service.and_then(E::code), service.and_then(E::message)].into_iter().flatten().map(str::to_owned);
-    let chain = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-    let sources = chain.map(|error| error.to_string());
-    reported.chain(sources).collect::<Vec<_>>().join(": ")
+    status.into_iter().chain(reported).chain([with_sources(error)]).collect::<Vec<_>>().join(": ")
+}
+
+/// An error's `Display`, then that of every source.
+pub(crate) fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain.map(|error| error.to_string()).collect::<Vec<_>>().join(": ")
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use axum::http::StatusCode;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::kms;
@@ -59,7 +60,7 @@ async fn each_function_calls_exactly_what_its_role_allows() {
     event["routeArn"] = "arn:aws:execute-api:eu-central-1:123456789012:abcdefghij/live/GET/x".into();
     event["headers"]["authorization"] = format!("Search {key}").into();
     let response =
-        authorizer.handle(serde_json::from_value(event).expect("an event"), TIMEOUT).await.expect("a response");
+        authorizer.handle(&RawValue::from_string(event.to_string()).expect("JSON"), TIMEOUT).await.expect("a response");
     assert_eq!(serde_json::to_value(response).expect("JSON")["policyDocument"]["Statement"][0]["Effect"], "Allow");
     assert_eq!(called(&app.table, &asked).await, declared("authorizer"));
 }

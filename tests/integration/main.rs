@@ -14,6 +14,7 @@ mod details;
 mod events;
 mod failures;
 mod faults;
+mod gateways;
 mod idempotency;
 mod kms;
 mod lambda;

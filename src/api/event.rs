@@ -12,7 +12,7 @@ use lambda_http::aws_lambda_events::apigw::{
     ApiGatewayRequestAuthorizerJwtDescription, ApiGatewayV2httpRequest,
 };
 use lambda_http::aws_lambda_events::query_map::QueryMap;
-use lambda_http::http::header::HOST;
+use lambda_http::http::header::{HOST, IF_MATCH};
 use lambda_http::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use lambda_http::request::LambdaRequest;
 use serde_json::value::RawValue;
@@ -62,6 +62,10 @@ fn format_1(event: &Object<'_>, context: &Object<'_>) -> Option<ApiGatewayProxyR
     request.http_method = method(event.get("httpMethod"))?;
     request.headers = headers(event.get("headers"))?;
     request.multi_value_headers = headers(event.get("multiValueHeaders"))?;
+    // lambda_http lets the last line win over all lines.
+    if request.multi_value_headers.contains_key(IF_MATCH) {
+        request.headers.remove(IF_MATCH);
+    }
     request.query_string_parameters = query(event.get("queryStringParameters"))?;
     request.multi_value_query_string_parameters = query(event.get("multiValueQueryStringParameters"))?;
     (request.body, request.is_base64_encoded) = body(event)?;

@@ -16,7 +16,7 @@ VERIFY = KEYS + "verify"
 ONE, ROTATE = KEYS + "{api_key}", KEYS + "{api_key}/rotate"
 DETAILS = [
     "api_key", "config", "created_at", "created_by", "updated_at", "updated_by", "last_used_at", "rotated_from", "rotated_to",
-    "root_key_id",
+    "root_key_id", "etag",
 ]
 SOURCE = {path.name: path.read_text() for path in (ROOT / "src").rglob("*.rs")}
 # Statuses that only API Gateway returns.

@@ -6,6 +6,7 @@ use std::fmt;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use keys::json::Step;
 use serde::Serialize;
 
 /// What can go wrong with a request. The messages are those of FastAPI, which GAIA runs on.
@@ -22,13 +23,13 @@ pub enum Error {
     /// 404: no such key, or not a key of this service.
     KeyNotFound,
     /// 405, with the methods that the path allows.
-    MethodNotAllowed(&'static str),
+    MethodNotAllowed(String),
     /// 409: the key's state doesn't allow it. The message says why.
     Conflict(Cow<'static, str>),
     /// 412: the key isn't as the caller's `If-Match` says.
     PreconditionFailed,
     /// 413: the request is too large. The message names the limit.
-    TooLarge(&'static str),
+    TooLarge(String),
     /// 422: the request can be read, but not accepted.
     Invalid(Vec<Detail>),
     /// 503: DynamoDB is throttling or out of reach, or others write the same item; the same request may succeed soon.
@@ -44,7 +45,7 @@ pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, PartialEq, Serialize)]
 pub struct Detail {
     /// The place: `"body"`, `"query"` or `"header"`, then field names and list positions.
-    pub loc: Vec<Loc>,
+    pub loc: Vec<Step>,
     /// The message, for people.
     pub msg: Cow<'static, str>,
     /// The kind of mistake, for programs.
@@ -55,26 +56,10 @@ pub struct Detail {
     pub ctx: Option<serde_json::Value>,
 }
 
-/// One step of a [`Detail`]'s place.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(untagged)]
-pub enum Loc {
-    /// A field's name.
-    Name(String),
-    /// A position in a list, or in the text of the body.
-    Index(usize),
-}
-
-impl From<&str> for Loc {
-    fn from(name: &str) -> Self {
-        Self::Name(name.to_owned())
-    }
-}
-
 impl Detail {
     /// An entry without `ctx`.
     pub fn new(
-        loc: impl IntoIterator<Item = impl Into<Loc>>,
+        loc: impl IntoIterator<Item = impl Into<Step>>,
         msg: impl Into<Cow<'static, str>>,
         kind: &'static str,
     ) -> Self {

@@ -11,7 +11,7 @@ use crate::api::Api;
 use crate::authorizer::Authorizer;
 use crate::aws::{self, kms};
 use crate::error::{Cause, with_sources};
-use crate::keys::keyring::{Keyring, RootKey};
+use keys::keyring::Keyring;
 use crate::settings::{Function, RootKeySource, Settings};
 use crate::store::Store;
 
@@ -74,26 +74,30 @@ pub fn time_left(context: &Context) -> Duration {
 async fn parts(settings: &Settings, sdk: &SdkConfig) -> Result<(Store, Keyring), Cause> {
     let (table, service) = (settings.table_name.clone(), settings.service_name.clone());
     let store = Store::new(aws::dynamodb(sdk), table, service, settings.track_usage);
-    let (keyring, ()) = tokio::join!(keyring(settings, sdk), store.warm_up());
-    Ok((store, keyring?))
+    let warm_up = async {
+        store.warm_up().await;
+        Ok(())
+    };
+    let (keyring, ()) = tokio::try_join!(keyring(settings, sdk), warm_up)?;
+    Ok((store, keyring))
 }
 
 async fn keyring(settings: &Settings, sdk: &SdkConfig) -> Result<Keyring, Cause> {
-    let from_kms: Vec<RootKey>;
-    let root_keys = match &settings.root_keys {
-        RootKeySource::Fixed(root_keys) => root_keys.as_slice(),
-        RootKeySource::Kms(key_ids) => {
+    let service = &settings.service_name;
+    match &settings.root_keys {
+        RootKeySource::Fixed { primary, secondary } => Ok(Keyring::new(service, primary, secondary.as_ref())),
+        RootKeySource::Kms { primary, secondary } => {
             let client = aws::kms(sdk);
-            let mut root_keys = Vec::new();
-            for key_id in key_ids {
-                root_keys.push(kms::root_key(&client, key_id).await?);
-            }
-            from_kms = root_keys;
-            &from_kms
+            let secondary = async {
+                match secondary {
+                    Some(key_id) => kms::root_key(&client, key_id).await.map(Some),
+                    None => Ok(None),
+                }
+            };
+            let (primary, secondary) = tokio::try_join!(kms::root_key(&client, primary), secondary)?;
+            Ok(Keyring::new(service, &primary, secondary.as_ref()))
         }
-    };
-    let (primary, others) = root_keys.split_first().ok_or("no root key")?;
-    Ok(Keyring::new(&settings.service_name, primary, others.first()))
+    }
 }
 
 #[cfg(test)]

@@ -11,10 +11,10 @@ use time::{Duration, OffsetDateTime};
 use ulid::Ulid;
 
 use crate::error::{Cause, Error, describe};
-use crate::keys::access::Found;
-use crate::keys::api_key::KeyId;
-use crate::keys::config::KeyConfig;
-use crate::keys::keyring::{Keyring, NamedKey, RootKeyId};
+use keys::access::Lookup;
+use keys::api_key::KeyId;
+use keys::config::KeyConfig;
+use keys::keyring::{Keyring, NamedKey, RootKeyId};
 
 mod change_id;
 mod failure;
@@ -300,16 +300,16 @@ impl Store {
 
     /// Finds the key that `text` is. One strongly consistent GetItem, none if the text fails its MAC. Errors: also
     /// [`Error::Internal`] if the stored config is invalid.
-    pub async fn find(&self, keyring: &Keyring, text: &str) -> Result<Found, Error> {
+    pub async fn find(&self, keyring: &Keyring, text: &str) -> Result<Lookup, Error> {
         let Some((id, root_key)) = keyring.parse_key(text).and_then(|key| Some((key.id, key.root_key?))) else {
-            return Ok(Found::Invalid);
+            return Ok(Lookup::Invalid);
         };
-        let Some(item) = self.get(id).await? else { return Ok(Found::NotFound(id)) };
+        let Some(item) = self.get(id).await? else { return Ok(Lookup::NotFound(id)) };
         if item.root_key.as_deref() != Some(root_key.as_str()) {
-            return Ok(Found::NotFound(id));
+            return Ok(Lookup::NotFound(id));
         }
         match item.config.as_deref().map(KeyConfig::parse) {
-            Some(Ok(config)) => Ok(Found::Key(id, Box::new(config))),
+            Some(Ok(config)) => Ok(Lookup::Key(id, Box::new(config))),
             _ => Err(Error::Internal(format!("stored config of {id} is invalid").into())),
         }
     }

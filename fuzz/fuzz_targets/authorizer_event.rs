@@ -4,9 +4,9 @@
 use std::sync::LazyLock;
 
 use gaia_api_keys::authorizer::{Authorizer, MethodArn};
-use gaia_api_keys::keys::config::KeyConfig;
-use gaia_api_keys::keys::permission::Permission;
-use gaia_api_keys::keys::route::{Route, RoutePattern};
+use keys::config::KeyConfig;
+use keys::permission::Permission;
+use keys::route::{Route, RoutePattern};
 use gaia_api_keys_fuzz::TIME_LEFT;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;

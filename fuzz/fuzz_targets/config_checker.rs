@@ -5,9 +5,9 @@ use std::collections::HashMap;
 
 use gaia_api_keys::authorizer::PolicyDocument;
 use gaia_api_keys::error::Error;
-use gaia_api_keys::keys::config::{FIELDS, KeyConfig, MAX_CONFIG};
-use gaia_api_keys::keys::json;
-use gaia_api_keys::keys::permission::Permission;
+use keys::config::{FIELDS, KeyConfig, MAX_CONFIG};
+use keys::json;
+use keys::permission::Permission;
 use http::Response;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;

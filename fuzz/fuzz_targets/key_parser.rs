@@ -3,8 +3,8 @@
 
 use std::sync::LazyLock;
 
-use gaia_api_keys::keys::api_key::KeyId;
-use gaia_api_keys::keys::keyring::Keyring;
+use keys::api_key::KeyId;
+use keys::keyring::Keyring;
 use libfuzzer_sys::fuzz_target;
 use ulid::Ulid;
 

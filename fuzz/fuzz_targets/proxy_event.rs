@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 
 use gaia_api_keys::api::Api;
-use gaia_api_keys::keys::config::KeyConfig;
+use keys::config::KeyConfig;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use serde_json::value::RawValue;

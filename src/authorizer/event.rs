@@ -4,8 +4,8 @@ use serde_json::value::RawValue;
 
 use crate::error::Cause;
 use crate::event::{Object, text};
-use crate::keys::access::Source;
-use crate::keys::api_key;
+use keys::access::Source;
+use keys::api_key;
 
 /// An event of a REST API (TOKEN or REQUEST) or an HTTP API (payload format 1.0 or 2.0). It holds a key, so it has no `Debug`.
 /// Sources: <https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-lambda-authorizer-input.html>,

@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::keys::config::{IPV4_MAPPED, KeyConfig};
-use crate::keys::permission::Permission;
-use crate::keys::route::{READ_METHODS, RoutePattern};
+use keys::config::{IPV4_MAPPED, KeyConfig};
+use keys::permission::Permission;
+use keys::route::{READ_METHODS, RoutePattern};
 
 /// An IAM policy.
 #[derive(Clone, Debug, Serialize)]

@@ -6,7 +6,7 @@ use aws_sdk_kms::types::MacAlgorithmSpec;
 use zeroize::Zeroize;
 
 use crate::error::{Cause, describe};
-use crate::keys::keyring::RootKey;
+use keys::keyring::RootKey;
 
 /// NEVER CHANGE: a root key is KMS's MAC of it. It names no Region and no ARN, so a multi-Region key's replicas give the same
 /// root key.

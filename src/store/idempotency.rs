@@ -10,8 +10,8 @@ use time::OffsetDateTime;
 
 use super::{Attributes, Store, asked_for, unreadable};
 use crate::error::Error;
-use crate::keys::api_key::KeyId;
-use crate::keys::keyring::{Keyring, RootKeyId};
+use keys::api_key::KeyId;
+use keys::keyring::{Keyring, RootKeyId};
 
 /// Seconds for which an `Idempotency-Key` returns the key it created: a day. TTL deletes the item some time later.
 const KEPT_FOR: i64 = 24 * 60 * 60;

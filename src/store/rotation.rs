@@ -6,9 +6,9 @@ use ulid::Ulid;
 use super::transaction::{put, update};
 use super::{Change, IdempotencyToken, Item, Patience, Store, replace_config};
 use crate::error::Error;
-use crate::keys::api_key::KeyId;
-use crate::keys::config::KeyConfig;
-use crate::keys::keyring::{Keyring, RootKeyId};
+use keys::api_key::KeyId;
+use keys::config::KeyConfig;
+use keys::keyring::{Keyring, RootKeyId};
 
 /// A rotation of one key.
 #[derive(Debug)]

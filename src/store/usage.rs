@@ -12,9 +12,9 @@ use time::{Duration, OffsetDateTime};
 
 use super::{Attributes, QueryBudget, Store, asked_for, failure, kept_after, kept_until, unreadable};
 use crate::error::{Error, describe};
-use crate::keys::api_key::KeyId;
-use crate::keys::config::KeyConfig;
-use crate::keys::time::seconds;
+use keys::api_key::KeyId;
+use keys::config::KeyConfig;
+use keys::timestamp::seconds;
 
 /// The precision of a recorded use, and how long an instance waits before it records another one of the same key.
 const HOUR: Duration = Duration::HOUR;

@@ -1,6 +1,6 @@
 //! Configs: they come back unchanged, and every mistake is reported with its place.
 
-use gaia_api_keys::keys::config::FIELDS;
+use keys::config::FIELDS;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use gaia_api_keys::keys::keyring::{Keyring, RootKey};
+use keys::keyring::{Keyring, RootKey};
 
 use crate::lambda::Lambda;
 use crate::proxy::QUICK;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Router, routing::post};
-use gaia_api_keys::keys::keyring::{Keyring, RootKey};
+use keys::keyring::{Keyring, RootKey};
 use serde_json::{Value, json};
 
 use crate::proxy::{Fault, Proxy};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gaia_api_keys::keys::config::FIELDS;
+use keys::config::FIELDS;
 use serde_json::{Map, Value, json};
 
 use crate::config::rejected;

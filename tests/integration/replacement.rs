@@ -1,7 +1,7 @@
 //! Replacing the root key, step by step, as docs/operations.md describes it.
 
-use gaia_api_keys::keys::api_key::KeyId;
-use gaia_api_keys::keys::keyring::{Keyring, RootKey};
+use keys::api_key::KeyId;
+use keys::keyring::{Keyring, RootKey};
 use serde_json::json;
 
 use crate::support::{API_KEYS, App, Call, ROOT_KEY, Table};

@@ -527,9 +527,9 @@ async fn a_stolen_old_root_key_derives_no_keys_of_the_new_one() {
     let app = App::with(&[("ROOT_KEY", &root_keys)]).await;
     let key = app.create(json!({})).await.api_key();
     // The old root key, which still verifies, derives another secret for the same ID.
-    let old = gaia_api_keys::keys::keyring::RootKey::from_hex(crate::support::ROOT_KEY).expect("a root key");
-    let old = gaia_api_keys::keys::keyring::Keyring::new("demo", &old, None);
-    let id = gaia_api_keys::keys::api_key::KeyId::from_ulid(&key[5..31]).expect("an ID");
+    let old = keys::keyring::RootKey::from_hex(crate::support::ROOT_KEY).expect("a root key");
+    let old = keys::keyring::Keyring::new("demo", &old, None);
+    let id = keys::api_key::KeyId::from_ulid(&key[5..31]).expect("an ID");
     let forged = old.key(id, "053bcb62").expect("a key");
     assert_eq!(app.update(forged.expose(), json!({ "permissions": "write" })).await.status, 404);
     assert_eq!(app.delete(forged.expose()).await.status, 404);

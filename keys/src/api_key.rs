@@ -51,7 +51,9 @@ impl fmt::Debug for KeyId {
 /// if there is neither scheme in front, in any case.
 pub fn without_scheme(text: &str) -> Option<&str> {
     let (scheme, key) = text.split_once(' ')?;
-    let known = ["search", "bearer"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    let known = ["search", "bearer"]
+        .iter()
+        .any(|known| scheme.eq_ignore_ascii_case(known));
     known.then_some(key.trim_start_matches(' '))
 }
 
@@ -63,8 +65,11 @@ pub struct ApiKey {
 
 impl ApiKey {
     /// The key of an ID and the 128 bits of its secret.
-    pub(super) fn new(id: KeyId, secret: [u8; 16]) -> Self {
-        Self { id, text: Zeroizing::new(format!("{id}_{}", Ulid::from_bytes(secret))) }
+    pub(crate) fn new(id: KeyId, secret: [u8; 16]) -> Self {
+        Self {
+            id,
+            text: Zeroizing::new(format!("{id}_{}", Ulid::from_bytes(secret))),
+        }
     }
 
     /// The part that may be shown.
@@ -85,7 +90,7 @@ impl fmt::Debug for ApiKey {
 }
 
 /// Reads an ID and the 128 bits of a secret, in the one canonical spelling. It may be a forgery.
-pub(super) fn parse_parts(text: &str) -> Option<(KeyId, [u8; 16])> {
+pub(crate) fn parse_parts(text: &str) -> Option<(KeyId, [u8; 16])> {
     let (id, secret) = text.rsplit_once('_')?;
     Some((KeyId::parse(id)?, canonical_ulid(secret)?.to_bytes()))
 }

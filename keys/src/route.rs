@@ -1,6 +1,6 @@
 //! Routes as patterns: `METHOD /path`, in which `*` is any text. A pattern means the same in an IAM policy.
 
-use crate::keys::permission::Permission;
+use crate::permission::Permission;
 
 /// Methods that need only read. `READ_ROUTES` adds routes with other methods.
 pub const READ_METHODS: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
@@ -36,20 +36,27 @@ impl RoutePattern {
     /// Reads an entry of `READ_ROUTES`: a method that writes unless a deployment says otherwise. Errors: as of
     /// [`RoutePattern::parse`].
     pub fn parse_read(text: &str) -> Result<Self, String> {
-        let writing: Vec<_> = METHODS.into_iter().filter(|method| !READ_METHODS.contains(method)).collect();
+        let writing: Vec<_> = METHODS
+            .into_iter()
+            .filter(|method| !READ_METHODS.contains(method))
+            .collect();
         Self::parse_with(&writing, text)
     }
 
     fn parse_with(methods: &[&str], text: &str) -> Result<Self, String> {
         let wrong = |why: &str| Err(format!("'{text}' {why}"));
-        let Some((method, path)) = text.split_once(' ') else { return wrong("must be a method, a space and a path") };
+        let Some((method, path)) = text.split_once(' ') else {
+            return wrong("must be a method, a space and a path");
+        };
         // `*` as a method would match paths too in a policy.
         if !methods.contains(&method) {
             return wrong(&format!("must begin with one of {}", methods.join(", ")));
         }
         let allowed = |c: char| c.is_ascii_alphanumeric() || "/*-._~:@+%=".contains(c);
         if !path.starts_with('/') || !path.chars().all(allowed) {
-            return wrong("must have a path of letters, digits and /*-._~:@+%= that begins with a slash");
+            return wrong(
+                "must have a path of letters, digits and /*-._~:@+%= that begins with a slash",
+            );
         }
         if path.contains("..") {
             return wrong("must not have '..' in its path");
@@ -57,7 +64,10 @@ impl RoutePattern {
         if STAGE + method.len() + path.len() > MAX_RESOURCE {
             return wrong("makes a resource longer than 512 bytes in a policy");
         }
-        Ok(Self { method: method.to_owned(), path: path.to_owned() })
+        Ok(Self {
+            method: method.to_owned(),
+            path: path.to_owned(),
+        })
     }
 
     /// Whether a request is on this route. A path with `..` in it never is: a server may take it for another path.
@@ -98,23 +108,37 @@ impl<'a> Route<'a> {
         let (method, path) = text.split_once(' ')?;
         let known = !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase());
         // A query isn't part of a path: `*` must not match in it.
-        (known && path.starts_with('/') && !path.contains(['?', '#'])).then_some(Self { method, path: Some(path) })
+        (known && path.starts_with('/') && !path.contains(['?', '#'])).then_some(Self {
+            method,
+            path: Some(path),
+        })
     }
 
     /// The permission that the request needs.
     pub fn required(self, read_routes: &[RoutePattern]) -> Permission {
-        let reads = READ_METHODS.contains(&self.method) || read_routes.iter().any(|route| route.covers(self));
-        if reads { Permission::Read } else { Permission::Write }
+        let reads = READ_METHODS.contains(&self.method)
+            || read_routes.iter().any(|route| route.covers(self));
+        if reads {
+            Permission::Read
+        } else {
+            Permission::Write
+        }
     }
 }
 
 /// Whether `pattern`, in which `*` is any text, covers the whole of `text`.
 fn matches(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
-    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
-    let Some(last) = parts.next_back() else { return rest.is_empty() };
+    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else {
+        return false;
+    };
+    let Some(last) = parts.next_back() else {
+        return rest.is_empty();
+    };
     for part in parts {
-        let Some((_, behind)) = rest.split_once(part) else { return false };
+        let Some((_, behind)) = rest.split_once(part) else {
+            return false;
+        };
         rest = behind;
     }
     rest.ends_with(last)
@@ -127,7 +151,8 @@ pub fn read_routes_fit(routes: &[RoutePattern]) -> bool {
     methods.dedup();
     let lengths = routes.iter().map(|route| STAGE + route.resource().len());
     let quotes_and_commas = 3 * (READ_METHODS.len() + routes.len());
-    (READ_METHODS.len() + methods.len()) * STAGE + lengths.sum::<usize>() + quotes_and_commas <= MAX_RESOURCES
+    (READ_METHODS.len() + methods.len()) * STAGE + lengths.sum::<usize>() + quotes_and_commas
+        <= MAX_RESOURCES
 }
 
 /// The longest policy, in bytes. API Gateway takes 8 KB.
@@ -189,21 +214,58 @@ mod tests {
             assert!(error.contains(wrong), "{error}");
         }
         assert!(RoutePattern::parse_read("POST /es/api/v1/search/*").is_ok());
-        assert!(RoutePattern::parse("GET /es/api/v1/*").is_ok() && RoutePattern::parse("* /es/api/v1/*").is_err());
+        assert!(
+            RoutePattern::parse("GET /es/api/v1/*").is_ok()
+                && RoutePattern::parse("* /es/api/v1/*").is_err()
+        );
     }
 
     #[test]
     fn what_a_request_needs() {
         let routes = [RoutePattern::parse_read("POST /search/*").unwrap()];
         for method in READ_METHODS {
-            assert_eq!(Route { method, path: Some("/x") }.required(&routes), Permission::Read);
+            assert_eq!(
+                Route {
+                    method,
+                    path: Some("/x")
+                }
+                .required(&routes),
+                Permission::Read
+            );
         }
-        for (method, path) in
-            [("POST", "/x"), ("PUT", "/search/x"), ("get", "/x"), ("TRACE", "/x"), ("", "/x"), ("POST", "/search/../x")]
-        {
-            assert_eq!(Route { method, path: Some(path) }.required(&routes), Permission::Write, "{method} {path}");
+        for (method, path) in [
+            ("POST", "/x"),
+            ("PUT", "/search/x"),
+            ("get", "/x"),
+            ("TRACE", "/x"),
+            ("", "/x"),
+            ("POST", "/search/../x"),
+        ] {
+            assert_eq!(
+                Route {
+                    method,
+                    path: Some(path)
+                }
+                .required(&routes),
+                Permission::Write,
+                "{method} {path}"
+            );
         }
-        assert_eq!(Route { method: "POST", path: Some("/search/x") }.required(&routes), Permission::Read);
-        assert_eq!(Route { method: "POST", path: None }.required(&routes), Permission::Write);
+        assert_eq!(
+            Route {
+                method: "POST",
+                path: Some("/search/x")
+            }
+            .required(&routes),
+            Permission::Read
+        );
+        assert_eq!(
+            Route {
+                method: "POST",
+                path: None
+            }
+            .required(&routes),
+            Permission::Write
+        );
     }
 }

@@ -4,14 +4,14 @@ use std::net::IpAddr;
 
 use time::OffsetDateTime;
 
-use crate::keys::api_key::KeyId;
-use crate::keys::config::KeyConfig;
-use crate::keys::permission::Permission;
-use crate::keys::route::{Route, RoutePattern};
+use crate::api_key::KeyId;
+use crate::config::KeyConfig;
+use crate::permission::Permission;
+use crate::route::{Route, RoutePattern};
 
 /// The key that a caller's text names.
 #[derive(Debug)]
-pub enum Found {
+pub enum Lookup {
     /// The text isn't a key under a configured root key.
     Invalid,
     /// It is one, but the table doesn't hold it, or its item names another root key.
@@ -20,7 +20,7 @@ pub enum Found {
     Key(KeyId, Box<KeyConfig>),
 }
 
-impl Found {
+impl Lookup {
     /// The key's ID. `None` if the text isn't a key.
     pub fn key_id(&self) -> Option<KeyId> {
         match self {
@@ -44,12 +44,17 @@ pub enum Source {
 impl Source {
     /// Reads an address. Anything else is [`Source::Unknown`].
     pub fn parse(text: Option<&str>) -> Self {
-        text.and_then(|text| text.parse().ok()).map_or(Self::Unknown, Self::Address)
+        text.and_then(|text| text.parse().ok())
+            .map_or(Self::Unknown, Self::Address)
     }
 
     /// The address, if there is one.
     pub fn address(self) -> Option<IpAddr> {
-        if let Self::Address(address) = self { Some(address) } else { None }
+        if let Self::Address(address) = self {
+            Some(address)
+        } else {
+            None
+        }
     }
 }
 
@@ -74,7 +79,7 @@ pub enum Denial {
 
 /// What is asked of a key. With neither field set, only the key's own state counts; with both set, both must hold.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Asked<'a> {
+pub struct AccessRequest<'a> {
     /// A permission that the key must have.
     pub permission: Option<Permission>,
     /// A request that the key must grant.
@@ -98,39 +103,49 @@ impl Denial {
 
 /// Decides at the time `now`. `read_routes` are the deployment's routes that need only read although their methods write.
 pub fn decide<'a>(
-    found: &'a Found,
-    asked: Asked<'_>,
+    lookup: &'a Lookup,
+    request: AccessRequest<'_>,
     read_routes: &[RoutePattern],
     source: Source,
     now: OffsetDateTime,
 ) -> Result<(KeyId, &'a KeyConfig), Denial> {
-    let (id, config) = match found {
-        Found::Invalid => return Err(Denial::Invalid),
-        Found::NotFound(_) => return Err(Denial::NotFound),
-        Found::Key(id, config) => (*id, config.as_ref()),
+    let (id, config) = match lookup {
+        Lookup::Invalid => return Err(Denial::Invalid),
+        Lookup::NotFound(_) => return Err(Denial::NotFound),
+        Lookup::Key(id, config) => (*id, config.as_ref()),
     };
     if !config.enabled {
         return Err(Denial::Disabled);
     }
-    if config.expires_at.is_some_and(|expires_at| expires_at <= now) {
+    if config
+        .expires_at
+        .is_some_and(|expires_at| expires_at <= now)
+    {
         return Err(Denial::Expired);
     }
     let address_allowed = match source {
         Source::Address(address) => config.allows_address(address),
         Source::Unknown => config.allowed_ips.is_none(),
-        Source::CheckedLater => config.allowed_ips.as_ref().is_none_or(|ranges| !ranges.is_empty()),
+        Source::CheckedLater => config
+            .allowed_ips
+            .as_ref()
+            .is_none_or(|ranges| !ranges.is_empty()),
     };
     if !address_allowed {
         return Err(Denial::SourceIp);
     }
     // `None` is less than read, and read less than write. A key with routes has no permission.
-    if asked.permission.is_some() && config.permissions < asked.permission {
+    if request.permission.is_some() && config.permissions < request.permission {
         return Err(Denial::Permission);
     }
-    match (asked.route, config.routes.as_slice()) {
+    match (request.route, config.routes.as_slice()) {
         (None, _) => {}
-        (Some(route), []) if config.permissions < Some(route.required(read_routes)) => return Err(Denial::Permission),
-        (Some(route), routes) if !routes.is_empty() && !routes.iter().any(|pattern| pattern.covers(route)) => {
+        (Some(route), []) if config.permissions < Some(route.required(read_routes)) => {
+            return Err(Denial::Permission);
+        }
+        (Some(route), routes)
+            if !routes.is_empty() && !routes.iter().any(|pattern| pattern.covers(route)) =>
+        {
             return Err(Denial::Route);
         }
         _ => {}
@@ -147,13 +162,23 @@ mod tests {
 
     const NOW: OffsetDateTime = datetime!(2026-01-01 12:00 UTC);
 
-    fn key(config: &str) -> Found {
+    fn key(config: &str) -> Lookup {
         let id = KeyId::from_ulid("01ARZ3NDEKTSV4RRFFQ69G5FAV").unwrap();
-        Found::Key(id, Box::new(KeyConfig::parse(config).unwrap()))
+        Lookup::Key(id, Box::new(KeyConfig::parse(config).unwrap()))
     }
 
-    fn decided(found: &Found, required: Option<Permission>, source: Source) -> Result<(), Denial> {
-        decide(found, Asked { permission: required, route: None }, &[], source, NOW).map(drop)
+    fn decided(found: &Lookup, required: Option<Permission>, source: Source) -> Result<(), Denial> {
+        decide(
+            found,
+            AccessRequest {
+                permission: required,
+                route: None,
+            },
+            &[],
+            source,
+            NOW,
+        )
+        .map(drop)
     }
 
     /// Every state of a key, permission, requirement and source, against the rules written in another way.
@@ -162,13 +187,28 @@ mod tests {
         let inside = Source::Address("10.1.2.3".parse().unwrap());
         let outside = Source::Address("11.0.0.1".parse().unwrap());
         let mut cases = 0;
-        for enabled in ["", r#","enabled":true"#, r#","enabled":false"#, r#","enabled":null"#] {
-            for expiry in ["", r#","expires_at":"2026-01-01T12:00:00Z""#, r#","expires_at":"2026-01-01T12:00:01Z""#] {
+        for enabled in [
+            "",
+            r#","enabled":true"#,
+            r#","enabled":false"#,
+            r#","enabled":null"#,
+        ] {
+            for expiry in [
+                "",
+                r#","expires_at":"2026-01-01T12:00:00Z""#,
+                r#","expires_at":"2026-01-01T12:00:01Z""#,
+            ] {
                 for permission in ["null", r#""read""#, r#""write""#] {
-                    for ips in ["", r#","allowed_ips":[]"#, r#","allowed_ips":["::1","10.0.0.0/8"]"#] {
+                    for ips in [
+                        "",
+                        r#","allowed_ips":[]"#,
+                        r#","allowed_ips":["::1","10.0.0.0/8"]"#,
+                    ] {
                         for required in [None, Some(Read), Some(Write)] {
                             for source in [inside, outside, Source::Unknown, Source::CheckedLater] {
-                                let found = key(&format!(r#"{{"permissions":{permission}{enabled}{expiry}{ips}}}"#));
+                                let found = key(&format!(
+                                    r#"{{"permissions":{permission}{enabled}{expiry}{ips}}}"#
+                                ));
                                 let mut reasons = Vec::new();
                                 if enabled.contains("false") {
                                     reasons.push(Denial::Disabled);
@@ -180,10 +220,14 @@ mod tests {
                                 if ips.contains("[]") || (ips.contains("10.") && !listed) {
                                     reasons.push(Denial::SourceIp);
                                 }
-                                if matches!((permission, required), ("null", Some(_)) | (r#""read""#, Some(Write))) {
+                                if matches!(
+                                    (permission, required),
+                                    ("null", Some(_)) | (r#""read""#, Some(Write))
+                                ) {
                                     reasons.push(Denial::Permission);
                                 }
-                                let expected = reasons.first().map_or(Ok(()), |reason| Err(*reason));
+                                let expected =
+                                    reasons.first().map_or(Ok(()), |reason| Err(*reason));
                                 assert_eq!(
                                     decided(&found, required, source),
                                     expected,
@@ -198,14 +242,29 @@ mod tests {
         }
         assert_eq!(cases, 4 * 3 * 3 * 3 * 3 * 4);
         let id = KeyId::from_ulid("01ARZ3NDEKTSV4RRFFQ69G5FAV").unwrap();
-        assert_eq!(decided(&Found::Invalid, None, inside), Err(Denial::Invalid));
-        assert_eq!(decided(&Found::NotFound(id), None, inside), Err(Denial::NotFound));
+        assert_eq!(
+            decided(&Lookup::Invalid, None, inside),
+            Err(Denial::Invalid)
+        );
+        assert_eq!(
+            decided(&Lookup::NotFound(id), None, inside),
+            Err(Denial::NotFound)
+        );
     }
 
     #[test]
     fn a_key_expires_at_its_second_in_any_offset() {
         let found = key(r#"{"expires_at":"2026-01-01T14:00:00.5+02:00"}"#);
-        let at = |offset| decide(&found, Asked::default(), &[], Source::Unknown, NOW + offset).map(drop);
+        let at = |offset| {
+            decide(
+                &found,
+                AccessRequest::default(),
+                &[],
+                Source::Unknown,
+                NOW + offset,
+            )
+            .map(drop)
+        };
         assert_eq!(at(Duration::milliseconds(499)), Ok(()));
         assert_eq!(at(Duration::milliseconds(500)), Err(Denial::Expired));
     }
@@ -235,8 +294,17 @@ mod tests {
             assert_eq!(allowed, expected, "{address} in {ranges}");
         }
         let bound = key(r#"{"allowed_ips":["10.0.0.0/8"]}"#);
-        for text in [None, Some(""), Some("10.0.0.1, 10.0.0.2"), Some("test-invoke-source-ip")] {
-            assert_eq!(decided(&bound, None, Source::parse(text)), Err(Denial::SourceIp), "{text:?}");
+        for text in [
+            None,
+            Some(""),
+            Some("10.0.0.1, 10.0.0.2"),
+            Some("test-invoke-source-ip"),
+        ] {
+            assert_eq!(
+                decided(&bound, None, Source::parse(text)),
+                Err(Denial::SourceIp),
+                "{text:?}"
+            );
         }
     }
 }

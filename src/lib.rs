@@ -10,7 +10,7 @@
 //! startup.rs     settings → clients → function     settings.rs, logging.rs, error.rs
 //! api.rs         api/{event, router, request, handlers, key_list, response}.rs              the management API
 //! authorizer.rs  authorizer/{event, policy, response}.rs                                    the Lambda authorizer
-//! store.rs       store/{failure, idempotency, rotation, transaction, usage}.rs              the DynamoDB table
+//! store.rs       store/{failure, idempotency, list, rotation, transaction, usage}.rs        the DynamoDB table
 //! aws.rs         aws/{http, kms}.rs                                                         SDK clients
 //! keys.rs        keys/{api_key, keyring, config, permission, route, access, json, time}.rs  the domain
 //! ```

@@ -3,8 +3,6 @@
 use std::sync::{Mutex, PoisonError};
 
 use ::time::OffsetDateTime;
-use lambda_http::http::HeaderValue;
-use lambda_http::http::header::LINK;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use ulid::Generator;
@@ -101,30 +99,18 @@ pub(super) async fn list(keys: &Keys, request: ApiRequest<'_>) -> Result<Respons
         for item in &page.items {
             let shown = Shown::new(&keys.keyring, keys.disclosure, item);
             if limit == Some(list.count()) || !list.push(&shown, page.last_used.as_ref())? {
-                return page_with_next(list, limit, details);
+                return list.into_page_with_next(limit, details);
             }
         }
         after = page.next;
         if after.is_none() {
-            return Ok(json(200, list.into_body()?));
+            return list.into_page();
         }
         // The next page begins after a key, so this one needs one.
         if !queries.allows_keys(details) && list.count() > 0 {
-            return page_with_next(list, limit, details);
+            return list.into_page_with_next(limit, details);
         }
     }
-}
-
-/// A page of the list that isn't the last one.
-fn page_with_next(list: KeyList, limit: Option<usize>, details: bool) -> Result<Response, Error> {
-    // SigV4 signs parameters sorted by name, and curl doesn't sort them.
-    let details = if details { "&details=true" } else { "" };
-    let limit = limit.map(|limit| format!("&limit={limit}")).unwrap_or_default();
-    let link = format!("<?after={}{details}{limit}>; rel=\"next\"", list.last());
-    let link = HeaderValue::try_from(link).map_err(|error| Error::Internal(error.into()))?;
-    let mut response = json(200, list.into_body()?);
-    response.headers_mut().insert(LINK, link);
-    Ok(response)
 }
 
 /// `GET …/api_keys/{api_key}`: one key with its details.

@@ -2,9 +2,12 @@
 
 use std::collections::HashMap;
 
+use lambda_http::http::HeaderValue;
+use lambda_http::http::header::LINK;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::api::response::{Response, json};
 use crate::error::Error;
 use crate::keys::api_key::{ApiKey, KeyId};
 use crate::keys::keyring::Keyring;
@@ -108,11 +111,6 @@ impl KeyList {
         self.count
     }
 
-    /// The ID of the last key in it.
-    pub fn last(&self) -> String {
-        format!("gaia_{}", self.last)
-    }
-
     /// Writes one key, or returns false if the page is full. A page can't start after a malformed ID, so such items always go
     /// into the current page; once they fill half of it, they are only logged. `usage` has the time of each key's last use,
     /// by ULID, if details are shown.
@@ -135,8 +133,24 @@ impl KeyList {
         Ok(true)
     }
 
-    /// The whole list as a response's body.
-    pub fn into_body(mut self) -> Result<String, Error> {
+    /// The response for a page that isn't the last one; it needs a key. `limit` and `details` are those of the request.
+    pub fn into_page_with_next(self, limit: Option<usize>, details: bool) -> Result<Response, Error> {
+        // SigV4 signs parameters sorted by name, and curl doesn't sort them.
+        let details = if details { "&details=true" } else { "" };
+        let limit = limit.map(|limit| format!("&limit={limit}")).unwrap_or_default();
+        let link = format!("<?after=gaia_{}{details}{limit}>; rel=\"next\"", self.last);
+        let link = HeaderValue::try_from(link).map_err(|error| Error::Internal(error.into()))?;
+        let mut response = self.into_page()?;
+        response.headers_mut().insert(LINK, link);
+        Ok(response)
+    }
+
+    /// The response for the last page.
+    pub fn into_page(self) -> Result<Response, Error> {
+        Ok(json(200, self.into_body()?))
+    }
+
+    fn into_body(mut self) -> Result<String, Error> {
         if self.body.is_empty() {
             self.body.push(b'[');
         }

@@ -7,6 +7,7 @@ use lambda_http::http::header::LINK;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::api::precondition::etag;
 use crate::api::response::{Response, json};
 use crate::error::Error;
 use crate::keys::api_key::{ApiKey, KeyId};
@@ -38,6 +39,7 @@ struct DetailedKey<'a> {
     rotated_from: Option<String>,
     rotated_to: Option<String>,
     root_key_id: Option<&'a str>,
+    etag: String,
 }
 
 /// What is shown of an item, and how.
@@ -90,6 +92,7 @@ impl<'a> Shown<'a> {
             rotated_from: key_id(&details.rotated_from),
             rotated_to: key_id(&details.rotated_to),
             root_key_id: self.item.root_key.as_deref(),
+            etag: etag(self.item),
         };
         serde_json::to_writer(body, &detailed).map_err(|error| Error::Internal(error.into()))
     }

@@ -85,7 +85,7 @@ impl fmt::Display for Error {
             Self::BadRequest => f.write_str("Bad Request"),
             Self::UndecodableBody => f.write_str("There was an error parsing the body"),
             Self::NotAuthenticated => f.write_str("Not authenticated"),
-            Self::NotFound => f.write_str("Not Found"),
+            Self::NotFound => f.write_str("Not Lookup"),
             Self::KeyNotFound => f.write_str("API key not found"),
             Self::MethodNotAllowed(_) => f.write_str("Method Not Allowed"),
             Self::Conflict(why) => f.write_str(why),

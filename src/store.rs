@@ -19,6 +19,7 @@ use keys::keyring::{Keyring, NamedKey, RootKeyId};
 mod change_id;
 mod failure;
 mod idempotency;
+mod list;
 mod rotation;
 mod transaction;
 mod usage;
@@ -27,13 +28,10 @@ pub use change_id::ChangeId;
 pub use failure::Patience;
 use failure::{InDoubt, failure, is_conflict};
 pub use idempotency::{IdempotencyRecord, IdempotencyToken};
+pub use list::{Page, QueryBudget};
 pub use rotation::{Rotated, Rotation};
 use transaction::put;
 use usage::Attempts;
-
-/// How many Queries a page of the list takes at most, so that one request takes at most half of the 3,000 read units that a
-/// partition gives each second: DynamoDB reads 1 MB per Query, which is 256 units.
-const MAX_QUERIES: usize = 6;
 
 /// How long an item stays after its expiry, or after an expiry in the past was written, so that checks respond `expired` for a
 /// known time before `not_found`.
@@ -83,10 +81,10 @@ pub struct Details {
 }
 
 /// The attributes of an item without its details.
-const PLAIN: &str = "id, service, config, root_key_id, change_id";
+const PLAIN: &str = "id, config, root_key_id, change_id, service";
 
 /// All attributes that are read.
-const DETAILED: &str = "id, service, config, root_key_id, change_id, created_at, created_by, updated_at, updated_by, rotated_from, rotated_to";
+const DETAILED: &str = "id, config, root_key_id, change_id, service, created_at, created_by, updated_at, updated_by, rotated_from, rotated_to";
 
 /// A change: the new config, the caller and the time.
 #[derive(Debug)]
@@ -314,50 +312,6 @@ impl Store {
         }
     }
 
-    /// At most `limit` keys, oldest first, after the ULID `after`; with `details`, also when they were last used. One strongly
-    /// consistent Query of keys; with `details`, at least one of usage, and more while `queries` allows. If it doesn't, the
-    /// page ends at the last key whose usage was read.
-    pub async fn page(
-        &self,
-        after: Option<&str>,
-        limit: Option<i32>,
-        details: bool,
-        queries: &mut QueryBudget,
-    ) -> Result<Page, Error> {
-        let mut page = self.keys_after(after, limit, details).await?;
-        queries.spend();
-        if !details {
-            return Ok(page);
-        }
-        let (Some(first), Some(last)) = (page.items.first(), page.items.last()) else { return Ok(page) };
-        let usage = self.last_used_between(&first.id, &last.id, queries).await?;
-        if let Some(end) = usage.read_until {
-            page.items.retain(|item| item.id <= end);
-            page.next = page.items.last().map(|item| item.id.clone());
-        }
-        page.last_used = Some(usage.last_used);
-        Ok(page)
-    }
-
-    async fn keys_after(&self, after: Option<&str>, limit: Option<i32>, details: bool) -> Result<Page, Error> {
-        let condition = if after.is_some() { "service = :service AND id > :after" } else { "service = :service" };
-        let mut request = self.client.query().table_name(&self.table).consistent_read(true).set_limit(limit);
-        request =
-            request.key_condition_expression(condition).projection_expression(if details { DETAILED } else { PLAIN });
-        request = request.expression_attribute_values(":service", AttributeValue::S(self.service.clone()));
-        if let Some(after) = after {
-            request = request.expression_attribute_values(":after", AttributeValue::S(after.to_owned()));
-        }
-        let output = request.send().await.map_err(|error| failure(&error))?;
-        let asked = |item| {
-            let is_after = |id: &str| after.is_none_or(|after| id > after);
-            asked_for(item, &self.service, after.unwrap_or("all"), is_after).map(Item::from)
-        };
-        let items = output.items.unwrap_or_default().into_iter().map(asked).collect::<Result<_, _>>()?;
-        let next = output.last_evaluated_key.map(asked).transpose()?.map(|item| item.id);
-        Ok(Page { items, last_used: None, next })
-    }
-
     fn item(&self, id: KeyId, root_key: &RootKeyId, change: &Change<'_>) -> Attributes {
         let (mut item, change_id) = (self.key(&id.ulid()), Ulid::generate().to_string());
         let texts = [
@@ -426,44 +380,6 @@ impl Item {
     fn is_named_by(&self, key: &NamedKey) -> bool {
         key.root_key.as_ref().is_none_or(|root_key| self.root_key.as_deref() == Some(root_key.as_str()))
     }
-}
-
-/// How many Queries a page of the list may still take.
-#[derive(Debug)]
-pub struct QueryBudget {
-    left: usize,
-}
-
-impl Default for QueryBudget {
-    fn default() -> Self {
-        Self { left: MAX_QUERIES }
-    }
-}
-
-impl QueryBudget {
-    /// Whether keys may be read: with `details`, a Query of usage must follow.
-    pub fn allows_keys(&self, details: bool) -> bool {
-        self.left > usize::from(details)
-    }
-
-    fn allows_usage(&self) -> bool {
-        self.left > 0
-    }
-
-    fn spend(&mut self) {
-        self.left = self.left.saturating_sub(1);
-    }
-}
-
-/// Keys that were read together.
-#[derive(Debug)]
-pub struct Page {
-    /// The items, oldest first.
-    pub items: Vec<Item>,
-    /// When the keys were last used, by ULID. `None` without details.
-    pub last_used: Option<HashMap<String, String>>,
-    /// The sort key after which the next page begins. `None` on the last page.
-    pub next: Option<String>,
 }
 
 impl From<Attributes> for Item {

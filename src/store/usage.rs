@@ -148,7 +148,7 @@ impl Store {
     /// When a key was last used. One strongly consistent GetItem. Errors: also [`Error::Internal`] if the item can't be read.
     pub async fn last_used(&self, id: KeyId) -> Result<Option<String>, Error> {
         let partition = self.usage_partition();
-        let item = self.get_item(&partition, &id.ulid(), Some("id, service, last_used_at")).await?;
+        let item = self.get_item(&partition, &id.ulid(), Some("id, last_used_at, service")).await?;
         Ok(item.map(|item| use_in(item, &partition)).transpose()?.map(|(_, at)| at))
     }
 
@@ -169,7 +169,7 @@ impl Store {
                 self.client.query().table_name(&self.table).consistent_read(true).set_exclusive_start_key(start);
             let output = request
                 .key_condition_expression("service = :service AND id BETWEEN :first AND :last")
-                .projection_expression("id, service, last_used_at")
+                .projection_expression("id, last_used_at, service")
                 .expression_attribute_values(":service", text(&partition))
                 .expression_attribute_values(":first", text(first))
                 .expression_attribute_values(":last", text(last))

@@ -38,7 +38,7 @@ pub fn expected(name: &str) -> Option<(u64, Value)> {
         "mistakes/broken-json" | "mistakes/wrong-value" => Some((422, Value::Null)),
         "mistakes/unknown-key" => error(404, "API key not found"),
         "mistakes/wrong-method" => error(405, "Method Not Allowed"),
-        "mistakes/unknown-path" => error(404, "Not Found"),
+        "mistakes/unknown-path" => error(404, "Not Lookup"),
         "mistakes/no-caller" => error(401, "Not authenticated"),
         _ => None,
     }
@@ -57,6 +57,8 @@ fn details() -> Value {
         "rotated_from": null,
         "rotated_to": null,
         "root_key_id": "053bcb62",
+        // The sample item has no change_id.
+        "etag": "\"e3b0c44298fc1c149afbf4c8996fb924\"",
     })
 }
 

@@ -64,10 +64,13 @@ impl KeyList {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use keys::keyring::RootKey;
+    use keys::keyring::{Keyring, RootKey};
 
-    /// The numbers that docs/api.md gives for keys with long configs. Of small ones, the store reads less than fit.
+    use super::*;
+    use crate::settings::KeyDisclosure;
+    use crate::store::Item;
+
+    /// Of small keys, the store reads less than fit.
     #[test]
     fn how_many_keys_fit_one_response() {
         let keyring = Keyring::new("demo", &RootKey::from_bytes([0; 32]), None);

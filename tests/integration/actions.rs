@@ -20,12 +20,15 @@ fn declared(function: &str) -> BTreeSet<String> {
 }
 
 async fn called(table: &Table, kms: &kms::Requests) -> BTreeSet<String> {
-    let action = |operation: String| match operation.as_str() {
-        // IAM asks for the actions of the parts, which are Puts.
-        "TransactWriteItems" => "dynamodb:PutItem".to_owned(),
-        other => format!("dynamodb:{other}"),
+    let actions = |(operation, body): (String, String)| match operation.as_str() {
+        // IAM asks for the actions of the parts.
+        "TransactWriteItems" => {
+            let parts = [("\"Put\"", "dynamodb:PutItem"), ("\"Update\"", "dynamodb:UpdateItem")];
+            parts.into_iter().filter(|(part, _)| body.contains(part)).map(|(_, action)| action.to_owned()).collect()
+        }
+        other => vec![format!("dynamodb:{other}")],
     };
-    let dynamodb = table.proxy.requests().into_iter().map(action);
+    let dynamodb = table.proxy.operations_and_bodies().into_iter().flat_map(actions);
     // The stand-in for KMS accepts nothing else.
     dynamodb.chain((!kms.lock().expect("a lock").is_empty()).then(|| "kms:GenerateMac".to_owned())).collect()
 }

@@ -24,11 +24,13 @@ pub enum Error {
     MethodNotAllowed(&'static str),
     /// 409: the key's state doesn't allow it. The message says why.
     Conflict(Cow<'static, str>),
+    /// 412: the key isn't as the caller's `If-Match` says.
+    PreconditionFailed,
     /// 413: the request is too large. The message names the limit.
     TooLarge(&'static str),
     /// 422: the request can be read, but not accepted.
     Invalid(Vec<Detail>),
-    /// 503: DynamoDB is throttling or out of reach; the same request may succeed soon.
+    /// 503: DynamoDB is throttling or out of reach, or others write the same item; the same request may succeed soon.
     Unavailable(Cause),
     /// 500: a fault of ours, or of the deployment.
     Internal(Cause),
@@ -101,6 +103,7 @@ impl fmt::Display for Error {
             Self::KeyNotFound => f.write_str("API key not found"),
             Self::MethodNotAllowed(_) => f.write_str("Method Not Allowed"),
             Self::Conflict(why) => f.write_str(why),
+            Self::PreconditionFailed => f.write_str("API key was changed meanwhile"),
             Self::TooLarge(what) => f.write_str(what),
             Self::Invalid(_) => f.write_str("Unprocessable Entity"),
             Self::Unavailable(_) => f.write_str("Service Unavailable"),
@@ -120,6 +123,7 @@ impl Error {
             Self::NotFound | Self::KeyNotFound => 404,
             Self::MethodNotAllowed(_) => 405,
             Self::Conflict(_) => 409,
+            Self::PreconditionFailed => 412,
             Self::TooLarge(_) => 413,
             Self::Invalid(_) => 422,
             Self::Internal(_) => 500,

@@ -8,11 +8,11 @@
 //! ```text
 //! main.rs        entry point                       lib.rs     this overview
 //! startup.rs     settings → clients → function     settings.rs, logging.rs, error.rs
-//! api.rs         api/{event, router, request, handlers, key_list, response}.rs              the management API
-//! authorizer.rs  authorizer/{event, policy, response}.rs                                    the Lambda authorizer
-//! store.rs       store/{failure, idempotency, rotation, transaction, usage}.rs              the DynamoDB table
-//! aws.rs         aws/{http, kms}.rs                                                         SDK clients
-//! keys.rs        keys/{api_key, keyring, config, permission, route, access, json, time}.rs  the domain
+//! api.rs         api/{event, router, request, precondition, handlers, key_list, response}.rs  the management API
+//! authorizer.rs  authorizer/{event, policy, response}.rs                                      the Lambda authorizer
+//! store.rs       store/{change_id, failure, idempotency, rotation, transaction, usage}.rs     the DynamoDB table
+//! aws.rs         aws/{http, kms}.rs                                                           SDK clients
+//! keys.rs        keys/{api_key, keyring, config, permission, route, access, json, time}.rs    the domain
 //! ```
 //!
 //! `main → startup → api, authorizer → store, aws → keys → error`: a module imports only modules to its right. `settings`

@@ -10,21 +10,25 @@ use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckF
 use time::Duration;
 use ulid::Ulid;
 
-use crate::error::{Error, describe};
+use crate::error::{Cause, Error, describe};
 use crate::keys::access::Found;
 use crate::keys::api_key::KeyId;
 use crate::keys::config::KeyConfig;
 use crate::keys::keyring::{Keyring, NamedKey, RootKeyId};
 
+mod change_id;
 mod failure;
 mod idempotency;
 mod rotation;
 mod transaction;
 mod usage;
 
-use failure::{InDoubt, failure};
+pub use change_id::ChangeId;
+pub use failure::Patience;
+use failure::{InDoubt, failure, is_conflict};
 pub use idempotency::{IdempotencyRecord, IdempotencyToken};
-pub use rotation::{Rotated, Rotation, WholeItem};
+pub use rotation::{Rotated, Rotation};
+use transaction::put;
 use usage::Attempts;
 
 /// How long an item stays after its expiry, so that checks respond `expired` for a known time before `not_found`.
@@ -54,8 +58,8 @@ pub struct Item {
     pub config: Option<String>,
     /// The ID of the key's root key (attribute `root_key_id`). `None` in an item that someone else wrote.
     pub root_key: Option<String>,
-    /// A random text, new after each change. `None` in an item that someone else wrote.
-    pub change_id: Option<String>,
+    /// New after each change.
+    pub change_id: ChangeId,
     /// What only a key's details show.
     pub details: Details,
 }
@@ -91,6 +95,15 @@ pub struct Change<'a> {
     pub at: &'a str,
 }
 
+/// What an update, a delete or a rotation does if somebody else changes the item after it was read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum IfChanged {
+    /// It reads the item again and applies to that.
+    ReadAgain,
+    /// It fails with [`Error::PreconditionFailed`]: its caller asked to change the item as it was read, or not at all.
+    Fail,
+}
+
 impl Store {
     /// The keys of `service` in `table`. Without `track_usage`, [`Store::record_use`] does nothing.
     pub fn new(client: Client, table: String, service: String, track_usage: bool) -> Self {
@@ -117,9 +130,11 @@ impl Store {
         token: Option<&IdempotencyToken>,
     ) -> Result<Option<IdempotencyRecord>, Error> {
         let key = Put::builder().table_name(&self.table).set_item(Some(self.item(id, root_key, change)));
-        let record = token.map(|token| self.record(token, id, root_key, None));
-        let puts = std::iter::once(key.condition_expression("attribute_not_exists(id)")).chain(record);
-        let failed = self.transact(puts, &id.ulid()).await?;
+        let mut writes = vec![put(key.condition_expression("attribute_not_exists(id)"))?];
+        if let Some(token) = token {
+            writes.push(put(self.record(token, id, root_key, None))?);
+        }
+        let failed = self.transact(writes, &id.ulid(), &mut Patience::default()).await?;
         if failed.is_empty() {
             return Ok(None);
         }
@@ -127,40 +142,61 @@ impl Store {
         earlier.map(Some).ok_or_else(|| Error::Internal(format!("{id} exists already").into()))
     }
 
-    /// Replaces a key's config. Returns the previous one, or `None` if the item had none. One GetItem and one UpdateItem; more
-    /// UpdateItems while others change the same key. After an [`Error::Unavailable`], the update may have been carried out.
-    pub async fn update(&self, key: &NamedKey, change: &Change<'_>) -> Result<Option<String>, Error> {
+    /// Replaces the config of a key whose item was `before`. Returns the previous config, or `None` if the item had none. One
+    /// UpdateItem; up to five while others write the same item. Errors: also [`Error::KeyNotFound`] if it was deleted
+    /// meanwhile. After an [`Error::Unavailable`], the update may have been carried out.
+    pub async fn update(
+        &self,
+        id: KeyId,
+        mut before: Item,
+        change: &Change<'_>,
+        if_changed: IfChanged,
+    ) -> Result<Option<String>, Error> {
         let change_id = Ulid::generate().to_string();
-        let mut before = self.named(key).await?;
+        let in_doubt = InDoubt::default();
+        let mut patience = Patience::default();
         loop {
-            let in_doubt = InDoubt::default();
-            match self.update_unchanged(key.id, &before, change, &change_id, in_doubt.clone()).await? {
+            let obstacle = match self.update_unchanged(id, &before, change, &change_id, in_doubt.clone()).await? {
                 Outcome::Done => return Ok(before.config),
                 // An earlier attempt was carried out, and its response was lost.
-                Outcome::Changed(Some(item)) if item.change_id.as_ref() == Some(&change_id) => return Ok(before.config),
+                Outcome::Changed(Some(item)) if item.change_id.is(&change_id) => return Ok(before.config),
                 // An earlier attempt may have been carried out, and followed by another change.
-                Outcome::Changed(_) if in_doubt.get() => {
-                    return Err(Error::Unavailable("another change followed a lost response".into()));
-                }
+                Outcome::Changed(_) if in_doubt.get() => return Err(followed_by_another()),
                 Outcome::Changed(None) => return Err(Error::KeyNotFound),
-                Outcome::Changed(Some(item)) => before = *item,
-            }
+                Outcome::Changed(Some(_)) if if_changed == IfChanged::Fail => return Err(Error::PreconditionFailed),
+                Outcome::Changed(Some(item)) => {
+                    before = *item;
+                    CHANGED.into()
+                }
+                Outcome::Conflict(cause) => cause,
+            };
+            patience.wait(obstacle).await?;
         }
     }
 
-    /// Deletes a key. Returns its config, or `None` if the item had none. One GetItem and one DeleteItem; more DeleteItems
-    /// while others change the same key.
-    pub async fn delete(&self, key: &NamedKey) -> Result<Option<String>, Error> {
-        let mut before = self.named(key).await?;
+    /// Deletes a key whose item was `before`. Returns the config that it had. Returns `None` if the item had none, or if a
+    /// response was lost: the item may have been changed before it was gone. One DeleteItem; up to five while others write
+    /// the same item. Errors: as of [`Store::update`].
+    pub async fn delete(&self, id: KeyId, mut before: Item, if_changed: IfChanged) -> Result<Option<String>, Error> {
+        let mut in_doubt = InDoubt::default();
+        let mut patience = Patience::default();
         loop {
-            let in_doubt = InDoubt::default();
-            match self.delete_unchanged(key.id, &before, in_doubt.clone()).await? {
+            let obstacle = match self.delete_unchanged(id, &before, in_doubt.clone()).await? {
                 Outcome::Done => return Ok(before.config),
-                // An earlier attempt was carried out, and its response was lost.
-                Outcome::Changed(None) if in_doubt.get() => return Ok(before.config),
+                Outcome::Changed(None) if in_doubt.get() => return Ok(None),
                 Outcome::Changed(None) => return Err(Error::KeyNotFound),
-                Outcome::Changed(Some(item)) => before = *item,
-            }
+                Outcome::Changed(Some(_)) if if_changed == IfChanged::Fail => {
+                    return Err(if in_doubt.get() { followed_by_another() } else { Error::PreconditionFailed });
+                }
+                Outcome::Changed(Some(item)) => {
+                    // No earlier attempt deletes this one.
+                    in_doubt = InDoubt::default();
+                    before = *item;
+                    CHANGED.into()
+                }
+                Outcome::Conflict(cause) => cause,
+            };
+            patience.wait(obstacle).await?;
         }
     }
 
@@ -172,18 +208,8 @@ impl Store {
         change_id: &str,
         in_doubt: InDoubt,
     ) -> Result<Outcome, Error> {
-        let (condition, mut values) = before.unchanged();
-        let mut expression = "SET config = :config, updated_at = :at, updated_by = :by, change_id = :change".to_owned();
-        let texts =
-            [(":config", change.config.as_str()), (":at", change.at), (":by", change.caller), (":change", change_id)];
-        values.extend(texts.map(|(name, value)| (name.to_owned(), AttributeValue::S(value.to_owned()))));
-        match ttl(change.config) {
-            None => expression.push_str(" REMOVE #ttl"),
-            Some(ttl) => {
-                expression.push_str(", #ttl = :ttl");
-                values.insert(":ttl".to_owned(), ttl);
-            }
-        }
+        let (condition, mut values) = before.change_id.unchanged();
+        let expression = replace_config(change, change_id, &mut values);
         let request = self.client.update_item().table_name(&self.table).set_key(Some(self.key(&id.ulid())));
         let outcome = request
             .update_expression(expression)
@@ -199,13 +225,14 @@ impl Store {
             Ok(_) => Ok(Outcome::Done),
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(found)) => Ok(Outcome::changed(&found.item)),
+                _ if is_conflict(&error) => Ok(Outcome::Conflict(describe(&error).into())),
                 _ => Err(failure(&error)),
             },
         }
     }
 
     async fn delete_unchanged(&self, id: KeyId, before: &Item, in_doubt: InDoubt) -> Result<Outcome, Error> {
-        let (condition, values) = before.unchanged();
+        let (condition, values) = before.change_id.unchanged();
         let request = self.client.delete_item().table_name(&self.table).set_key(Some(self.key(&id.ulid())));
         let outcome = request
             .condition_expression(condition)
@@ -219,13 +246,15 @@ impl Store {
             Ok(_) => Ok(Outcome::Done),
             Err(error) => match error.as_service_error() {
                 Some(DeleteItemError::ConditionalCheckFailedException(found)) => Ok(Outcome::changed(&found.item)),
+                _ if is_conflict(&error) => Ok(Outcome::Conflict(describe(&error).into())),
                 _ => Err(failure(&error)),
             },
         }
     }
 
-    /// The item of a key that a caller named. If the caller gave the secret, the item must name its root key.
-    async fn named(&self, key: &NamedKey) -> Result<Item, Error> {
+    /// The item of a key that a caller named. If the caller gave the secret, the item must name its root key. One strongly
+    /// consistent GetItem.
+    pub async fn named(&self, key: &NamedKey) -> Result<Item, Error> {
         self.get(key.id).await?.filter(|item| item.is_named_by(key)).ok_or(Error::KeyNotFound)
     }
 
@@ -302,11 +331,20 @@ fn key(partition: &str, id: &str) -> Attributes {
         .into()
 }
 
+/// The obstacle of an operation whose item others change all the time.
+pub(crate) const CHANGED: &str = "the item was changed by others again and again";
+
+fn followed_by_another() -> Error {
+    Error::Unavailable("another change followed a lost response".into())
+}
+
 /// The outcome of a change to an item that was read before.
 enum Outcome {
     Done,
     /// The item was changed since it was read. This is the one there now; `None` if it was deleted.
     Changed(Option<Box<Item>>),
+    /// Nothing was written, because somebody else was writing the item.
+    Conflict(Cause),
 }
 
 impl Outcome {
@@ -319,16 +357,6 @@ impl Item {
     /// Whether it is the item of a key that a caller named. If the caller gave the secret, the item must name its root key.
     fn is_named_by(&self, key: &NamedKey) -> bool {
         key.root_key.as_ref().is_none_or(|root_key| self.root_key.as_deref() == Some(root_key.as_str()))
-    }
-
-    /// The condition that nobody has changed the item since it was read. An attempt that arrives late fails it, since no
-    /// `change_id` comes twice.
-    fn unchanged(&self) -> (&'static str, Attributes) {
-        match &self.change_id {
-            Some(seen) => ("change_id = :seen", [(":seen".to_owned(), AttributeValue::S(seen.clone()))].into()),
-            // Someone else wrote it.
-            None => ("attribute_exists(id) AND attribute_not_exists(change_id)", Attributes::new()),
-        }
     }
 }
 
@@ -343,6 +371,7 @@ pub struct Page {
 
 impl From<Attributes> for Item {
     fn from(mut attributes: Attributes) -> Self {
+        let change_id = ChangeId(attributes.remove("change_id"));
         let mut string = |name| match attributes.remove(name) {
             Some(AttributeValue::S(text)) => Some(text),
             _ => None,
@@ -351,7 +380,7 @@ impl From<Attributes> for Item {
             id: string("id").unwrap_or_default(),
             config: string("config"),
             root_key: string("root_key_id"),
-            change_id: string("change_id"),
+            change_id,
             details: Details {
                 created_at: string("created_at"),
                 created_by: string("created_by"),
@@ -362,6 +391,22 @@ impl From<Attributes> for Item {
             },
         }
     }
+}
+
+/// The update expression that replaces a config; it ends with assignments, so another one may follow. Adds its values to
+/// `values`. The name `#ttl` stands for `ttl`, which is a reserved word.
+fn replace_config(change: &Change<'_>, change_id: &str, values: &mut Attributes) -> String {
+    let texts =
+        [(":config", change.config.as_str()), (":at", change.at), (":by", change.caller), (":change", change_id)];
+    values.extend(texts.map(|(name, value)| (name.to_owned(), AttributeValue::S(value.to_owned()))));
+    let ttl = match ttl(change.config) {
+        None => "REMOVE #ttl SET",
+        Some(ttl) => {
+            values.insert(":ttl".to_owned(), ttl);
+            "SET #ttl = :ttl,"
+        }
+    };
+    format!("{ttl} config = :config, updated_at = :at, updated_by = :by, change_id = :change")
 }
 
 /// The `ttl` attribute: epoch seconds, present only with an expiry.

@@ -5,7 +5,7 @@
 use form_urlencoded::{Serializer, parse};
 use lambda_http::aws_lambda_events::query_map::QueryMap;
 use lambda_http::http::HeaderMap;
-use lambda_http::http::header::HOST;
+use lambda_http::http::header::{HOST, IF_MATCH};
 use lambda_http::request::LambdaRequest;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -23,6 +23,10 @@ pub(super) fn read(payload: &RawValue) -> Option<LambdaRequest> {
         LambdaRequest::ApiGatewayV1(event) => {
             drop_unread(&mut event.headers);
             drop_unread(&mut event.multi_value_headers);
+            // lambda_http lets the last line win over all lines.
+            if event.multi_value_headers.contains_key(IF_MATCH) {
+                event.headers.remove(IF_MATCH);
+            }
             event.request_context.domain_name = None;
             decode(&mut event.body, &mut event.is_base64_encoded)?;
             if let Some(subject) = cognito_subject(payload) {

@@ -4,12 +4,13 @@ use std::sync::{Mutex, PoisonError};
 
 use ::time::OffsetDateTime;
 use lambda_http::http::HeaderValue;
-use lambda_http::http::header::LINK;
+use lambda_http::http::header::{ETAG, LINK};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use ulid::Generator;
 
 use crate::api::key_list::{KeyList, Shown};
+use crate::api::precondition::{Precondition, etag};
 use crate::api::request::{ApiRequest, RotationBody};
 use crate::api::response::{Response, json};
 use crate::error::{Detail, Error};
@@ -20,7 +21,8 @@ use crate::keys::keyring::{Keyring, NamedKey};
 use crate::keys::route::{Route, RoutePattern};
 use crate::keys::time;
 use crate::settings::{KeyDisclosure, Settings};
-use crate::store::{Change, IdempotencyRecord, IdempotencyToken, Item, Rotated, Rotation, Store, WholeItem};
+use crate::store::{CHANGED, Change, IdempotencyRecord, IdempotencyToken, IfChanged, Item, Patience};
+use crate::store::{Rotated, Rotation, Store};
 
 /// State shared by the endpoints: the table, the keyring that its keys are derived from, and settings.
 #[derive(Debug)]
@@ -126,7 +128,10 @@ pub(super) async fn get(keys: &Keys, api_key: &str) -> Result<Response, Error> {
     let last_used = keys.store.last_used(key.id).await?;
     let mut body = Vec::new();
     Shown::new(&keys.keyring, keys.disclosure, &item).write(&mut body, Some(last_used.as_deref()))?;
-    Ok(json(200, String::from_utf8(body).map_err(|error| Error::Internal(error.into()))?))
+    let mut response = json(200, String::from_utf8(body).map_err(|error| Error::Internal(error.into()))?);
+    let etag = HeaderValue::try_from(etag(&item)).map_err(|error| Error::Internal(error.into()))?;
+    response.headers_mut().insert(ETAG, etag);
+    Ok(response)
 }
 
 /// `POST …/api_keys`: creates an API key, or returns the one that the same `Idempotency-Key` created before.
@@ -170,15 +175,17 @@ async fn created_earlier(
 /// `POST …/api_keys/{api_key}/rotate`: creates an API key with the same config, and sets the old one's expiry.
 pub(super) async fn rotate(keys: &Keys, request: ApiRequest<'_>, api_key: &str) -> Result<Response, Error> {
     let body = request.rotation()?;
+    let precondition = Precondition::parse(request.http.headers())?;
     let key = keys.keyring.parse_key_or_id(api_key).ok_or(Error::KeyNotFound)?;
     let token = request.idempotency_token(&format!("rotate {}", key.id))?;
     if let Some(response) = rotated_earlier(keys, request, key.id, token.as_ref()).await? {
         return Ok(response);
     }
     let (new_key, root_key) = keys.keyring.create(keys.new_id());
+    let mut patience = Patience::default();
     loop {
         let now = OffsetDateTime::now_utc();
-        let prepared = match prepare_rotation(keys, &key, &body, now).await {
+        let prepared = match prepare_rotation(keys, &key, &precondition, &body, now).await {
             // The same request may have been carried out since its item was looked up.
             Err(error) if error.status() < 500 => {
                 return rotated_earlier(keys, request, key.id, token.as_ref()).await?.ok_or(error);
@@ -187,15 +194,21 @@ pub(super) async fn rotate(keys: &Keys, request: ApiRequest<'_>, api_key: &str) 
         };
         let expires_at = prepared.old_config.expires_at_seconds().unwrap_or_default();
         let rotation = Rotation {
+            old_id: key.id,
             old: &prepared.old,
+            config_read: &prepared.config_read,
             old_config: &prepared.old_config,
             expires_at: &expires_at,
             id: new_key.id(),
             root_key,
             change: Change { config: &prepared.new_config, caller: request.caller, at: &time::milliseconds(now) },
         };
-        match keys.store.rotate(&rotation, token.as_ref()).await? {
-            Rotated::Changed => {}
+        match keys.store.rotate(&rotation, token.as_ref(), &mut patience).await? {
+            Rotated::Changed if prepared.if_changed == IfChanged::Fail => {
+                let response = rotated_earlier(keys, request, key.id, token.as_ref()).await?;
+                return response.ok_or(Error::PreconditionFailed);
+            }
+            Rotated::Changed => patience.wait(CHANGED).await?,
             Rotated::Earlier => {
                 let response = rotated_earlier(keys, request, key.id, token.as_ref()).await?;
                 return response.ok_or_else(|| Error::Unavailable("a rotation's item is gone".into()));
@@ -212,8 +225,10 @@ pub(super) async fn rotate(keys: &Keys, request: ApiRequest<'_>, api_key: &str) 
 
 /// A rotation that has passed every check.
 struct PreparedRotation {
-    old: WholeItem,
-    /// The old key's config until now.
+    old: Item,
+    if_changed: IfChanged,
+    /// The old key's config until now, as it was read.
+    config_read: String,
     config: KeyConfig,
     old_config: KeyConfig,
     new_config: KeyConfig,
@@ -222,16 +237,19 @@ struct PreparedRotation {
 async fn prepare_rotation(
     keys: &Keys,
     key: &NamedKey,
+    precondition: &Precondition,
     body: &RotationBody,
     now: OffsetDateTime,
 ) -> Result<PreparedRotation, Error> {
-    let old = keys.store.whole(key).await?;
-    let Some(Ok(config)) = old.item.config.as_deref().map(KeyConfig::parse) else {
+    let mut old = keys.store.detailed(key).await?;
+    let if_changed = precondition.check(&old)?;
+    let config_read = old.config.take().unwrap_or_default();
+    let Ok(config) = KeyConfig::parse(&config_read) else {
         return Err(Error::Internal(format!("stored config of {} is invalid", key.id).into()));
     };
-    ensure_rotatable(keys, &old.item, &config, now).await?;
+    ensure_rotatable(keys, &old, &config, now).await?;
     let (new_config, old_config) = rotated_configs(&config, body, now)?;
-    Ok(PreparedRotation { old, config, old_config, new_config })
+    Ok(PreparedRotation { old, if_changed, config_read, config, old_config, new_config })
 }
 
 /// The configs after a rotation: the new key's, and the old key's.
@@ -298,17 +316,23 @@ async fn rotated_earlier(
 /// `PUT …/api_keys/{api_key}`: replaces a key's config.
 pub(super) async fn update(keys: &Keys, request: ApiRequest<'_>, api_key: &str) -> Result<Response, Error> {
     let config = request.config()?;
+    let precondition = Precondition::parse(request.http.headers())?;
     let key = keys.keyring.parse_key_or_id(api_key).ok_or(Error::KeyNotFound)?;
+    let item = keys.store.named(&key).await?;
+    let if_changed = precondition.check(&item)?;
     let change = Change { config: &config, caller: request.caller, at: &now() };
-    let before = keys.store.update(&key, &change).await?;
+    let before = keys.store.update(key.id, item, &change, if_changed).await?;
     audit(request, "update", key.id, before.as_deref(), Some(&config));
     respond(&Outcome { api_key, result: "updated" })
 }
 
 /// `DELETE …/api_keys/delete/{api_key}`: deletes a key.
 pub(super) async fn delete(keys: &Keys, request: ApiRequest<'_>, api_key: &str) -> Result<Response, Error> {
+    let precondition = Precondition::parse(request.http.headers())?;
     let key = keys.keyring.parse_key_or_id(api_key).ok_or(Error::KeyNotFound)?;
-    let before = keys.store.delete(&key).await?;
+    let item = keys.store.named(&key).await?;
+    let if_changed = precondition.check(&item)?;
+    let before = keys.store.delete(key.id, item, if_changed).await?;
     audit(request, "delete", key.id, before.as_deref(), None);
     respond(&Outcome { api_key, result: "deleted" })
 }

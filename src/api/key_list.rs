@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::api::precondition::etag;
 use crate::error::Error;
 use crate::keys::api_key::{ApiKey, KeyId};
 use crate::keys::keyring::Keyring;
@@ -35,6 +36,7 @@ struct DetailedKey<'a> {
     rotated_from: Option<String>,
     rotated_to: Option<String>,
     root_key_id: Option<&'a str>,
+    etag: String,
 }
 
 /// What is shown of an item, and how.
@@ -87,6 +89,7 @@ impl<'a> Shown<'a> {
             rotated_from: key_id(&details.rotated_from),
             rotated_to: key_id(&details.rotated_to),
             root_key_id: self.item.root_key.as_deref(),
+            etag: etag(self.item),
         };
         serde_json::to_writer(body, &detailed).map_err(|error| Error::Internal(error.into()))
     }

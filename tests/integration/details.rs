@@ -26,7 +26,7 @@ async fn one_key_with_all_its_details() {
     let expected = json!({
         "api_key": key, "config": { "permissions": "read" }, "created_at": created_at, "created_by": CALLER,
         "updated_at": null, "updated_by": null, "last_used_at": null, "rotated_from": null, "rotated_to": null,
-        "root_key_id": "053bcb62",
+        "root_key_id": "053bcb62", "etag": response.headers["Etag"],
     });
     assert_eq!((response.status, response.json()), (200, expected));
     let names: Vec<_> = response
@@ -34,7 +34,7 @@ async fn one_key_with_all_its_details() {
         .match_indices("\":")
         .map(|(at, _)| response.body[..at].rsplit('"').next().expect("a name"))
         .collect();
-    let order = "api_key config permissions created_at created_by updated_at updated_by last_used_at rotated_from rotated_to root_key_id";
+    let order = "api_key config permissions created_at created_by updated_at updated_by last_used_at rotated_from rotated_to root_key_id etag";
     assert_eq!(
         names.into_iter().filter(|name| order.split(' ').any(|known| known == *name)).collect::<Vec<_>>().join(" "),
         order

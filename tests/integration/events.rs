@@ -57,6 +57,8 @@ fn details() -> Value {
         "rotated_from": null,
         "rotated_to": null,
         "root_key_id": "053bcb62",
+        // The sample has no change_id.
+        "etag": "\"e3b0c44298fc1c149afbf4c8996fb924\"",
     })
 }
 

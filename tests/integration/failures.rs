@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
+use crate::lambda::Lambda;
 use crate::proxy::{Fault, QUICK};
-use crate::support::{API_KEYS, App, Call};
+use crate::support::{API_KEYS, App, Call, Format, Response, Table};
 
 #[tokio::test]
 async fn throttled_or_unreachable_is_503_and_later_is_fine() {
@@ -100,4 +101,85 @@ async fn a_silent_table_ends_each_attempt_after_its_timeout() {
     let start = std::time::Instant::now();
     assert_eq!(app.create(json!({})).await.status, 503);
     assert!(start.elapsed().as_secs() < 8, "{:?}", start.elapsed());
+}
+
+/// The three changes of a key, and the write of each.
+fn changes(key: &str) -> [(Call, &'static str); 3] {
+    let body = json!({ "config": { "enabled": false } });
+    [
+        (Call::new("PUT", &format!("{API_KEYS}{key}")).json(&body), "UpdateItem"),
+        (Call::new("DELETE", &format!("{API_KEYS}delete/{key}")), "DeleteItem"),
+        (
+            Call::new("POST", &format!("{API_KEYS}{key}/rotate")).json(&json!({ "grace_seconds": 0 })),
+            "TransactWriteItems",
+        ),
+    ]
+}
+
+/// Another transaction, or another Region, works on the same item. None of these was carried out.
+const CONFLICTS: [Fault; 2] = [
+    Fault::Response(400, r#"{"__type":"x#TransactionConflictException","message":"m"}"#),
+    Fault::Response(400, r#"{"__type":"x#ReplicatedWriteConflictException","message":"m"}"#),
+];
+const CANCELLED: Fault = Fault::Response(
+    400,
+    r#"{"__type":"x#TransactionCanceledException","CancellationReasons":[{"Code":"None"},{"Code":"TransactionConflict"}]}"#,
+);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_waits_for_a_transaction_on_the_same_key() {
+    let table = Table::new().await;
+    let api = Lambda::start(table.environment(&[])).await;
+    for number in 0..3 {
+        for conflict in CONFLICTS.map(|conflict| if number == 2 { CANCELLED } else { conflict }) {
+            for count in [1, 4] {
+                let create = Call::new("POST", API_KEYS).json(&json!({ "config": {} }));
+                let key = api.call(create, Format::Http).await.api_key();
+                let (change, write) = changes(&key)[number].clone();
+                table.proxy.requests();
+                table.proxy.plan(&[&[Fault::None][..], &[conflict].repeat(count)].concat());
+                let response = api.call(change, Format::Http).await;
+                assert_eq!(response.status, 200, "{write}, {conflict:?}: {response:?}");
+                assert_eq!(table.proxy.requests(), [&["GetItem"][..], &[write].repeat(count + 1)].concat());
+            }
+        }
+    }
+    assert!(!api.printed().contains("ERROR"), "{}", api.printed());
+}
+
+#[tokio::test]
+async fn a_change_ends_after_five_attempts() {
+    const CHANGED: Fault = Fault::Response(
+        400,
+        r#"{"__type":"x#ConditionalCheckFailedException","Item":{"id":{"S":"x"},"change_id":{"S":"other"}}}"#,
+    );
+    const CHANGED_IN_TRANSACTION: Fault = Fault::Response(
+        400,
+        r#"{"__type":"x#TransactionCanceledException","CancellationReasons":[{"Code":"None"},{"Code":"ConditionalCheckFailed"}]}"#,
+    );
+    for (number, faults, reads) in [
+        (0, [Fault::None].iter().chain(&[CHANGED; 9]).copied().collect::<Vec<_>>(), 1),
+        (0, [Fault::None].iter().chain(&[CONFLICTS[0]; 9]).copied().collect(), 1),
+        (1, [Fault::None].iter().chain(&[CHANGED; 9]).copied().collect(), 1),
+        (1, [Fault::None].iter().chain(&[CONFLICTS[0]; 9]).copied().collect(), 1),
+        (2, [Fault::None, CHANGED_IN_TRANSACTION].repeat(9), 5),
+        (2, [Fault::None].iter().chain(&[CANCELLED; 9]).copied().collect(), 1),
+        (2, [Fault::None, CANCELLED, CHANGED_IN_TRANSACTION].repeat(9), 3),
+    ] {
+        let app = App::new().await;
+        let key = app.create(json!({})).await.api_key();
+        let before = app.table.items();
+        let (change, write) = changes(&key)[number].clone();
+        app.table.proxy.requests();
+        app.table.proxy.plan(&faults);
+        let began = std::time::Instant::now();
+        let response: Response = app.send(change).await;
+        assert_eq!((response.status, &response.headers["Retry-After"]), (503, &json!("1")), "{write}, {faults:?}");
+        let requests = app.table.proxy.requests();
+        let writes = requests.iter().filter(|operation| *operation == write).count();
+        assert_eq!((writes, requests.len()), (5, 5 + reads), "{faults:?}");
+        let pauses = began.elapsed().as_millis();
+        assert!((300..3_000).contains(&pauses), "{write}: {pauses} ms in all");
+        assert_eq!(app.table.items(), before);
+    }
 }

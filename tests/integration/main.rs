@@ -20,6 +20,7 @@ mod lambda;
 mod local;
 mod model;
 mod near_misses;
+mod preconditions;
 mod protected;
 mod proxy;
 mod replacement;

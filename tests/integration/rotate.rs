@@ -245,6 +245,41 @@ async fn what_changes_meanwhile_is_read_again_and_late_attempts_undo_nothing() {
     assert_eq!(app.list().await.len(), 2, "the deleted one stays deleted");
 }
 
+/// Somebody edits the item by hand, and leaves its `change_id` as it is.
+#[tokio::test]
+async fn what_is_edited_by_hand_meanwhile_stays() {
+    let edited = async |edit: fn(&mut Value)| {
+        let app = App::new().await;
+        let key = app.create(json!({ "permissions": "read" })).await.api_key();
+        app.update(&key, json!({ "permissions": "read" })).await;
+        app.table.proxy.plan(&[Fault::None, Fault::Slow]);
+        let by_hand = async {
+            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            let mut item = app.table.items().remove(0);
+            edit(&mut item);
+            app.table.put(item);
+        };
+        let (response, ()) = tokio::join!(rotate(&app, &key, json!({ "grace_seconds": 60 })), by_hand);
+        (response, app.table.items())
+    };
+    let (response, items) = edited(|item| {
+        item["note"] = json!({ "S": "x" });
+        item["created_by"] = json!({ "S": "y" });
+    })
+    .await;
+    assert_eq!((response.status, items.len()), (200, 2), "{response:?}");
+    assert_eq!((&items[0]["note"], &items[0]["created_by"]), (&json!({ "S": "x" }), &json!({ "S": "y" })));
+    assert!(items[0]["config"]["S"].as_str().is_some_and(|text| text.contains("expires_at")));
+    assert_eq!(items[0]["rotated_to"]["S"], items[1]["id"]["S"]);
+
+    let (response, items) = edited(|item| drop(item.as_object_mut().and_then(|item| item.remove("created_by")))).await;
+    assert_eq!((response.status, items[0].get("created_by")), (200, None));
+
+    let (response, items) = edited(|item| item["config"]["S"] = r#"{"enabled":false}"#.into()).await;
+    assert_eq!((response.status, response.json()), (409, json!({ "detail": "API key is disabled" })));
+    assert_eq!((items.len(), &items[0]["config"]["S"]), (1, &json!(r#"{"enabled":false}"#)));
+}
+
 /// The second request looks the `Idempotency-Key` up before the first one is carried out, and reads the key after it.
 #[tokio::test]
 async fn the_same_request_twice_at_once_gets_one_response() {

@@ -286,6 +286,113 @@ async fn items_that_others_wrote_are_shown_and_break_nothing() {
     assert_eq!(app.delete(&format!("gaia_{broken}")).await.status, 200);
 }
 
+/// One value of each type that DynamoDB has.
+fn one_of_each_type() -> Vec<Value> {
+    vec![
+        json!({ "S": "a text, \"quoted\"" }),
+        json!({ "S": "" }),
+        json!({ "N": "1.5" }),
+        json!({ "B": "AAE=" }),
+        json!({ "BOOL": true }),
+        json!({ "NULL": true }),
+        json!({ "SS": ["b", "a"] }),
+        json!({ "NS": ["2", "1"] }),
+        json!({ "BS": ["AQ==", "AA=="] }),
+        json!({ "L": [{ "S": "x" }, { "M": { "y": { "NULL": true }, "x": { "N": "1" } } }] }),
+        json!({ "M": { "y": { "S": "z" }, "x": { "L": [] } } }),
+    ]
+}
+
+#[tokio::test]
+async fn a_key_whose_attributes_have_any_type_can_be_revoked() {
+    let app = App::new().await;
+    let others = "root_key_id created_at created_by updated_at updated_by rotated_from rotated_to ttl note";
+    for attributes in ["change_id", "config", others] {
+        for value in one_of_each_type().iter().map(Some).chain([None]) {
+            for change in ["update", "delete", "rotate"] {
+                for if_match in [false, true] {
+                    let key = app.create(json!({ "permissions": "read" })).await.api_key();
+                    let id = &key[..31];
+                    let mut item = app.table.items().remove(0);
+                    for attribute in attributes.split(' ') {
+                        match value {
+                            Some(value) => item[attribute] = value.clone(),
+                            None => drop(item.as_object_mut().and_then(|item| item.remove(attribute))),
+                        }
+                    }
+                    app.table.put(item);
+                    let mut call = match change {
+                        "update" => Call::new("PUT", &format!("{API_KEYS}{id}"))
+                            .json(&json!({ "config": { "enabled": false } })),
+                        "delete" => Call::new("DELETE", &format!("{API_KEYS}delete/{id}")),
+                        _ => Call::new("POST", &format!("{API_KEYS}{id}/rotate")).json(&json!({ "grace_seconds": 0 })),
+                    };
+                    if if_match {
+                        let read = app.send(Call::new("GET", &format!("{API_KEYS}{id}"))).await;
+                        assert_eq!(read.status, 200, "{attributes} {value:?}");
+                        call.headers["If-Match"] = read.headers["Etag"].clone();
+                    }
+                    app.table.proxy.requests();
+                    let response = app.send(call).await;
+                    // What a key may do must be known before another one gets it.
+                    let expected = if (attributes, change) == ("config", "rotate") { 500 } else { 200 };
+                    assert_eq!(response.status, expected, "{change}, {attributes} {value:?}: {response:?}");
+                    assert!(app.table.proxy.requests().len() <= 4, "one read and at most three writes");
+                    let items = app.table.items();
+                    match change {
+                        "delete" => assert!(items.is_empty()),
+                        "update" => assert_eq!(items[0]["config"]["S"], r#"{"enabled":false}"#),
+                        _ if expected == 500 => assert_eq!(items.len(), 1),
+                        _ => assert!(items[0]["config"]["S"].as_str().is_some_and(|text| text.contains("expires_at"))),
+                    }
+                    for item in items {
+                        app.delete(&format!("gaia_{}", item["id"]["S"].as_str().expect("a ULID"))).await;
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_etag_of_any_change_id_is_short_and_its_own() {
+    let app = App::new().await;
+    let key = app.create(json!({})).await.api_key();
+    let etag = async |change_id: Option<&Value>| {
+        let mut item = app.table.items().remove(0);
+        match change_id {
+            Some(value) => item["change_id"] = value.clone(),
+            None => drop(item.as_object_mut().and_then(|item| item.remove("change_id"))),
+        }
+        app.table.put(item);
+        let response = app.send(Call::new("GET", &format!("{API_KEYS}{key}"))).await;
+        response.headers["Etag"].as_str().expect("an ETag").to_owned()
+    };
+    assert_eq!(etag(Some(&json!({ "S": "Az-09" }))).await, "\"Az-09\"");
+    assert_eq!(etag(None).await, "\"e3b0c44298fc1c149afbf4c8996fb924\"", "SHA-256 over nothing");
+    let mut seen = std::collections::BTreeSet::new();
+    let more = [
+        json!({ "S": "1.5" }),
+        json!({ "S": "é" }),
+        json!({ "SS": ["ab", "c"] }),
+        json!({ "SS": ["a", "bc"] }),
+        json!({ "L": [{ "S": "x" }] }),
+        json!({ "L": [{ "L": [{ "S": "x" }] }] }),
+        json!({ "BOOL": false }),
+        json!({ "B": "YQ==" }),
+        json!({ "L": [] }),
+        json!({ "M": {} }),
+    ];
+    for value in one_of_each_type().into_iter().chain(more) {
+        let first = etag(Some(&value)).await;
+        let hexadecimal = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+        let inner = first.trim_matches('"');
+        assert!(inner.len() == 32 && inner.chars().all(hexadecimal), "{value}: {first}");
+        assert_eq!(etag(Some(&value)).await, first, "{value}: the same as before");
+        assert!(seen.insert(first), "{value}: another change_id's");
+    }
+}
+
 #[tokio::test]
 async fn items_that_others_wrote_do_not_fill_the_pages() {
     let app = App::new().await;

@@ -224,6 +224,14 @@ impl Table {
         items.clone()
     }
 
+    /// The item of a key with this ULID, if there is one.
+    pub fn item(&self, ulid: &str) -> Option<Value> {
+        let key = json!({ "service": { "S": "demo" }, "id": { "S": ulid } });
+        let request = serde_json::from_value(json!({ "TableName": TABLE_NAME, "Key": key })).expect("a request");
+        let response = self.database.get_item(request).expect("a get");
+        response.item.map(|item| serde_json::to_value(item).expect("an item"))
+    }
+
     pub fn put(&self, item: Value) {
         let request = serde_json::from_value(json!({ "TableName": TABLE_NAME, "Item": item })).expect("a request");
         self.database.put_item(request).expect("a put");

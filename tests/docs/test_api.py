@@ -27,7 +27,7 @@ class HttpApi(unittest.TestCase):
     def test_headers(self):
         sent = set(re.findall(r"header::\{?([A-Z_, ]+)\}?;", SOURCE["response.rs"] + SOURCE["handlers.rs"]))
         names = {name.strip().replace("_", "-") for names in sent for name in names.split(",")}
-        self.assertEqual({name.upper() for name in column(section("Headers"))}, names | {"IDEMPOTENCY-KEY"})
+        self.assertEqual({name.upper() for name in column(section("Headers"))}, names | {"IDEMPOTENCY-KEY", "IF-MATCH"})
 
     def test_details_and_config_fields(self):
         with Local(sample=False) as local:

@@ -118,6 +118,8 @@ class Errors(unittest.TestCase):
             for text, body in (("once", {"config": {"x": 1}}), ("x" * 256, {"config": {}})):
                 (entry,) = local.send("POST", KEYS, body, {"Idempotency-Key": text})[1]["detail"]
                 found.add((entry["type"], entry["msg"]))
+            (entry,) = local.send("PUT", f"{KEYS}/{key}", {"config": {}}, {"If-Match": "x"})[1]["detail"]
+            found.add((entry["type"], entry["msg"]))
         found = {(kind, "unknown field; did you mean '{}'?" if kind.endswith("misspelled") else msg) for kind, msg in found}
         self.assertLessEqual(found, documented, found - documented)
         # Not sent here: a body that isn't JSON, and a field twice.

@@ -16,7 +16,7 @@ VERIFY = KEYS + "verify"
 ONE, ROTATE = KEYS + "{api_key}", KEYS + "{api_key}/rotate"
 DETAILS = [
     "api_key", "config", "created_at", "created_by", "updated_at", "updated_by", "last_used_at", "rotated_from", "rotated_to",
-    "root_key_id",
+    "root_key_id", "etag",
 ]
 SOURCE = {path.name: path.read_text() for path in (ROOT / "src").rglob("*.rs")}
 # Statuses that only API Gateway returns.
@@ -254,6 +254,22 @@ class OpenApi(unittest.TestCase):
         self.assertIn(self.get(key), self.fits("GET", f"{KEYS}?details=true", KEYS, 200).json)
         self.delete(key, 200)
         self.get(key, 404)
+
+    def test_preconditions(self):
+        key = self.create()
+        path = KEYS + "{api_key}"
+        read = self.fits("GET", KEYS + key, path, 200)
+        etag = read.headers["etag"]
+        self.assertEqual(read.json["etag"], etag)
+        self.put(key, 200, body={"config": {}}, headers={"If-Match": etag})
+        for call, template in (
+            (("PUT", KEYS + key), path),
+            (("POST", f"{KEYS}{key}/rotate"), path + "/rotate"),
+            (("DELETE", f"{KEYS}delete/{key}"), KEYS + "delete/{api_key}"),
+        ):
+            for value, status in ((etag, 412), (f"W/{etag}", 412), (etag.strip('"'), 422)):
+                body = {"config": {}} if call[0] == "PUT" else {"grace_seconds": 0}
+                self.fits(*call, template, status, body=body, headers={"If-Match": value})
 
     def test_details_of_a_list(self):
         keys = [self.create() for _ in range(2)]

@@ -204,7 +204,7 @@ class Many(RotateCase):
         self.keys = [self.local.create({"permissions": "read", "n": number}) for number in range(35)]
         self.local.create({"enabled": False})
         self.local.create({"expires_at": "2020-01-01T00:00:00Z"})
-        self.all = ["rotate", "--older-than", "2100-01-01", "--grace", "7d", "--mapping", self.mapping]
+        self.all = ["rotate", "--older-than", "2100-01-01", "--grace", "7d", "--mapping", self.mapping, "--yes"]
 
     def mapped(self):
         with open(self.mapping, newline="") as file:
@@ -242,7 +242,7 @@ class Many(RotateCase):
         printed, told = self.run_command("rotate", "--older-than", "2026-01-01", "--grace", "7d", "--dry-run")
         self.assertEqual([line.split()[0] for line in printed.splitlines()[1:]], [SAMPLE])
         self.assertEqual(len(self.made()), 37)
-        _, told = self.run_command("rotate", "--older-than", "90d", "--grace", "0", "--mapping", self.mapping)
+        _, told = self.run_command("rotate", "--older-than", "90d", "--grace", "0", "--mapping", self.mapping, "--yes")
         self.assertEqual(told, "1 rotated, 0 failed\n")
         (sample,) = self.before
         self.assertEqual(self.json("verify", stdin=sample, status=1)["reason"], "expired")
@@ -263,9 +263,9 @@ class Many(RotateCase):
             self.mapping.unlink(missing_ok=True)
             old = self.local.create({"permissions": "read"})
             self.store(old, "created_at", "2020-01-01T00:00:00.000Z")
-            command = ["rotate", "--older-than", "2021-01-01", "--grace", "7d", "--mapping", self.mapping, *options]
+            command = ["rotate", "--older-than", "2021-01-01", "--grace", "7d", "--mapping", self.mapping, "--yes", *options]
             new = self.lost(*command, before=1 if self.json("get", SAMPLE)["rotated_to"] else 2)
-            self.assertTrue(self.mapping.read_text().endswith(f"{old[:31]},\n"))
+            self.assertRegex(self.mapping.read_text(), f"\n{old[:31]}, *\n$")
             if forgets:
                 self.forget()
             self.run_command(*command)
@@ -284,7 +284,7 @@ class Many(RotateCase):
         self.interrupted(*self.all, faults=[None] * 20)
         listed = self.local.list()
         self.mapping.unlink()
-        _, told = self.run_command("rotate", "--older-than", "2026-01-01", "--grace", "7d", "--mapping", self.mapping)
+        _, told = self.run_command("rotate", "--older-than", "2026-01-01", "--grace", "7d", "--mapping", self.mapping, "--yes")
         self.assertIn("1 not rotated: rotated already", told)
         self.assertEqual(self.local.list(), listed)
 

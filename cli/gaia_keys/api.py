@@ -144,7 +144,7 @@ class Api:
         if status == 200:
             return response, content
         if status == 412:
-            raise Changed
+            raise Changed(doubtful)
         if (status, content) == (404, {"detail": "API key not found"}):
             raise NoSuchKey(doubtful)
         if (status, content) == (409, {"detail": "The key created with this Idempotency-Key has been deleted"}):

@@ -25,10 +25,11 @@ class NoSuchKey(Failed):
 
 
 class Changed(Failed):
-    """The key is no longer what was read. Read it again before you change it."""
+    """The key is no longer what was read. `doubtful`: as in NoSuchKey."""
 
-    def __init__(self):
+    def __init__(self, doubtful=False):
         super().__init__("others keep changing this key: try again")
+        self.doubtful = doubtful
 
 
 class Gone(Failed):

@@ -158,7 +158,7 @@ class Api:
         while query:
             response, content = self.ask("GET", f"{self.base}/?{query}")
             yield from responses.page(content)
-            query = following(response, self.base)
+            query = following(response)
             before, after = after, urllib.parse.parse_qs(query).get("after", [""])[-1]
             if query and after <= before:
                 raise Unexpected("the list has a page that doesn't follow the one before it")
@@ -210,15 +210,15 @@ def pause(response, attempts):
     return min(int(asked) if re.fullmatch("[0-9]{1,9}", asked) else own, LONGEST_PAUSE)
 
 
-def following(response, base):
+def following(response):
     """The query of the next page, or "". Requests are signed, so no other address is ever called."""
     url = response.links.get("next", {}).get("url")
     if url is None:
         return ""
-    before, _, query = urllib.parse.urljoin(f"{base}/", url).partition("?")
-    if before.rstrip("/") != base or not re.fullmatch("[A-Za-z0-9_=&%.-]+", query):
+    found = re.fullmatch(r"\?([A-Za-z0-9_=&%.-]+)", url)
+    if not found:
         raise Unexpected("the list has a page at another address")
-    return query
+    return found[1]
 
 
 def cause(error):

@@ -52,6 +52,7 @@ class Scripted:
     def __init__(self, answer):
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = -1  # one packet, or the client waits for the second one
 
             def handle_any(self):
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))

@@ -205,7 +205,7 @@ class Api:
 
 def pause(response, attempts):
     """Seconds to wait before the next attempt: what the response asks for, within bounds."""
-    own = PAUSE * 2**attempts
+    own = PAUSE * 2 ** (attempts - 1)
     asked = response.headers.get("Retry-After", "") if response is not None else ""
     return min(int(asked) if re.fullmatch("[0-9]{1,9}", asked) else own, LONGEST_PAUSE)
 

@@ -7,7 +7,7 @@ import pathlib
 import sys
 
 from gaia_keys.errors import Failed, Stopped
-from gaia_keys.lossless import decoded, fault, loads
+from gaia_keys.lossless import decoded, fault, leaves, loads
 from gaia_keys.output import each, say
 
 
@@ -88,7 +88,16 @@ def idempotency_key(old):
     try:
         return "import-" + hashlib.sha256(f"gaia-api-keys import of {old}".encode()).hexdigest()
     except UnicodeEncodeError:
-        raise Failed("api_key contains an unpaired UTF-16 surrogate") from None
+        raise Failed("api_key: unpaired UTF-16 surrogate") from None
+
+
+def masked(error, config):
+    """What the service says, without the values that it repeats: a cell in the wrong column may be an old key."""
+    text = str(error)
+    for value in sorted((leaf for leaf in leaves(config) if isinstance(leaf, str)), key=len, reverse=True):
+        text = text.replace(f"'{value}'", "'...'")
+        text = text.replace(value, "...") if len(value) >= 8 else text
+    return text
 
 
 def run(api, rows, mapping):
@@ -101,14 +110,17 @@ def run(api, rows, mapping):
         if not isinstance(config, dict):
             raise Failed("config is not an object")
         header = idempotency_key(old)
-        if not mapping:
-            return api.check(config)
-        mapping.begin(old)
+        if mapping:
+            mapping.begin(old)
         try:
-            mapping.add(old, api.create(config, header))
-        except Failed:
-            mapping.drop()
-            raise
+            if mapping:
+                mapping.add(old, api.create(config, header))
+            else:
+                api.check(config)
+        except Failed as error:
+            if mapping:
+                mapping.drop()
+            raise Failed(masked(error, config)) from None
 
     if mapping:
         mapping.drop()  # a key without a new one is asked for again

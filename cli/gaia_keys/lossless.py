@@ -36,15 +36,20 @@ def loads(text):
         raise ValueError("nested too deeply") from None
 
 
-def fault(value):
-    """The first ValueError in what was read, or None."""
+def leaves(value):
+    """What isn't an object or a list, in order. Without recursion, as a text may be nested deeply."""
     left = [value]
     while left:
         value = left.pop()
-        if isinstance(value, ValueError):
-            return value
-        left += reversed(value.values() if isinstance(value, dict) else value if isinstance(value, list) else ())
-    return None
+        if isinstance(value, (dict, list)):
+            left += reversed(list(value.values()) if isinstance(value, dict) else value)
+        else:
+            yield value
+
+
+def fault(value):
+    """The first ValueError in what was read, or None."""
+    return next((leaf for leaf in leaves(value) if isinstance(leaf, ValueError)), None)
 
 
 def dumps(value):
@@ -57,7 +62,7 @@ def encoded(value):
     try:
         return dumps(value).encode()
     except UnicodeEncodeError:
-        raise ValueError("it contains an unpaired UTF-16 surrogate") from None
+        raise ValueError("unpaired UTF-16 surrogate") from None
     except RecursionError:
         raise ValueError("nested too deeply") from None
 

@@ -310,7 +310,9 @@ def import_keys(api, file, mapping, dry_run):
 def status():
     """Runs the command that was typed; each error becomes a line and an exit status."""
     try:
-        return cli.main(prog_name="gaia-keys", standalone_mode=False)
+        code = cli.main(prog_name="gaia-keys", standalone_mode=False)
+        sys.stdout.flush()
+        return code
     except click.ClickException as error:
         command = error.ctx.command_path if getattr(error, "ctx", None) else "gaia-keys"
         say(f"{command}: {' '.join(error.format_message().split())} (try {command} --help)")
@@ -338,4 +340,9 @@ def main():
     # What an encoding lacks is escaped: by then, a change has been made.
     sys.stdout.reconfigure(errors="backslashreplace")
     sys.stderr.reconfigure(errors="backslashreplace")
-    sys.exit(status())
+    code = status()
+    try:
+        sys.stdout.flush()
+    except OSError:  # told already; Python would try it once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)

@@ -26,7 +26,7 @@ def say(line):
 
 def result(text):
     """Prints a result. Only a table and JSON go another way: each cell of the one is printable, and the other ASCII."""
-    click.echo(printable(text))
+    print(printable(text), flush=True)
 
 
 def describe(key, show_keys):

@@ -229,7 +229,7 @@ class Create(Case):
         for config, expected in [
             ('{"expiresAt": 1}', "gaia-keys: 422: config.expiresAt: unknown field; did you mean 'expires_at'?\n"),
             (json.dumps({"x": "y" * 4096}), "gaia-keys: 413: config exceeds 4096 bytes\n"),
-            ('{"x": "\\ud800"}', "gaia-keys: it contains an unpaired UTF-16 surrogate\n"),
+            ('{"x": "\\ud800"}', "gaia-keys: unpaired UTF-16 surrogate\n"),
         ]:
             said = self.error("create", "reports", "--permissions", "read", "--config", config, status=1)
             self.assertIn(expected, said)
@@ -349,6 +349,15 @@ class Verify(Case):
         """A variable that isn't set must not look like a key that isn't valid."""
         for stdin in ("", "\n", " \n"):
             self.assertIn("expected a key on standard input", self.error("verify", stdin=stdin))
+
+    def test_a_key_with_a_byte_order_mark(self):
+        """PowerShell and editors write one, and UTF-16."""
+        key = self.local.create({})
+        for encoding in ("utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"):
+            for end in ("", "\n", "\r\n", "\r\nmore\r\n"):
+                text = ("\ufeff" if encoding[-1] == "e" else "") + key + end
+                self.assertEqual(self.run_command("verify", stdin=text.encode(encoding))[0], f"valid: {key[:31]}\n", (encoding, end))
+        self.assertIn("standard input is neither UTF-8 nor UTF-16", self.error("verify", stdin=b"\xff" + key.encode()))
 
     def test_never_an_argument(self):
         key = self.local.create({})

@@ -280,6 +280,25 @@ class Many(RotateCase):
         self.assertIn("35 rotated, 1 failed\n", told)
         self.assertEqual(list(self.mapped()), [key[:31] for key in self.keys])
 
+    def test_a_full_disk(self):
+        """However often the command is run while there is no room, no new key is lost."""
+        for room in (40, 60, 100, 130, 150, 150, 150, 200, 201, 202):
+            told = self.run_command(*self.all, status=2, room=room)[1]
+            self.assertIn("gaia-keys: File too large\n", told)
+        self.assertIn(" rotated, 0 failed\n", self.run_command(*self.all)[1])
+        self.assertRotatedOnce()
+
+    def test_a_line_that_an_earlier_version_or_a_spreadsheet_left(self):
+        """The pending row names its old key, whatever its line ends with, and stays until it is replaced."""
+        new = self.lost(*self.all, before=1)
+        for text in (f"old,new\r\n{SAMPLE},\r\n", f"old,new\n{SAMPLE},\n", f"old,new\r\n{SAMPLE},", f"old,new\n{SAMPLE},{new[:40]}"):
+            self.mapping.write_bytes(text.encode())
+            self.interrupted(*self.all, faults=[])
+            self.assertEqual(self.mapping.read_bytes(), text.encode())
+        self.run_command(*self.all)
+        self.assertEqual(self.mapped()[SAMPLE], new)
+        self.assertRotatedOnce()
+
     def test_a_mapping_that_was_lost(self):
         self.interrupted(*self.all, faults=[None] * 20)
         listed = self.local.list()

@@ -40,8 +40,8 @@ AUTHORIZER, SIMPLE = "test_protected_settings.Settings", "test_protected_simple.
 
 EDITS = [
     # Permissions that are missing, or too wide.
-    Edit("no right to delete keys", "- Sid: Change", ", dynamodb:DeleteItem]", "]", f"{KEYS}.test_delete"),
-    Edit("no right to update keys", "- Sid: Change", "[dynamodb:UpdateItem, ", "[", f"{KEYS}.test_update"),
+    Edit("no right to delete keys", "- Sid: Delete", "dynamodb:DeleteItem", "dynamodb:BatchWriteItem", f"{KEYS}.test_delete"),
+    Edit("no right to update keys", "- Sid: Write", ", dynamodb:UpdateItem]", "]", f"{KEYS}.test_update"),
     Edit("no right to write keys", "- Sid: Write", "dynamodb:PutItem", "dynamodb:BatchWriteItem", f"{KEYS}.test_create"),
     Edit("no right to list keys", "- Sid: List", "dynamodb:Query", "dynamodb:Scan", f"{KEYS}.test_get_and_list"),
     Edit("no right to list usage", "- Sid: List", ', !Sub "${ServiceName}#use"]', "]", f"{KEYS}.test_get_and_list"),
@@ -91,14 +91,14 @@ EDITS = [
     # Conditions.
     Edit(
         "a condition on another partition",
-        "- Sid: Change",
+        "- Sid: Delete",
         "[!Ref ServiceName]",
         '[!Sub "${ServiceName}-x"]',
-        f"{KEYS}.test_update",
+        f"{KEYS}.test_delete",
     ),
     Edit(
         "a condition that admits longer names",
-        "- Sid: Change",
+        "- Sid: Delete",
         "ForAllValues:StringEquals:\n                    dynamodb:LeadingKeys: [!Ref ServiceName]",
         'ForAllValues:StringLike:\n                    dynamodb:LeadingKeys: [!Sub "${ServiceName}*"]',
         f"{ROLES}.test_partitions",
@@ -112,7 +112,7 @@ EDITS = [
     ),
     Edit("another MAC algorithm", "- Sid: RootKey", "HMAC_SHA_256", "HMAC_SHA_512", f"{KEYS}.test_create"),
     # ARNs.
-    Edit("the ARN of another table", "- Sid: Change", "table/${Name}", "table/${Name}/index/*", f"{KEYS}.test_update"),
+    Edit("the ARN of another table", "- Sid: Delete", "table/${Name}", "table/${Name}/index/*", f"{KEYS}.test_delete"),
     Edit(
         "every table",
         "- Sid: Keys",

@@ -67,7 +67,8 @@ def sam_local_can_set(text):
 @check(
     MAIN,
     ("dynamodb:Query", "dynamodb:Scan"),
-    (", dynamodb:DeleteItem]", "]"),
+    ("Action: dynamodb:DeleteItem", "Action: dynamodb:BatchWriteItem"),
+    ("[dynamodb:PutItem, dynamodb:UpdateItem]", "dynamodb:PutItem"),
     ("              Action: dynamodb:GetItem\n", "              Action: dynamodb:*\n"),
     ("                  Action: dynamodb:PutItem\n", "                  Action: [dynamodb:PutItem, dynamodb:UpdateItem]\n"),
     ("[!Sub \"${ServiceName}#use\"]", "[!Ref ServiceName, !Sub \"${ServiceName}#use\"]"),
@@ -102,11 +103,11 @@ def roles(text):
             same(stack.of_type(kind), {})
         own = {
             "api": [
-                on_table(table, ["dynamodb:UpdateItem", "dynamodb:DeleteItem"], [service]),
+                on_table(table, "dynamodb:DeleteItem", [service]),
                 on_table(table, "dynamodb:Query", [service, use]),
                 on_table(table, "dynamodb:GetItem", [service, idem, use]),
                 # One statement, as a transaction writes to the first two partitions.
-                on_table(table, "dynamodb:PutItem", [service, idem, *[use] * tracks]),
+                on_table(table, ["dynamodb:PutItem", "dynamodb:UpdateItem"], [service, idem, *[use] * tracks]),
             ],
             # It never writes where keys are, and writes nothing at all without TrackUsage.
             "authorizer": [
@@ -135,7 +136,7 @@ def roles(text):
                 },
                 {"Effect": "Allow", "Action": ["xray:PutTraceSegments", "xray:PutTelemetryRecords"], "Resource": "*"},
             ], name)
-            called = sorted(a for s in found for a in as_list(s["Action"]) if a.startswith(("dynamodb:", "kms:")))
+            called = sorted({a for s in found for a in as_list(s["Action"]) if a.startswith(("dynamodb:", "kms:"))})
             unused = {"dynamodb:PutItem"} if function == "authorizer" and not tracks else set()
             same(called, sorted(set(ACTIONS[function]) - unused), name)
 

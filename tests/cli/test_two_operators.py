@@ -146,6 +146,18 @@ class TwoOperators(Case):
             self.assertEqual(self.meanwhile([fault], "delete", key_id, "--yes"), f"{key_id} was deleted\n")
             self.assertNotIn(key_id, self.items())
 
+    def test_update_beside_disable(self):
+        """Both commands as two people start them, 30 times: whoever is told that the key is disabled can rely on it."""
+        for number in range(30):
+            key_id = self.local.create({"permissions": "read", "n": number})[:31]
+            update = self.start("update", key_id, "--name", "x", "--config", '{"team": "search"}')
+            disable = self.start("disable", key_id)
+            for process in (update, disable):
+                told = process.communicate(timeout=60)[1]
+                self.assertEqual((process.returncode, told), (0, ""))
+            expected = {"permissions": "read", "n": number, "enabled": False, "name": "x", "team": "search"}
+            self.assertEqual(json.loads(self.items()[key_id]), expected)
+
 
 if __name__ == "__main__":
     unittest.main()

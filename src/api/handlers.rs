@@ -315,8 +315,15 @@ async fn rotated_earlier(
 pub(super) async fn update(keys: &Keys, request: ApiRequest<'_>, api_key: &str) -> Result<Response, Error> {
     let (config, rejections) = request.changed_config()?;
     let precondition = Precondition::parse(request.http.headers())?;
-    let key = keys.keyring.parse_key_or_id(api_key).ok_or(Error::KeyNotFound)?;
-    let item = keys.store.named(&key).await?;
+    let found = match keys.keyring.parse_key_or_id(api_key) {
+        Some(key) => keys.store.named(&key).await.map(|item| (key, item)),
+        None => Err(Error::KeyNotFound),
+    };
+    let (key, item) = match found {
+        // A key that doesn't exist has no stored names to keep, and a 422 comes before a 404: imports check configs that way.
+        Err(Error::KeyNotFound) => return Err(rejections.check(&config, "").err().unwrap_or(Error::KeyNotFound)),
+        found => found?,
+    };
     rejections.check(&config, item.config.as_deref().unwrap_or_default())?;
     let if_changed = precondition.check(&item)?;
     let change = Change { config: &config, caller: request.caller, at: &now() };

@@ -146,5 +146,9 @@ def apply(diff, text):
     return text
 
 
+def as_list(value):
+    return value if isinstance(value, list) else [value]
+
+
 def log_variables(format):
     return set(re.findall(r"\$context\.([A-Za-z0-9_.]+)", format))

@@ -70,18 +70,17 @@ template: cdk-modules
     cfn-lint template.yaml examples/protected-api/template.yaml
     checkov --quiet
 
-# The release build
-artifact:
-    cargo lambda build --locked --release --output-format binary
+# The release build, as Lambda runs it: every sample event
+artifact: release-build
     TEST_BINARY={{ artifact }} cargo test --locked --test integration lambda::
 
 # Instructions of a start, a check and a list, where there is valgrind
-counts:
+counts: release-build
     bash .ci/apt valgrind valgrind libc6-dbg
     ! command -v valgrind >/dev/null || BINARY={{ artifact }} cargo bench --locked --profile dev --bench counts
 
 # The stacks on an emulator of AWS: `just e2e test_keys` runs one file
-e2e *files: cdk-modules
+e2e *files: release-build cdk-modules
     sam build
     bash tests/e2e/run.sh {{ files }}
     bash tests/sam-local.sh
@@ -95,11 +94,15 @@ audit:
     bash .ci/audit
     {{ unittest }} tests/audit
 
-# What a release holds: zip, template, bill of materials, checksums. Needs `just artifact`
-release:
+# What a release holds: zip, template, bill of materials, checksums
+release: release-build
     python .ci/release.py package "$(uname -m | sed 's/aarch64/arm64/')" {{ artifact }}
     python .ci/release.py checksums
     TEST_BINARY={{ artifact }} {{ unittest }} tests/release
+
+[private]
+release-build:
+    cargo lambda build --locked --release --output-format binary
 
 [private]
 local:

@@ -86,7 +86,7 @@ e2e *files: release-build cdk-modules
     bash tests/sam-local.sh
 
 # Five parsers on random input, for so many seconds each
-fuzz seconds="5":
+fuzz seconds="10":
     bash fuzz/run.sh {{ seconds }}
 
 # Known vulnerabilities in dependencies

@@ -3,6 +3,7 @@
 mod event;
 mod handlers;
 mod key_list;
+mod precondition;
 mod request;
 mod response;
 pub mod router;

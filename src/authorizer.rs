@@ -9,6 +9,7 @@ mod response;
 
 use std::time::Duration;
 
+use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
 use crate::error::{Cause, Error};
@@ -19,7 +20,8 @@ use crate::keys::route::{Route, RoutePattern};
 use crate::settings::{AuthorizerSettings, Settings};
 use crate::store::Store;
 
-pub use event::{AuthorizerEvent, MethodArn};
+use event::AuthorizerEvent;
+pub use event::MethodArn;
 pub use policy::PolicyDocument;
 pub use response::{AuthorizerResponse, Context};
 
@@ -49,18 +51,19 @@ impl Authorizer {
     }
 
     /// Responds to one event within `time_left`. Errors: the key can't be checked, or the event names no API.
-    pub async fn handle(&self, event: AuthorizerEvent, time_left: Duration) -> Result<AuthorizerResponse, Cause> {
+    pub async fn handle(&self, payload: &RawValue, time_left: Duration) -> Result<AuthorizerResponse, Cause> {
+        let event = AuthorizerEvent::read(payload)?;
+        let arn = event.arn().ok_or("the event names no method ARN and no route ARN")?;
         let found = match event.key(&self.settings.key_header) {
             None => Found::Invalid,
-            Some(text) => self.find(text, time_left).await?,
+            Some(text) => self.find(&text, time_left).await?,
         };
-        let arn = event.arn().ok_or("the event names no method ARN and no route ARN")?;
-        let method = event.method().unwrap_or(arn.method);
+        let method = event.method.as_deref().unwrap_or(arn.method);
         let path = Some(arn.path).filter(|_| arn.method == method);
         let (asked, now) = (Asked { permission: None, route: Some(Route { method, path }) }, OffsetDateTime::now_utc());
         let decision = access::decide(&found, asked, &self.read_routes, event.source(), now);
-        if let Ok((id, _)) = decision {
-            self.store.record_use(id, now).await;
+        if let Ok((id, config)) = decision {
+            self.store.record_use(id, config, now).await;
         }
         if let Err(reason) = decision {
             let key_id = found.key_id().map(|id| id.to_string());
@@ -68,8 +71,8 @@ impl Authorizer {
                 reason = reason.as_str(),
                 key_id,
                 api = arn.stage,
-                source_ip = event.source_ip(),
-                api_request_id = event.request_id(),
+                source_ip = event.source_ip,
+                api_request_id = event.request_id,
                 "denied"
             );
         }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use serde::Serialize;
@@ -24,11 +25,13 @@ pub enum Error {
     MethodNotAllowed(&'static str),
     /// 409: the key's state doesn't allow it. The message says why.
     Conflict(Cow<'static, str>),
+    /// 412: the key isn't as the caller's `If-Match` says.
+    PreconditionFailed,
     /// 413: the request is too large. The message names the limit.
     TooLarge(&'static str),
     /// 422: the request can be read, but not accepted.
     Invalid(Vec<Detail>),
-    /// 503: DynamoDB is throttling or out of reach; the same request may succeed soon.
+    /// 503: DynamoDB is throttling or out of reach, or others write the same item; the same request may succeed soon.
     Unavailable(Cause),
     /// 500: a fault of ours, or of the deployment.
     Internal(Cause),
@@ -101,6 +104,7 @@ impl fmt::Display for Error {
             Self::KeyNotFound => f.write_str("API key not found"),
             Self::MethodNotAllowed(_) => f.write_str("Method Not Allowed"),
             Self::Conflict(why) => f.write_str(why),
+            Self::PreconditionFailed => f.write_str("API key was changed meanwhile"),
             Self::TooLarge(what) => f.write_str(what),
             Self::Invalid(_) => f.write_str("Unprocessable Entity"),
             Self::Unavailable(_) => f.write_str("Service Unavailable"),
@@ -120,6 +124,7 @@ impl Error {
             Self::NotFound | Self::KeyNotFound => 404,
             Self::MethodNotAllowed(_) => 405,
             Self::Conflict(_) => 409,
+            Self::PreconditionFailed => 412,
             Self::TooLarge(_) => 413,
             Self::Invalid(_) => 422,
             Self::Internal(_) => 500,
@@ -128,16 +133,20 @@ impl Error {
     }
 }
 
-/// Describes a failed request to AWS for the log: the service's code and message if there are any, then the `Display` of every
-/// source. Never a `Debug`: it prints the response, and with it KMS's MAC or a config.
-pub(crate) fn describe<E, R>(error: &SdkError<E, R>) -> String
+/// Describes a failed request to AWS for the log: the response's status code, the service's code and message if there are any,
+/// then the `Display` of every source. Never a `Debug`, and never the body: they hold KMS's MAC or a config.
+pub(crate) fn describe<E>(error: &SdkError<E, HttpResponse>) -> String
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
-    R: std::fmt::Debug,
 {
+    let status = error.raw_response().map(|response| format!("HTTP {}", response.status().as_u16()));
     let service = error.as_service_error();
     let reported = [service.and_then(E::code), service.and_then(E::message)].into_iter().flatten().map(str::to_owned);
-    let chain = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-    let sources = chain.map(|error| error.to_string());
-    reported.chain(sources).collect::<Vec<_>>().join(": ")
+    status.into_iter().chain(reported).chain([with_sources(error)]).collect::<Vec<_>>().join(": ")
+}
+
+/// An error's `Display`, then that of every source.
+pub(crate) fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain.map(|error| error.to_string()).collect::<Vec<_>>().join(": ")
 }

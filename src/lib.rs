@@ -7,12 +7,12 @@
 //!
 //! ```text
 //! main.rs        entry point                       lib.rs     this overview
-//! startup.rs     settings → clients → function     settings.rs, logging.rs, error.rs
-//! api.rs         api/{event, router, request, handlers, key_list, response}.rs              the management API
-//! authorizer.rs  authorizer/{event, policy, response}.rs                                    the Lambda authorizer
-//! store.rs       store/{failure, idempotency, rotation, transaction, usage}.rs              the DynamoDB table
-//! aws.rs         aws/{http, kms}.rs                                                         SDK clients
-//! keys.rs        keys/{api_key, keyring, config, permission, route, access, json, time}.rs  the domain
+//! startup.rs     settings → clients → function     settings.rs, logging.rs, event.rs, error.rs
+//! api.rs         api/{event, router, request, precondition, handlers, key_list, response}.rs  the management API
+//! authorizer.rs  authorizer/{event, policy, response}.rs                                      the Lambda authorizer
+//! store.rs       store/{change_id, failure, idempotency, rotation, transaction, usage}.rs     the DynamoDB table
+//! aws.rs         aws/{http, kms}.rs                                                           SDK clients
+//! keys.rs        keys/{api_key, keyring, config, permission, route, access, json, time}.rs    the domain
 //! ```
 //!
 //! `main → startup → api, authorizer → store, aws → keys → error`: a module imports only modules to its right. `settings`
@@ -23,10 +23,10 @@
 //!
 //! - **Start.** [`settings`] reads this crate's environment variables. [`aws`] has aws-config load credentials, Region and
 //!   endpoints, and creates the clients. [`startup`] asks KMS for the root keys and opens the connection to DynamoDB.
-//! - **Management API.** `api::event` guards lambda_http, which turns the event into an `http::Request`. [`api::router`] finds
-//!   the endpoint, `api::request` reads and checks what the request holds, and `api::handlers` has one function per endpoint.
+//! - **Management API.** `api::event` reads what the service needs of the event, and lambda_http turns that into an
+//!   `http::Request`. [`api::router`] finds the endpoint, `api::request` reads and checks what the request holds, and `api::handlers` has one function per endpoint.
 //!   [`api`] turns every [`error`] into a response, and logs its cause if it is a 500 or 503.
-//! - **Authorizer.** An [`authorizer::AuthorizerEvent`] of four formats in, an [`authorizer::AuthorizerResponse`] out: an IAM
+//! - **Authorizer.** An event of four formats in, an [`authorizer::AuthorizerResponse`] out: an IAM
 //!   policy ([`authorizer::PolicyDocument`]), or an HTTP API's simple response.
 //! - **Both** find a key in the [`store`] and decide by [`keys::access`], so they can't disagree.
 //!
@@ -76,6 +76,7 @@ pub mod api;
 pub mod authorizer;
 pub mod aws;
 pub mod error;
+mod event;
 pub mod keys;
 pub mod logging;
 pub mod settings;

@@ -12,8 +12,10 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     logging::init();
-    let Err(error) = serve() else { return ExitCode::SUCCESS };
-    tracing::error!(error, "start failed");
+    if let Err(error) = serve() {
+        tracing::error!(error, "start failed");
+    }
+    // Lambda ends a function from outside. One that ends by itself has failed.
     ExitCode::FAILURE
 }
 

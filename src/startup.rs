@@ -1,49 +1,54 @@
 //! Builds a function from the settings and the SDK's configuration, and serves it.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_config::SdkConfig;
-use lambda_runtime::{Context, LambdaEvent as Event, run_concurrent, service_fn};
+use lambda_runtime::{Context, LambdaEvent as Event, service_fn};
 use serde_json::value::RawValue;
 
 use crate::api::Api;
-use crate::authorizer::{Authorizer, AuthorizerEvent};
+use crate::authorizer::Authorizer;
 use crate::aws::{self, kms};
-use crate::error::Cause;
+use crate::error::{Cause, with_sources};
 use crate::keys::keyring::{Keyring, RootKey};
 use crate::settings::{Function, RootKeySource, Settings};
 use crate::store::Store;
 
-/// Serves the function that the settings name, until Lambda ends it. `run_concurrent` serves one request at a time, and
-/// several on Lambda's managed instances. Errors: the function can't start.
+/// Serves the function that the settings name, one request at a time, until Lambda ends it. Returns if the runtime ends by
+/// itself, and logs why. Errors: the function can't start.
 pub async fn serve(settings: &Settings, sdk: &SdkConfig) -> Result<(), Cause> {
     let ended = match settings.function {
         Function::Api => {
-            let api = Arc::new(api(settings, sdk).await?);
-            let respond = move |event: Event<_>| {
-                let api = Arc::clone(&api);
-                async move {
-                    let time_left = time_left(&event.context);
-                    Ok::<_, Infallible>(api.handle(event, time_left).await)
-                }
+            let api = &api(settings, sdk).await?;
+            let respond = async |event: Event<_>| {
+                let time_left = time_left(&event.context);
+                Ok::<_, Infallible>(api.handle(event, time_left).await)
             };
-            run_concurrent(service_fn(respond)).await
+            lambda_runtime::run(service_fn(respond)).await
         }
         Function::Authorizer => {
-            let authorizer = Arc::new(authorizer(settings, sdk).await?);
-            let respond = move |event: Event<Box<RawValue>>| {
-                let authorizer = Arc::clone(&authorizer);
-                async move {
-                    let request = AuthorizerEvent::read(&event.payload)?;
-                    authorizer.handle(request, time_left(&event.context)).await
-                }
-            };
-            run_concurrent(service_fn(respond)).await
+            let authorizer = &authorizer(settings, sdk).await?;
+            let respond =
+                async |event: Event<Box<RawValue>>| authorizer.handle(&event.payload, time_left(&event.context)).await;
+            lambda_runtime::run(service_fn(respond)).await
         }
     };
-    ended.inspect_err(|error| tracing::warn!(error, "lost connection to the Lambda Runtime API")).or(Ok(()))
+    if let Err(error) = ended {
+        tracing::error!(error = runtime_failure(error.as_ref()), "runtime ended");
+    }
+    Ok(())
+}
+
+/// Why lambda_runtime gave up. Serde's own message would repeat the text of what it can't read.
+fn runtime_failure(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
+    match error.downcast_ref::<serde_json::Error>() {
+        Some(json) => {
+            let (line, column) = (json.line(), json.column());
+            format!("the invocation's client context or Cognito identity can't be read: line {line} column {column}")
+        }
+        None => with_sources(error),
+    }
 }
 
 /// Builds the management API. Errors: KMS returned no root key.

@@ -6,28 +6,37 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure};
-use time::Duration;
+use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason, Put, ReturnValuesOnConditionCheckFailure};
+use time::{Duration, OffsetDateTime};
 use ulid::Ulid;
 
-use crate::error::{Error, describe};
+use crate::error::{Cause, Error, describe};
 use crate::keys::access::Found;
 use crate::keys::api_key::KeyId;
 use crate::keys::config::KeyConfig;
 use crate::keys::keyring::{Keyring, NamedKey, RootKeyId};
 
+mod change_id;
 mod failure;
 mod idempotency;
 mod rotation;
 mod transaction;
 mod usage;
 
-use failure::{InDoubt, failure};
+pub use change_id::ChangeId;
+pub use failure::Patience;
+use failure::{InDoubt, failure, is_conflict};
 pub use idempotency::{IdempotencyRecord, IdempotencyToken};
-pub use rotation::{Rotated, Rotation, WholeItem};
+pub use rotation::{Rotated, Rotation};
+use transaction::put;
 use usage::Attempts;
 
-/// How long an item stays after its expiry, so that checks respond `expired` for a known time before `not_found`.
+/// How many Queries a page of the list takes at most, so that one request takes at most half of the 3,000 read units that a
+/// partition gives each second: DynamoDB reads 1 MB per Query, which is 256 units.
+const MAX_QUERIES: usize = 6;
+
+/// How long an item stays after its expiry, or after an expiry in the past was written, so that checks respond `expired` for a
+/// known time before `not_found`.
 const KEPT_AFTER_EXPIRY: Duration = Duration::days(30);
 
 type Attributes = HashMap<String, AttributeValue>;
@@ -54,8 +63,8 @@ pub struct Item {
     pub config: Option<String>,
     /// The ID of the key's root key (attribute `root_key_id`). `None` in an item that someone else wrote.
     pub root_key: Option<String>,
-    /// A random text, new after each change. `None` in an item that someone else wrote.
-    pub change_id: Option<String>,
+    /// New after each change.
+    pub change_id: ChangeId,
     /// What only a key's details show.
     pub details: Details,
 }
@@ -74,11 +83,10 @@ pub struct Details {
 }
 
 /// The attributes of an item without its details.
-const PLAIN: &str = "id, config, root_key_id, change_id";
+const PLAIN: &str = "id, service, config, root_key_id, change_id";
 
 /// All attributes that are read.
-const DETAILED: &str =
-    "id, config, root_key_id, change_id, created_at, created_by, updated_at, updated_by, rotated_from, rotated_to";
+const DETAILED: &str = "id, service, config, root_key_id, change_id, created_at, created_by, updated_at, updated_by, rotated_from, rotated_to";
 
 /// A change: the new config, the caller and the time.
 #[derive(Debug)]
@@ -89,6 +97,15 @@ pub struct Change<'a> {
     pub caller: &'a str,
     /// The time of the change, RFC 3339.
     pub at: &'a str,
+}
+
+/// What an update, a delete or a rotation does if somebody else changes the item after it was read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum IfChanged {
+    /// It reads the item again and applies to that.
+    ReadAgain,
+    /// It fails with [`Error::PreconditionFailed`]: its caller asked to change the item as it was read, or not at all.
+    Fail,
 }
 
 impl Store {
@@ -108,59 +125,89 @@ impl Store {
 
     /// Writes a new key and, with a `token`, the token's item, or neither. Returns what the same token created within the last
     /// day, if anything. One TransactWriteItems: DynamoDB carries it out once, however often and however late an attempt of
-    /// it arrives.
+    /// it arrives. Errors: also those of [`Store::recorded`].
     pub async fn create(
         &self,
+        keyring: &Keyring,
         id: KeyId,
         root_key: &RootKeyId,
         change: &Change<'_>,
         token: Option<&IdempotencyToken>,
     ) -> Result<Option<IdempotencyRecord>, Error> {
         let key = Put::builder().table_name(&self.table).set_item(Some(self.item(id, root_key, change)));
-        let record = token.map(|token| self.record(token, id, root_key, None));
-        let puts = std::iter::once(key.condition_expression("attribute_not_exists(id)")).chain(record);
-        let failed = self.transact(puts, &id.ulid()).await?;
+        let mut writes = vec![put(key.condition_expression("attribute_not_exists(id)"))?];
+        if let Some(token) = token {
+            writes.push(put(self.record(keyring, token, id, root_key, None)?)?);
+        }
+        let failed = self.transact(writes, &id.ulid(), &mut Patience::default()).await?;
         if failed.is_empty() {
             return Ok(None);
         }
-        let earlier = failed.iter().find_map(|reason| IdempotencyRecord::from_item(reason.item()?));
-        earlier.map(Some).ok_or_else(|| Error::Internal(format!("{id} exists already").into()))
-    }
-
-    /// Replaces a key's config. Returns the previous one, or `None` if the item had none. One GetItem and one UpdateItem; more
-    /// UpdateItems while others change the same key. After an [`Error::Unavailable`], the update may have been carried out.
-    pub async fn update(&self, key: &NamedKey, change: &Change<'_>) -> Result<Option<String>, Error> {
-        let change_id = Ulid::generate().to_string();
-        let mut before = self.named(key).await?;
-        loop {
-            let in_doubt = InDoubt::default();
-            match self.update_unchanged(key.id, &before, change, &change_id, in_doubt.clone()).await? {
-                Outcome::Done => return Ok(before.config),
-                // An earlier attempt was carried out, and its response was lost.
-                Outcome::Changed(Some(item)) if item.change_id.as_ref() == Some(&change_id) => return Ok(before.config),
-                // An earlier attempt may have been carried out, and followed by another change.
-                Outcome::Changed(_) if in_doubt.get() => {
-                    return Err(Error::Unavailable("another change followed a lost response".into()));
-                }
-                Outcome::Changed(None) => return Err(Error::KeyNotFound),
-                Outcome::Changed(Some(item)) => before = *item,
+        match (token, failed.get(1).and_then(CancellationReason::item)) {
+            (Some(token), Some(item)) => {
+                let earlier = self.verified(keyring, token, item.clone())?;
+                // It became a day old since DynamoDB compared.
+                earlier.map(Some).ok_or_else(|| Error::Unavailable("an idempotency record has expired".into()))
             }
+            _ => Err(Error::Internal(format!("{id} exists already").into())),
         }
     }
 
-    /// Deletes a key. Returns its config, or `None` if the item had none. One GetItem and one DeleteItem; more DeleteItems
-    /// while others change the same key.
-    pub async fn delete(&self, key: &NamedKey) -> Result<Option<String>, Error> {
-        let mut before = self.named(key).await?;
+    /// Replaces the config of a key whose item was `before`. Returns the previous config, or `None` if the item had none. One
+    /// UpdateItem; up to five while others write the same item. Errors: also [`Error::KeyNotFound`] if it was deleted
+    /// meanwhile. After an [`Error::Unavailable`], the update may have been carried out.
+    pub async fn update(
+        &self,
+        id: KeyId,
+        mut before: Item,
+        change: &Change<'_>,
+        if_changed: IfChanged,
+    ) -> Result<Option<String>, Error> {
+        let change_id = Ulid::generate().to_string();
+        let in_doubt = InDoubt::default();
+        let mut patience = Patience::default();
         loop {
-            let in_doubt = InDoubt::default();
-            match self.delete_unchanged(key.id, &before, in_doubt.clone()).await? {
+            let obstacle = match self.update_unchanged(id, &before, change, &change_id, in_doubt.clone()).await? {
                 Outcome::Done => return Ok(before.config),
                 // An earlier attempt was carried out, and its response was lost.
-                Outcome::Changed(None) if in_doubt.get() => return Ok(before.config),
+                Outcome::Changed(Some(item)) if item.change_id.is(&change_id) => return Ok(before.config),
+                // An earlier attempt may have been carried out, and followed by another change.
+                Outcome::Changed(_) if in_doubt.get() => return Err(followed_by_another()),
                 Outcome::Changed(None) => return Err(Error::KeyNotFound),
-                Outcome::Changed(Some(item)) => before = *item,
-            }
+                Outcome::Changed(Some(_)) if if_changed == IfChanged::Fail => return Err(Error::PreconditionFailed),
+                Outcome::Changed(Some(item)) => {
+                    before = *item;
+                    CHANGED.into()
+                }
+                Outcome::Conflict(cause) => cause,
+            };
+            patience.wait(obstacle).await?;
+        }
+    }
+
+    /// Deletes a key whose item was `before`. Returns the config that it had. Returns `None` if the item had none, or if a
+    /// response was lost: the item may have been changed before it was gone. One DeleteItem; up to five while others write
+    /// the same item. Errors: as of [`Store::update`].
+    pub async fn delete(&self, id: KeyId, mut before: Item, if_changed: IfChanged) -> Result<Option<String>, Error> {
+        let mut in_doubt = InDoubt::default();
+        let mut patience = Patience::default();
+        loop {
+            let obstacle = match self.delete_unchanged(id, &before, in_doubt.clone()).await? {
+                Outcome::Done => return Ok(before.config),
+                Outcome::Changed(None) if in_doubt.get() => return Ok(None),
+                Outcome::Changed(None) => return Err(Error::KeyNotFound),
+                Outcome::Changed(Some(_)) if if_changed == IfChanged::Fail => {
+                    return Err(if in_doubt.get() { followed_by_another() } else { Error::PreconditionFailed });
+                }
+                Outcome::Changed(Some(item)) => {
+                    // No earlier attempt deletes this one.
+                    in_doubt = InDoubt::default();
+                    before = *item;
+                    CHANGED.into()
+                }
+                Outcome::Conflict(cause) => cause,
+            };
+            patience.wait(obstacle).await?;
         }
     }
 
@@ -172,18 +219,8 @@ impl Store {
         change_id: &str,
         in_doubt: InDoubt,
     ) -> Result<Outcome, Error> {
-        let (condition, mut values) = before.unchanged();
-        let mut expression = "SET config = :config, updated_at = :at, updated_by = :by, change_id = :change".to_owned();
-        let texts =
-            [(":config", change.config.as_str()), (":at", change.at), (":by", change.caller), (":change", change_id)];
-        values.extend(texts.map(|(name, value)| (name.to_owned(), AttributeValue::S(value.to_owned()))));
-        match ttl(change.config) {
-            None => expression.push_str(" REMOVE #ttl"),
-            Some(ttl) => {
-                expression.push_str(", #ttl = :ttl");
-                values.insert(":ttl".to_owned(), ttl);
-            }
-        }
+        let (condition, mut values) = before.change_id.unchanged();
+        let expression = replace_config(change, change_id, &mut values);
         let request = self.client.update_item().table_name(&self.table).set_key(Some(self.key(&id.ulid())));
         let outcome = request
             .update_expression(expression)
@@ -198,14 +235,15 @@ impl Store {
         match outcome {
             Ok(_) => Ok(Outcome::Done),
             Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(found)) => Ok(Outcome::changed(&found.item)),
+                Some(UpdateItemError::ConditionalCheckFailedException(found)) => self.changed(id, &found.item),
+                _ if is_conflict(&error) => Ok(Outcome::Conflict(describe(&error).into())),
                 _ => Err(failure(&error)),
             },
         }
     }
 
     async fn delete_unchanged(&self, id: KeyId, before: &Item, in_doubt: InDoubt) -> Result<Outcome, Error> {
-        let (condition, values) = before.unchanged();
+        let (condition, values) = before.change_id.unchanged();
         let request = self.client.delete_item().table_name(&self.table).set_key(Some(self.key(&id.ulid())));
         let outcome = request
             .condition_expression(condition)
@@ -218,14 +256,23 @@ impl Store {
         match outcome {
             Ok(_) => Ok(Outcome::Done),
             Err(error) => match error.as_service_error() {
-                Some(DeleteItemError::ConditionalCheckFailedException(found)) => Ok(Outcome::changed(&found.item)),
+                Some(DeleteItemError::ConditionalCheckFailedException(found)) => self.changed(id, &found.item),
+                _ if is_conflict(&error) => Ok(Outcome::Conflict(describe(&error).into())),
                 _ => Err(failure(&error)),
             },
         }
     }
 
-    /// The item of a key that a caller named. If the caller gave the secret, the item must name its root key.
-    async fn named(&self, key: &NamedKey) -> Result<Item, Error> {
+    /// The outcome of a change whose condition failed on `item`.
+    fn changed(&self, id: KeyId, item: &Option<Attributes>) -> Result<Outcome, Error> {
+        let id = id.ulid();
+        let item = item.clone().map(|item| asked_for(item, &self.service, &id, |found| found == id)).transpose()?;
+        Ok(Outcome::Changed(item.map(|item| Box::new(Item::from(item)))))
+    }
+
+    /// The item of a key that a caller named. If the caller gave the secret, the item must name its root key. One strongly
+    /// consistent GetItem.
+    pub async fn named(&self, key: &NamedKey) -> Result<Item, Error> {
         self.get(key.id).await?.filter(|item| item.is_named_by(key)).ok_or(Error::KeyNotFound)
     }
 
@@ -240,9 +287,15 @@ impl Store {
     }
 
     async fn read(&self, id: KeyId, attributes: &str) -> Result<Option<Item>, Error> {
-        let request = self.client.get_item().table_name(&self.table).set_key(Some(self.key(&id.ulid())));
-        let request = request.consistent_read(true).projection_expression(attributes);
-        Ok(request.send().await.map_err(|error| failure(&error))?.item.map(Item::from))
+        Ok(self.get_item(&self.service, &id.ulid(), Some(attributes)).await?.map(Item::from))
+    }
+
+    /// One item: the `attributes` (with `service` and `id`), or all. One strongly consistent GetItem.
+    async fn get_item(&self, partition: &str, id: &str, attributes: Option<&str>) -> Result<Option<Attributes>, Error> {
+        let request = self.client.get_item().table_name(&self.table).set_key(Some(key(partition, id)));
+        let request = request.consistent_read(true).set_projection_expression(attributes.map(str::to_owned));
+        let item = request.send().await.map_err(|error| failure(&error))?.item;
+        item.map(|item| asked_for(item, partition, id, |found| found == id)).transpose()
     }
 
     /// Finds the key that `text` is. One strongly consistent GetItem, none if the text fails its MAC. Errors: also
@@ -261,8 +314,32 @@ impl Store {
         }
     }
 
-    /// One page of at most `limit` keys, oldest first, after the ULID `after`. One strongly consistent Query.
-    pub async fn page(&self, after: Option<&str>, limit: Option<i32>, details: bool) -> Result<Page, Error> {
+    /// At most `limit` keys, oldest first, after the ULID `after`; with `details`, also when they were last used. One strongly
+    /// consistent Query of keys; with `details`, at least one of usage, and more while `queries` allows. If it doesn't, the
+    /// page ends at the last key whose usage was read.
+    pub async fn page(
+        &self,
+        after: Option<&str>,
+        limit: Option<i32>,
+        details: bool,
+        queries: &mut QueryBudget,
+    ) -> Result<Page, Error> {
+        let mut page = self.keys_after(after, limit, details).await?;
+        queries.spend();
+        if !details {
+            return Ok(page);
+        }
+        let (Some(first), Some(last)) = (page.items.first(), page.items.last()) else { return Ok(page) };
+        let usage = self.last_used_between(&first.id, &last.id, queries).await?;
+        if let Some(end) = usage.read_until {
+            page.items.retain(|item| item.id <= end);
+            page.next = page.items.last().map(|item| item.id.clone());
+        }
+        page.last_used = Some(usage.last_used);
+        Ok(page)
+    }
+
+    async fn keys_after(&self, after: Option<&str>, limit: Option<i32>, details: bool) -> Result<Page, Error> {
         let condition = if after.is_some() { "service = :service AND id > :after" } else { "service = :service" };
         let mut request = self.client.query().table_name(&self.table).consistent_read(true).set_limit(limit);
         request =
@@ -272,8 +349,13 @@ impl Store {
             request = request.expression_attribute_values(":after", AttributeValue::S(after.to_owned()));
         }
         let output = request.send().await.map_err(|error| failure(&error))?;
-        let next = output.last_evaluated_key.map(|key| Item::from(key).id);
-        Ok(Page { items: output.items.unwrap_or_default().into_iter().map(Item::from).collect(), next })
+        let asked = |item| {
+            let is_after = |id: &str| after.is_none_or(|after| id > after);
+            asked_for(item, &self.service, after.unwrap_or("all"), is_after).map(Item::from)
+        };
+        let items = output.items.unwrap_or_default().into_iter().map(asked).collect::<Result<_, _>>()?;
+        let next = output.last_evaluated_key.map(asked).transpose()?.map(|item| item.id);
+        Ok(Page { items, last_used: None, next })
     }
 
     fn item(&self, id: KeyId, root_key: &RootKeyId, change: &Change<'_>) -> Attributes {
@@ -295,6 +377,27 @@ impl Store {
     }
 }
 
+/// Returns an item of a response if its key is the one asked for, of which the log says `asked`. Otherwise the response belongs
+/// to another request, which a broken proxy can cause if there is no TLS. That isn't [`Error::Unavailable`]: such a connection
+/// stays wrong, so another try doesn't help, and somebody must look.
+fn asked_for(
+    item: Attributes,
+    partition: &str,
+    asked: &str,
+    is_asked: impl FnOnce(&str) -> bool,
+) -> Result<Attributes, Error> {
+    let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).map(String::as_str);
+    if text("service") == Some(partition) && text("id").is_some_and(is_asked) {
+        return Ok(item);
+    }
+    Err(Error::Internal(format!("asked for {asked} of {partition}, DynamoDB's response has another item").into()))
+}
+
+/// An item with missing or invalid attributes, which must not count as absent.
+fn unreadable(partition: &str, id: &str) -> Error {
+    Error::Internal(format!("item {id} of {partition} can't be read").into())
+}
+
 /// The primary key of an item.
 fn key(partition: &str, id: &str) -> Attributes {
     [("service", partition), ("id", id)]
@@ -302,17 +405,20 @@ fn key(partition: &str, id: &str) -> Attributes {
         .into()
 }
 
+/// The obstacle of an operation whose item others change all the time.
+pub(crate) const CHANGED: &str = "the item was changed by others again and again";
+
+fn followed_by_another() -> Error {
+    Error::Unavailable("another change followed a lost response".into())
+}
+
 /// The outcome of a change to an item that was read before.
 enum Outcome {
     Done,
     /// The item was changed since it was read. This is the one there now; `None` if it was deleted.
     Changed(Option<Box<Item>>),
-}
-
-impl Outcome {
-    fn changed(item: &Option<Attributes>) -> Self {
-        Self::Changed(item.clone().map(|item| Box::new(Item::from(item))))
-    }
+    /// Nothing was written, because somebody else was writing the item.
+    Conflict(Cause),
 }
 
 impl Item {
@@ -320,29 +426,49 @@ impl Item {
     fn is_named_by(&self, key: &NamedKey) -> bool {
         key.root_key.as_ref().is_none_or(|root_key| self.root_key.as_deref() == Some(root_key.as_str()))
     }
+}
 
-    /// The condition that nobody has changed the item since it was read. An attempt that arrives late fails it, since no
-    /// `change_id` comes twice.
-    fn unchanged(&self) -> (&'static str, Attributes) {
-        match &self.change_id {
-            Some(seen) => ("change_id = :seen", [(":seen".to_owned(), AttributeValue::S(seen.clone()))].into()),
-            // Someone else wrote it.
-            None => ("attribute_exists(id) AND attribute_not_exists(change_id)", Attributes::new()),
-        }
+/// How many Queries a page of the list may still take.
+#[derive(Debug)]
+pub struct QueryBudget {
+    left: usize,
+}
+
+impl Default for QueryBudget {
+    fn default() -> Self {
+        Self { left: MAX_QUERIES }
     }
 }
 
-/// The result of one Query.
+impl QueryBudget {
+    /// Whether keys may be read: with `details`, a Query of usage must follow.
+    pub fn allows_keys(&self, details: bool) -> bool {
+        self.left > usize::from(details)
+    }
+
+    fn allows_usage(&self) -> bool {
+        self.left > 0
+    }
+
+    fn spend(&mut self) {
+        self.left = self.left.saturating_sub(1);
+    }
+}
+
+/// Keys that were read together.
 #[derive(Debug)]
 pub struct Page {
     /// The items, oldest first.
     pub items: Vec<Item>,
+    /// When the keys were last used, by ULID. `None` without details.
+    pub last_used: Option<HashMap<String, String>>,
     /// The sort key after which the next page begins. `None` on the last page.
     pub next: Option<String>,
 }
 
 impl From<Attributes> for Item {
     fn from(mut attributes: Attributes) -> Self {
+        let change_id = ChangeId(attributes.remove("change_id"));
         let mut string = |name| match attributes.remove(name) {
             Some(AttributeValue::S(text)) => Some(text),
             _ => None,
@@ -351,7 +477,7 @@ impl From<Attributes> for Item {
             id: string("id").unwrap_or_default(),
             config: string("config"),
             root_key: string("root_key_id"),
-            change_id: string("change_id"),
+            change_id,
             details: Details {
                 created_at: string("created_at"),
                 created_by: string("created_by"),
@@ -364,8 +490,33 @@ impl From<Attributes> for Item {
     }
 }
 
-/// The `ttl` attribute: epoch seconds, present only with an expiry.
+/// The update expression that replaces a config; it ends with assignments, so another one may follow. Adds its values to
+/// `values`. The name `#ttl` stands for `ttl`, which is a reserved word.
+fn replace_config(change: &Change<'_>, change_id: &str, values: &mut Attributes) -> String {
+    let texts =
+        [(":config", change.config.as_str()), (":at", change.at), (":by", change.caller), (":change", change_id)];
+    values.extend(texts.map(|(name, value)| (name.to_owned(), AttributeValue::S(value.to_owned()))));
+    let ttl = match ttl(change.config) {
+        None => "REMOVE #ttl SET",
+        Some(ttl) => {
+            values.insert(":ttl".to_owned(), ttl);
+            "SET #ttl = :ttl,"
+        }
+    };
+    format!("{ttl} config = :config, updated_at = :at, updated_by = :by, change_id = :change")
+}
+
+/// The `ttl` attribute: epoch seconds, present only with an expiry. Never in the past, since DynamoDB ignores a `ttl` that is
+/// older than five years.
 fn ttl(config: &KeyConfig) -> Option<AttributeValue> {
-    let ttl = config.expires_at?.unix_timestamp() + KEPT_AFTER_EXPIRY.whole_seconds();
-    Some(AttributeValue::N(ttl.to_string()))
+    kept_until(config).map(|end| AttributeValue::N(end.to_string()))
+}
+
+/// Until when an item with this config stays, in epoch seconds. `None` if it doesn't expire.
+fn kept_until(config: &KeyConfig) -> Option<i64> {
+    config.expires_at.map(|expires_at| kept_after(expires_at.max(OffsetDateTime::now_utc())))
+}
+
+fn kept_after(time: OffsetDateTime) -> i64 {
+    time.unix_timestamp() + KEPT_AFTER_EXPIRY.whole_seconds()
 }

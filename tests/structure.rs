@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// What each module may import of this crate, itself aside.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("main", &["startup", "settings", "logging", "aws", "error"]),
     ("startup", &["api", "authorizer", "settings", "store", "aws", "keys", "error"]),
-    ("api", &["settings", "store", "keys", "error"]),
-    ("authorizer", &["settings", "store", "keys", "error"]),
+    ("api", &["settings", "store", "event", "keys", "error"]),
+    ("authorizer", &["settings", "store", "event", "keys", "error"]),
+    ("event", &[]),
     ("settings", &["keys", "error"]),
     ("logging", &[]),
     ("store", &["keys", "error"]),

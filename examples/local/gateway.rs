@@ -1,7 +1,7 @@
 //! Stands in for API Gateway: turns HTTP requests into events of payload format 2.0, and responses into HTTP.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header};
+use axum::middleware::{self, Next};
 use axum::{Router, routing::any};
 use gaia_api_keys::api::Api;
 use gaia_api_keys::authorizer::{Authorizer, AuthorizerResponse};
@@ -39,8 +40,32 @@ pub fn router(functions: Functions) -> Router {
         .route("/demo", any(demo))
         .route("/demo/{*rest}", any(demo))
         .fallback(any(manage))
+        .layer(middleware::from_fn(keep_other_sites_out))
         .layer(DefaultBodyLimit::max(MAX_PAYLOAD))
         .with_state(Arc::new(functions))
+}
+
+/// Rejects what a page of another site makes a browser send here. Such a page is served under a name that leads to this machine
+/// (DNS rebinding), or its origin isn't this service.
+async fn keep_other_sites_out(request: Request, next: Next) -> Response<Body> {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    if !is_this_machine(host) {
+        return message(StatusCode::FORBIDDEN, "Host: cargo local takes requests to localhost or an IP address only");
+    }
+    let own = format!("http://{host}");
+    if request.headers().get_all(header::ORIGIN).iter().any(|origin| origin.as_bytes() != own.as_bytes()) {
+        return message(StatusCode::FORBIDDEN, "Origin: cargo local takes requests from its own page only");
+    }
+    next.run(request).await
+}
+
+/// Whether a `Host` header can't be a name that somebody else registered.
+fn is_this_machine(host: &str) -> bool {
+    let name = host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(host, |(name, _)| name);
+    let ipv6 = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<Ipv4Addr>().is_ok()
+        || ipv6.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
 }
 
 async fn manage(State(functions): State<Arc<Functions>>, Event(event): Event) -> Response<Body> {
@@ -68,10 +93,11 @@ async fn demo(State(functions): State<Arc<Functions>>, Event(mut event): Event) 
         event.insert("type".to_owned(), "REQUEST".into());
         event.insert("routeArn".to_owned(), arn.into());
     }
-    let Ok(event) = serde_json::from_value(event) else {
-        return message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
+    let payload = match RawValue::from_string(event.to_string()) {
+        Ok(payload) => payload,
+        Err(error) => return message(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     };
-    match functions.authorizer.handle(event, TIMEOUT).await {
+    match functions.authorizer.handle(&payload, TIMEOUT).await {
         Ok(AuthorizerResponse::Simple { is_authorized: true, context }) => {
             let body = json!({ "you": format!("may {method} {path}"), "authorizer": context });
             json_response(StatusCode::OK, body.to_string())

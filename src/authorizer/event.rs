@@ -1,45 +1,52 @@
-//! The authorizer's events in four formats. Only the fields that are used are read.
+//! The authorizer's events in four formats. Only the fields that are used are read, and garbage in them is no key.
 
-use std::collections::HashMap;
-
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::error::Cause;
+use crate::event::{Object, text};
 use crate::keys::access::Source;
+use crate::keys::api_key;
 
 /// An event of a REST API (TOKEN or REQUEST) or an HTTP API (payload format 1.0 or 2.0). It holds a key, so it has no `Debug`.
 /// Sources: <https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-lambda-authorizer-input.html>,
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-lambda-authorizer.html>
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct AuthorizerEvent {
-    /// `TOKEN` or `REQUEST`
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    /// In a TOKEN event, the header that is the identity source. In 1.0 all identity sources, joined, which isn't used.
-    authorization_token: Option<String>,
-    /// All but 2.0.
-    method_arn: Option<String>,
+pub(super) struct AuthorizerEvent<'a> {
+    /// In a TOKEN event, what its identity source holds, if that is text.
+    token: Option<Option<String>>,
     /// 2.0 only.
     route_arn: Option<String>,
+    /// All but 2.0.
+    method_arn: Option<String>,
+    /// The request's own method. `None` in a TOKEN event: its ARN names the method, unless the route is `ANY`.
+    pub method: Option<String>,
+    /// The caller's address, as the gateway saw it. `None` in a TOKEN event.
+    pub source_ip: Option<String>,
+    /// API Gateway's ID of the request.
+    pub request_id: Option<String>,
+    headers: Object<'a>,
     /// REQUEST and 1.0 only.
-    http_method: Option<String>,
-    headers: Option<HashMap<String, String>>,
-    /// REQUEST and 1.0 only.
-    multi_value_headers: Option<HashMap<String, Vec<String>>>,
-    request_context: RequestContext,
+    multi_value_headers: Object<'a>,
 }
 
-impl AuthorizerEvent {
-    /// Reads a payload. Errors: it isn't such an event. Serde's own error would repeat the text of a header.
-    pub fn read(payload: &RawValue) -> Result<Self, Cause> {
-        serde_json::from_str(payload.get()).map_err(|_| "the payload is not an authorizer's event".into())
-    }
-
-    /// The request's own method. `None` in a TOKEN event: its ARN names the method, unless the route is `ANY`.
-    pub(super) fn method(&self) -> Option<&str> {
-        self.request_context.http.method.as_deref().or(self.http_method.as_deref())
+impl<'a> AuthorizerEvent<'a> {
+    /// Reads a payload. Errors: it isn't an object.
+    pub(super) fn read(payload: &'a RawValue) -> Result<Self, Cause> {
+        let event = Object::read(payload).ok_or("the payload is not an authorizer's event")?;
+        let context = event.object("requestContext");
+        // 2.0 has the first, REQUEST and 1.0 have the second.
+        let (http, identity) = (context.object("http"), context.object("identity"));
+        let is_token = event.text("type").as_deref() == Some("TOKEN");
+        Ok(Self {
+            // 1.0 has all identity sources here, joined, which isn't used.
+            token: is_token.then(|| event.text("authorizationToken")),
+            route_arn: event.text("routeArn"),
+            method_arn: event.text("methodArn"),
+            method: http.text("method").or_else(|| event.text("httpMethod")),
+            source_ip: http.source_ip().or_else(|| identity.source_ip()),
+            request_id: context.text("requestId"),
+            headers: event.object("headers"),
+            multi_value_headers: event.object("multiValueHeaders"),
+        })
     }
 
     /// The ARN of the request's stage, method and path. `None` if there is none, or it isn't one.
@@ -52,77 +59,34 @@ impl AuthorizerEvent {
         self.route_arn.is_some()
     }
 
-    /// The caller's address, as the gateway saw it.
-    pub(super) fn source_ip(&self) -> Option<&str> {
-        let context = &self.request_context;
-        context.http.source_ip.as_deref().or(context.identity.source_ip.as_deref())
-    }
-
-    /// API Gateway's ID of the request.
-    pub(super) fn request_id(&self) -> Option<&str> {
-        self.request_context.request_id.as_deref()
-    }
-
     /// What should be a key: the value of `key_header`, without the scheme if that is `authorization`.
-    pub(super) fn key(&self, key_header: &str) -> Option<&str> {
-        let value = match self.is_token() {
-            true => self.authorization_token.as_deref()?,
-            false => self.header(key_header)?,
+    pub(super) fn key(&self, key_header: &str) -> Option<String> {
+        let value = match &self.token {
+            Some(token) => token.clone()?,
+            None => self.header(key_header)?,
         };
-        if key_header != "authorization" {
-            return Some(value);
-        }
-        let (scheme, key) = value.split_once(' ')?;
-        let known = ["search", "bearer"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
-        known.then_some(key.trim_start_matches(' '))
+        if key_header == "authorization" { api_key::without_scheme(&value).map(str::to_owned) } else { Some(value) }
     }
 
-    /// The header's value. `None` if it is missing or present more than once.
-    fn header(&self, name: &str) -> Option<&str> {
-        let all = self.multi_value_headers.iter().flatten().filter(|(key, _)| key.eq_ignore_ascii_case(name));
-        let mut values: Vec<_> = all.flat_map(|(_, values)| values).collect();
+    /// The header's value. `None` if it is missing, isn't text, or is present more than once, readable or not.
+    fn header(&self, name: &str) -> Option<String> {
+        let named = |(key, value): (&str, &'a RawValue)| key.eq_ignore_ascii_case(name).then_some(value);
+        let lists = self.multi_value_headers.iter().filter_map(named);
+        let mut values: Vec<&RawValue> =
+            lists.flat_map(|list| serde_json::from_str(list.get()).unwrap_or_else(|_| vec![list])).collect();
         if values.is_empty() {
-            let single = self.headers.iter().flatten().filter(|(key, _)| key.eq_ignore_ascii_case(name));
-            values = single.map(|(_, value)| value).collect();
+            values = self.headers.iter().filter_map(named).collect();
         }
-        if let [value] = values.as_slice() { Some(value) } else { None }
-    }
-
-    fn is_token(&self) -> bool {
-        self.kind.as_deref() == Some("TOKEN")
+        if let [value] = values.as_slice() { text(value) } else { None }
     }
 
     /// The request's source. A TOKEN event doesn't name the address, but the gateway checks the policy's conditions.
     pub(super) fn source(&self) -> Source {
-        if self.is_token() {
-            return Source::CheckedLater;
+        match self.token {
+            Some(_) => Source::CheckedLater,
+            None => Source::parse(self.source_ip.as_deref()),
         }
-        Source::parse(self.source_ip())
     }
-}
-
-/// What API Gateway knows about a request.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct RequestContext {
-    request_id: Option<String>,
-    /// 2.0 only.
-    http: Http,
-    /// REQUEST and 1.0 only.
-    identity: Identity,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Http {
-    method: Option<String>,
-    source_ip: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Identity {
-    source_ip: Option<String>,
 }
 
 /// `arn:aws:execute-api:REGION:ACCOUNT:API/STAGE/METHOD/PATH`, in its parts.

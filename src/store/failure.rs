@@ -1,7 +1,8 @@
-//! Failed requests: which are transient, and which DynamoDB might still have carried out.
+//! Failed requests: which are transient, which DynamoDB might still have carried out, and how often to try again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::box_error::BoxError;
@@ -11,7 +12,32 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 
-use crate::error::{Error, describe};
+use crate::error::{Cause, Error, describe};
+
+/// How often an operation is tried whose item others write at the same time.
+const ATTEMPTS: u32 = 5;
+/// The longest pause before the second attempt. Each further one is twice as long.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The attempts of one operation while others write the same item: five, with a pause between them.
+#[derive(Debug, Default)]
+pub struct Patience {
+    used: u32,
+}
+
+impl Patience {
+    /// Waits before the next attempt. Errors: [`Error::Unavailable`] with this cause if there is none left.
+    pub async fn wait(&mut self, cause: impl Into<Cause>) -> Result<(), Error> {
+        self.used += 1;
+        if self.used >= ATTEMPTS {
+            return Err(Error::Unavailable(cause.into()));
+        }
+        let pause = PAUSE * 2_u32.pow(self.used - 1);
+        // Partly random, so that two operations don't meet again each time.
+        tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+        Ok(())
+    }
+}
 
 /// Set once an attempt of a request ends without a response or with a 5xx: DynamoDB may have carried it out.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +80,16 @@ const TRANSIENT: [&str; 7] = [
     "TransactionInProgressException",
     "ReplicatedWriteConflictException",
 ];
+
+/// Whether a plain write wasn't carried out because a transaction, or another Region, was writing the same item. The SDK
+/// doesn't try these again.
+pub(super) fn is_conflict<E, R>(error: &SdkError<E, R>) -> bool
+where
+    E: ProvideErrorMetadata,
+{
+    let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
+    matches!(code, Some("TransactionConflictException" | "ReplicatedWriteConflictException"))
+}
 
 /// A transient failure (throttled, unreachable, or DynamoDB's fault) is a 503. Any other is a fault of ours or of the
 /// deployment: 500.

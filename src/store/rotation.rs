@@ -1,27 +1,24 @@
 //! Rotations: a successor is created and the old key changed, together or not at all.
 
-use aws_sdk_dynamodb::types::{AttributeValue, Put};
+use aws_sdk_dynamodb::types::{AttributeValue, Put, Update};
 use ulid::Ulid;
 
-use super::{Attributes, Change, IdempotencyToken, Item, Store, failure, ttl};
+use super::transaction::{put, update};
+use super::{Change, IdempotencyToken, Item, Patience, Store, replace_config};
 use crate::error::Error;
 use crate::keys::api_key::KeyId;
 use crate::keys::config::KeyConfig;
-use crate::keys::keyring::{NamedKey, RootKeyId};
-
-/// An item with all its attributes, so that it can be written back completely.
-#[derive(Debug)]
-pub struct WholeItem {
-    /// What the service reads of it.
-    pub item: Item,
-    attributes: Attributes,
-}
+use crate::keys::keyring::{Keyring, RootKeyId};
 
 /// A rotation of one key.
 #[derive(Debug)]
 pub struct Rotation<'a> {
-    /// The old key, as it was read.
-    pub old: &'a WholeItem,
+    /// The old key's ID.
+    pub old_id: KeyId,
+    /// The old key's item, as it was read.
+    pub old: &'a Item,
+    /// The old key's config until now, as it was read.
+    pub config_read: &'a str,
     /// The old key's config from now on.
     pub old_config: &'a KeyConfig,
     /// When the old key expires, as in the response.
@@ -46,47 +43,44 @@ pub enum Rotated {
 }
 
 impl Store {
-    /// The item of a key that a caller named, with all its attributes. One strongly consistent GetItem.
-    pub async fn whole(&self, key: &NamedKey) -> Result<WholeItem, Error> {
-        let request = self.client.get_item().table_name(&self.table).set_key(Some(self.key(&key.id.ulid())));
-        let output = request.consistent_read(true).send().await.map_err(|error| failure(&error))?;
-        let attributes = output.item.ok_or(Error::KeyNotFound)?;
-        let item = Item::from(attributes.clone());
-        if item.is_named_by(key) { Ok(WholeItem { item, attributes }) } else { Err(Error::KeyNotFound) }
-    }
-
-    /// Creates the new key, writes the old one with its new config and, with a `token`, the token's item. One
-    /// TransactWriteItems.
-    pub async fn rotate(&self, rotation: &Rotation<'_>, token: Option<&IdempotencyToken>) -> Result<Rotated, Error> {
-        let Rotation { old, id, root_key, change, .. } = rotation;
+    /// Creates the new key, updates the old one and, with a `token`, writes the token's item. One TransactWriteItems, more
+    /// within `patience`.
+    pub async fn rotate(
+        &self,
+        keyring: &Keyring,
+        rotation: &Rotation<'_>,
+        token: Option<&IdempotencyToken>,
+        patience: &mut Patience,
+    ) -> Result<Rotated, Error> {
+        let Rotation { old_id, old, id, root_key, change, .. } = rotation;
         let text = |text: &str| AttributeValue::S(text.to_owned());
-        let put = |item: Attributes| Put::builder().table_name(&self.table).set_item(Some(item));
 
         let mut new_item = self.item(*id, root_key, change);
-        new_item.insert("rotated_from".to_owned(), text(&old.item.id));
+        new_item.insert("rotated_from".to_owned(), text(&old_id.ulid()));
+        let new_item = Put::builder().table_name(&self.table).set_item(Some(new_item));
 
-        // A complete Put: the condition ensures that nobody changed the item, and the role then needs only one action.
-        let mut old_item = old.attributes.clone();
-        let changed = [
-            ("config", rotation.old_config.as_str()),
-            ("updated_at", change.at),
-            ("updated_by", change.caller),
-            ("rotated_to", &id.ulid()),
-            ("change_id", &Ulid::generate().to_string()),
-        ];
-        old_item.extend(changed.map(|(name, value)| (name.to_owned(), text(value))));
-        old_item.extend(ttl(rotation.old_config).map(|ttl| ("ttl".to_owned(), ttl)));
-        let (condition, values) = old.item.unchanged();
-        let old_put = put(old_item)
-            .condition_expression(condition)
-            .set_expression_attribute_values(Some(values).filter(|values| !values.is_empty()));
+        // Both configs come from the one that was read. Who edits it by hand may leave the change_id as it is.
+        let (unchanged, mut values) = old.change_id.unchanged();
+        let old_change = Change { config: rotation.old_config, ..*change };
+        let replace_config = replace_config(&old_change, &Ulid::generate().to_string(), &mut values);
+        values.insert(":read".to_owned(), text(rotation.config_read));
+        values.insert(":to".to_owned(), text(&id.ulid()));
+        let old_item = Update::builder()
+            .table_name(&self.table)
+            .set_key(Some(self.key(&old_id.ulid())))
+            .update_expression(format!("{replace_config}, rotated_to = :to"))
+            .condition_expression(format!("{unchanged} AND config = :read"))
+            .expression_attribute_names("#ttl", "ttl")
+            .set_expression_attribute_values(Some(values));
 
-        let record = token.map(|token| self.record(token, *id, root_key, Some(rotation.expires_at)));
-        let new_put = put(new_item).condition_expression("attribute_not_exists(id)");
-        let puts = [new_put, old_put].into_iter().chain(record);
+        let new_item = new_item.condition_expression("attribute_not_exists(id)");
+        let mut writes = vec![put(new_item)?, update(old_item)?];
+        if let Some(token) = token {
+            writes.push(put(self.record(keyring, token, *id, root_key, Some(rotation.expires_at))?)?);
+        }
         // A new token each time the old key is read again, since the requests differ. An earlier one that arrives late fails
         // its condition.
-        let failed = self.transact(puts, &Ulid::generate().to_string()).await?;
+        let failed = self.transact(writes, &Ulid::generate().to_string(), patience).await?;
         let by_condition =
             |put: usize| failed.get(put).is_some_and(|reason| reason.code() == Some("ConditionalCheckFailed"));
         match (failed.is_empty(), by_condition(2), by_condition(1)) {

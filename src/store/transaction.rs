@@ -1,31 +1,42 @@
 //! Several writes together or not at all, and once.
 
-use std::time::Duration;
-
+use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::builders::PutBuilder;
+use aws_sdk_dynamodb::types::builders::{PutBuilder, UpdateBuilder};
 use aws_sdk_dynamodb::types::{CancellationReason, TransactWriteItem};
 
-use super::{Store, failure};
+use super::{Patience, Store, failure};
 use crate::error::Error;
 
+/// A put as a part of a transaction.
+pub(super) fn put(put: PutBuilder) -> Result<TransactWriteItem, Error> {
+    let put = put.build().map_err(incomplete)?;
+    Ok(TransactWriteItem::builder().put(put).build())
+}
+
+/// An update as a part of a transaction.
+pub(super) fn update(update: UpdateBuilder) -> Result<TransactWriteItem, Error> {
+    let update = update.build().map_err(incomplete)?;
+    Ok(TransactWriteItem::builder().update(update).build())
+}
+
+fn incomplete(error: BuildError) -> Error {
+    Error::Internal(error.into())
+}
+
 impl Store {
-    /// Carries out `puts` together or not at all. Returns the reasons, one per put, if a condition failed, else nothing.
+    /// Carries out `writes` together or not at all. Returns the reasons, one per write, if a condition failed, else nothing.
     /// `token` must be the operation's own, of at most 36 characters: DynamoDB remembers it for 10 minutes and carries out
-    /// no second request with it. One TransactWriteItems, repeated while another transaction works on the same items, or an
-    /// earlier attempt of this one is in progress.
+    /// no second request with it. One TransactWriteItems, repeated within `patience` while another transaction works on the
+    /// same items, or an earlier attempt of this one is in progress.
     pub(super) async fn transact(
         &self,
-        puts: impl Iterator<Item = PutBuilder>,
+        writes: Vec<TransactWriteItem>,
         token: &str,
+        patience: &mut Patience,
     ) -> Result<Vec<CancellationReason>, Error> {
-        let puts = puts.map(|put| Ok(TransactWriteItem::builder().put(put.build()?).build()));
-        let puts: Vec<_> = puts
-            .collect::<Result<_, aws_sdk_dynamodb::error::BuildError>>()
-            .map_err(|error| Error::Internal(error.into()))?;
-        let mut pause = Duration::from_millis(50);
         loop {
-            let request = self.client.transact_write_items().set_transact_items(Some(puts.clone()));
+            let request = self.client.transact_write_items().set_transact_items(Some(writes.clone()));
             let Err(error) = request.client_request_token(token).send().await else { return Ok(Vec::new()) };
             let failure = match error.as_service_error() {
                 Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
@@ -38,11 +49,8 @@ impl Store {
                 Some(TransactWriteItemsError::TransactionInProgressException(_)) => failure(&error),
                 _ => return Err(failure(&error)),
             };
-            if pause.as_secs() >= 1 || !matches!(failure, Error::Unavailable(_)) {
-                return Err(failure);
-            }
-            tokio::time::sleep(pause).await;
-            pause *= 2;
+            let Error::Unavailable(cause) = failure else { return Err(failure) };
+            patience.wait(cause).await?;
         }
     }
 }

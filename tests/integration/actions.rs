@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use axum::http::StatusCode;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::kms;
@@ -20,12 +21,15 @@ fn declared(function: &str) -> BTreeSet<String> {
 }
 
 async fn called(table: &Table, kms: &kms::Requests) -> BTreeSet<String> {
-    let action = |operation: String| match operation.as_str() {
-        // IAM asks for the actions of the parts, which are Puts.
-        "TransactWriteItems" => "dynamodb:PutItem".to_owned(),
-        other => format!("dynamodb:{other}"),
+    let actions = |(operation, body): (String, String)| match operation.as_str() {
+        // IAM asks for the actions of the parts.
+        "TransactWriteItems" => {
+            let parts = [("\"Put\"", "dynamodb:PutItem"), ("\"Update\"", "dynamodb:UpdateItem")];
+            parts.into_iter().filter(|(part, _)| body.contains(part)).map(|(_, action)| action.to_owned()).collect()
+        }
+        other => vec![format!("dynamodb:{other}")],
     };
-    let dynamodb = table.proxy.requests().into_iter().map(action);
+    let dynamodb = table.proxy.operations_and_bodies().into_iter().flat_map(actions);
     // The stand-in for KMS accepts nothing else.
     dynamodb.chain((!kms.lock().expect("a lock").is_empty()).then(|| "kms:GenerateMac".to_owned())).collect()
 }
@@ -59,7 +63,7 @@ async fn each_function_calls_exactly_what_its_role_allows() {
     event["routeArn"] = "arn:aws:execute-api:eu-central-1:123456789012:abcdefghij/live/GET/x".into();
     event["headers"]["authorization"] = format!("Search {key}").into();
     let response =
-        authorizer.handle(serde_json::from_value(event).expect("an event"), TIMEOUT).await.expect("a response");
+        authorizer.handle(&RawValue::from_string(event.to_string()).expect("JSON"), TIMEOUT).await.expect("a response");
     assert_eq!(serde_json::to_value(response).expect("JSON")["policyDocument"]["Statement"][0]["Effect"], "Allow");
     assert_eq!(called(&app.table, &asked).await, declared("authorizer"));
 }

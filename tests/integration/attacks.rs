@@ -399,56 +399,6 @@ async fn point_6_a_transaction_in_progress_is_waited_for_with_one_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn point_7_the_audit_entries_say_what_happened() {
-    let table = Table::new().await;
-    let api = Lambda::start(table.environment(&[])).await;
-    let create = Call::new("POST", API_KEYS).json(&json!({ "config": { "permissions": "read" } }));
-    let key = api.call(create, Format::Http).await.api_key();
-    let update = Call::new("PUT", &format!("{API_KEYS}{key}")).json(&json!({ "config": { "permissions": "write" } }));
-    let delete = || Call::new("DELETE", &format!("{API_KEYS}delete/{key}"));
-    table.proxy.plan(&[Fault::None, Fault::DoneThenDropped]);
-    assert_eq!(api.call(update, Format::Http).await.status, 200);
-    table.proxy.plan(&[Fault::None, Fault::DoneThenServerError]);
-    assert_eq!(api.call(delete(), Format::Http).await.status, 200);
-    for fault in [Fault::ServerError, Fault::Dropped] {
-        table.proxy.plan(&[fault]);
-        assert_eq!(api.call(delete(), Format::Http).await.status, 404, "what doesn't exist can't be deleted");
-    }
-    let printed = api.printed();
-    let audits: Vec<Value> = printed
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("JSON"))
-        .filter(|entry: &Value| entry["message"] == "audit")
-        .collect();
-    let logged: Vec<_> = audits.iter().map(|entry| (&entry["action"], &entry["permissions_before"])).collect();
-    let text = Value::from;
-    assert_eq!(
-        logged,
-        [(&text("create"), &Value::Null), (&text("update"), &text("read")), (&text("delete"), &text("write"))],
-        "{printed}"
-    );
-}
-
-#[tokio::test]
-async fn point_8_a_conflict_with_a_transaction_passes() {
-    const CONFLICT: Fault = Fault::Response(400, r#"{"__type":"x#TransactionConflictException","message":"m"}"#);
-    let app = App::new().await;
-    let key = app.create(json!({})).await.api_key();
-    for response in [
-        {
-            app.table.proxy.plan(&[Fault::None, CONFLICT]);
-            app.update(&key, json!({})).await
-        },
-        {
-            app.table.proxy.plan(&[Fault::None, CONFLICT]);
-            app.delete(&key).await
-        },
-    ] {
-        assert_eq!(response.status, 503, "{response:?}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn point_9_a_denial_can_t_be_traced() {
     let table = Table::new().await;
     let api = Lambda::start(table.environment(&[])).await;

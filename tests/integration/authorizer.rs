@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::events::SAMPLE_KEY;
 use crate::protected::{API, Protected, SHAPES, Shape, Visit, lets_in, like};
 use crate::proxy::Fault;
-use crate::support::{API_KEYS, Call};
+use crate::support::{API_KEYS, Call, ODD_VALUES, pointers, with_json};
 
 #[tokio::test]
 async fn the_sample_events_get_documented_responses() {
@@ -403,6 +403,116 @@ async fn a_read_key_s_cached_policy_allows_no_write_on_routes_without_a_method()
             event["routeArn"] = format!("{API}/{route}").into();
             let response = protected.response(Shape::Simple, event).await.expect("a response");
             assert_eq!(response["isAuthorized"], expected, "{route} {method}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_source_address_may_come_with_a_port_but_a_list_is_unknown() {
+    let protected = Protected::new(&[]).await;
+    let config = json!({ "permissions": "read", "allowed_ips": ["10.1.15.242", "2001:db8::/64"] });
+    let key = protected.app.create(config).await.api_key();
+    for (source_ip, expected) in [
+        ("10.1.15.242", true),
+        ("10.1.15.242:39870", true),
+        ("10.1.15.242:0", true),
+        ("2001:db8::1", true),
+        ("[2001:db8::1]", true),
+        ("[2001:db8::1]:443", true),
+        ("[2001:DB8:0:0::1]:443", true),
+        ("10.1.15.243:39870", false),
+        ("[2001:db9::1]:443", false),
+        ("[::ffff:10.1.15.242]:443", false),
+        ("10.1.15.242:", false),
+        ("10.1.15.242:99999", false),
+        ("10.1.15.242:+1", false),
+        ("10.1.15.242 :1", false),
+        (":443", false),
+        ("[10.1.15.242]", false),
+        ("[10.1.15.242]:443", false),
+        ("[[2001:db8::1]]", false),
+        ("[2001:db8::1", false),
+        ("2001:db8::1]", false),
+        ("[2001:db8::1%1]:443", false),
+        ("10.1.15.242, 10.1.15.242", false),
+        ("10.1.15.242,10.1.15.242:443", false),
+        ("10.1.15.242:443:443", false),
+        ("", false),
+    ] {
+        for shape in [Shape::RestRequest, Shape::Http1, Shape::Http2, Shape::Simple] {
+            let visit = Visit { source_ip: source_ip.to_owned(), ..Visit::new(&key, "GET", "/x") };
+            let response = protected.response(shape, visit.event(shape)).await.expect("a response");
+            let reason = if expected { Value::Null } else { "source_ip".into() };
+            assert_eq!(response["context"]["reason"], reason, "{shape:?} {source_ip}");
+        }
+        let question = json!({ "api_key": key, "source_ip": source_ip });
+        let verify = Call::new("POST", &format!("{API_KEYS}verify")).json(&question);
+        let status = if source_ip.parse::<std::net::IpAddr>().is_ok() { 200 } else { 422 };
+        assert_eq!(protected.app.send(verify).await.status, status, "verify is strict: {source_ip}");
+    }
+}
+
+/// An event of a gateway names an API. Whatever else is in it, a failed invocation would be an alarm that any caller could cause.
+#[tokio::test]
+async fn garbage_in_an_event_that_names_an_api_is_a_denial() {
+    let protected = Protected::new(&[]).await;
+    let key = protected.app.create(json!({ "permissions": "write" })).await.api_key();
+    protected.app.table.proxy.requests();
+    let visit = Visit::new(&key, "GET", "/x");
+    let mut denials = 0;
+    for shape in SHAPES {
+        let mut event = visit.event(shape);
+        event["x"] = json!({ "nobody": ["reads this"] });
+        for pointer in pointers(&event) {
+            let names_api = pointer.ends_with("Arn");
+            // The key is in each of these.
+            let holds_key = match shape {
+                Shape::RestToken => ["/type", "/authorizationToken"].contains(&pointer.as_str()),
+                _ => pointer.to_ascii_lowercase().contains("headers"),
+            };
+            for odd in ODD_VALUES {
+                let response = protected.response_to_text(shape, with_json(&event, &pointer, odd)).await;
+                if names_api {
+                    assert!(response.is_err(), "{shape:?} {pointer} is {odd}: {response:?}");
+                    continue;
+                }
+                let response = response.unwrap_or_else(|error| panic!("{shape:?} {pointer} is {odd}: {error}"));
+                let denied = response["context"]["reason"] == "invalid";
+                assert_eq!(denied, !lets_in(&response, &visit), "{shape:?} {pointer} is {odd}: {response}");
+                // Without lists of values, the single ones count.
+                let no_list = pointer == "/multiValueHeaders" || pointer.ends_with("/Authorization") && odd == "[]";
+                let unused = event.get("multiValueHeaders").is_some() && (no_list || pointer.starts_with("/headers"));
+                assert_eq!(denied, holds_key && !unused, "{shape:?} {pointer} is {odd}");
+                denials += u32::from(denied);
+            }
+        }
+    }
+    assert!(denials > 50, "{denials}");
+    for text in ["null", "7", "[]", r#""text""#, "{}", r#"{"methodArn":7}"#] {
+        let error = protected.response_to_text(Shape::Http2, text.to_owned()).await.expect_err("no API");
+        assert!(error.contains("authorizer's event") || error.contains("ARN"), "{error}");
+    }
+}
+
+/// Each value counts, readable or not: a key beside garbage is ambiguous. An empty list is no value.
+#[tokio::test]
+async fn a_key_beside_an_unreadable_value_of_its_header_is_denied() {
+    let protected = Protected::new(&[]).await;
+    let key = protected.app.create(json!({ "permissions": "write" })).await.api_key();
+    let visit = Visit::new(&key, "GET", "/x");
+    for odd in ODD_VALUES.into_iter().filter(|odd| *odd != "[]") {
+        let mut event = visit.event(Shape::RestRequest);
+        event["multiValueHeaders"]["Authorization"] = json!([visit.header, "another"]);
+        let response = protected
+            .response_to_text(Shape::RestRequest, with_json(&event, "/multiValueHeaders/Authorization/1", odd));
+        assert!(!lets_in(&response.await.expect("a response"), &visit), "{odd}");
+        for name in ["headers", "multiValueHeaders"] {
+            let mut event = visit.event(Shape::RestRequest);
+            event["multiValueHeaders"] = json!({});
+            event[name] = json!({ "Authorization": visit.header, "AUTHORIZATION": "another" });
+            let response = protected
+                .response_to_text(Shape::RestRequest, with_json(&event, &format!("/{name}/AUTHORIZATION"), odd));
+            assert!(!lets_in(&response.await.expect("a response"), &visit), "{name} {odd}");
         }
     }
 }

@@ -1,10 +1,9 @@
 //! The built binary as Lambda runs it: under a simulator of the Runtime API, which also freezes and thaws it.
 
-use std::collections::HashSet;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use lambda_simulator::{FreezeMode, InvocationStatus, Simulator};
+use lambda_simulator::{FreezeMode, InvocationBuilder, InvocationStatus, Simulator};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
@@ -248,17 +247,14 @@ async fn nothing_that_a_caller_sends_fails_the_invocation() {
             odd.push((event, 200));
         }
     }
-    // No gateway passes a control character on: what can't be a header makes no valid request.
-    for (header, status) in
-        [("é", 200), ("\u{1}", 400), ("\u{7f}\r\nx: y", 400), ("", 200), ("a b", 200), ("[::", 200), ("x:99999", 200)]
-    {
+    for header in ["é", "\u{1}", "\u{7f}\r\nx: y", "", "a b", "[::", "x:99999"] {
         for format in [Format::Http, Format::Rest] {
             for name in ["x-odd", "host", "x-forwarded-proto"] {
                 let mut event = list().event(format);
                 event["headers"][name] = header.into();
                 event["requestContext"]["domainName"] = header.into();
                 event["multiValueHeaders"][name] = json!([header]);
-                odd.push((event, status));
+                odd.push((event, 200));
             }
         }
     }
@@ -328,33 +324,119 @@ async fn a_failure_is_logged_once_with_the_request_id_and_no_key() {
     assert!(!printed.contains(&key[32..]), "{printed}");
 }
 
-/// Lambda's managed instances give one process several requests at a time, up to a number in the environment.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_managed_instance_serves_one_request_while_another_waits() {
-    let table = Table::new().await;
-    let lambda = Lambda::start(table.environment(&[("AWS_LAMBDA_MAX_CONCURRENCY", "4")])).await;
-    let create = || lambda.call(Call::new("POST", API_KEYS).json(&json!({ "config": {} })), Format::Http);
-    assert_eq!(create().await.status, 200);
-    table.proxy.requests();
-    table.proxy.plan(&[Fault::Silent]);
-    let slow = create();
-    tokio::pin!(slow);
-    let quick = async {
-        while table.proxy.requests().is_empty() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        create().await
-    };
-    tokio::select! {
-        _ = &mut slow => panic!("the other request waited for this one"),
-        quick = quick => assert_eq!(quick.status, 200),
-    }
-    assert_eq!(slow.await.status, 200);
-
-    let printed = lambda.printed();
+/// The entries of a level, in the order of the log.
+fn entries(printed: &str, level: &str) -> Vec<Value> {
     let entries = printed.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
-    let ids: HashSet<_> = entries.map(|entry| entry["span"]["requestId"].as_str().expect("an ID").to_owned()).collect();
-    assert_eq!((ids.len(), printed.lines().count()), (3, 3), "each entry has the ID of its own request: {printed}");
+    entries.filter(|entry| entry["level"] == level).collect()
+}
+
+/// A proxy in front of DynamoDB fails: its page says nothing, its status does.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cause_of_a_failure_has_the_status_of_the_response_and_not_its_body() {
+    let table = Table::new().await;
+    let lambda = Lambda::start(table.environment(&[])).await;
+    for (fault, status, cause) in [
+        (Fault::Response(503, "<html>text of a page</html>"), 503, "HTTP 503: "),
+        (Fault::Response(407, "<html>text of a page</html>"), 500, "HTTP 407: "),
+        (Fault::Response(200, "<html>text of a page</html>"), 500, "HTTP 200: "),
+        (Fault::Denied, 500, "HTTP 400: AccessDeniedException: injected: "),
+        (Fault::Dropped, 503, "dispatch failure: "),
+    ] {
+        table.proxy.always(fault);
+        let printed_before = lambda.printed().len();
+        assert_eq!(lambda.call(Call::new("GET", API_KEYS), Format::Http).await.status, status, "{fault:?}");
+        let failures = entries(&lambda.printed()[printed_before..], "ERROR");
+        assert_eq!(failures.len(), 1, "{failures:?}");
+        let logged = failures[0]["cause"].as_str().expect("a cause");
+        assert!(logged.starts_with(cause) && !logged.contains("text of a page"), "{fault:?}: {logged}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_has_addresses_without_their_ports() {
+    let table = Table::new().await;
+    let api = Lambda::start(table.environment(&[])).await;
+    let authorizer = Lambda::start(table.environment(&[("FUNCTION", "authorizer")])).await;
+    for (format, place) in
+        [(Format::Http, "/requestContext/http/sourceIp"), (Format::Rest, "/requestContext/identity/sourceIp")]
+    {
+        let mut event = Call::new("POST", API_KEYS).json(&json!({ "config": {} })).event(format);
+        *event.pointer_mut(place).expect("a place") = "[2001:db8::1]:443".into();
+        api.invoke(&event).await.expect("a response");
+    }
+    let visit = Visit { source_ip: "192.0.2.7:39870".to_owned(), ..Visit::new("x", "GET", "/x") };
+    for shape in [Shape::RestRequest, Shape::Http2] {
+        authorizer.invoke(&visit.event(shape)).await.expect("a response");
+    }
+    let logged =
+        |printed: String| entries(&printed, "INFO").iter().map(|entry| entry["source_ip"].clone()).collect::<Vec<_>>();
+    assert_eq!(logged(api.printed()), ["2001:db8::1"; 2]);
+    assert_eq!(logged(authorizer.printed()), ["192.0.2.7"; 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authorizer_s_event_at_the_management_api_is_a_400_and_a_warning_that_says_so() {
+    let table = Table::new().await;
+    let lambda = Lambda::start(table.environment(&[])).await;
+    let shapes = [Shape::RestToken, Shape::RestRequest, Shape::Http1, Shape::Http2];
+    let secret = "0".repeat(26);
+    for shape in shapes {
+        let event = Visit::new(&secret, "GET", API_KEYS).event(shape);
+        let response = lambda.invoke(&event).await.expect("a response");
+        assert_eq!(response["statusCode"], 400, "{shape:?}: {response}");
+    }
+    let warnings = entries(&lambda.printed(), "WARN");
+    assert_eq!(warnings.len(), shapes.len(), "{}", lambda.printed());
+    for warning in warnings {
+        let message = warning["message"].as_str().expect("a message");
+        assert!(message.contains("authorizer's event") && message.contains("FUNCTION=authorizer"), "{message}");
+    }
+    assert!(!lambda.printed().contains(&secret), "{}", lambda.printed());
+}
+
+/// Whoever may invoke the function directly can send these. lambda_runtime then gives up, and Lambda starts the function anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invocation_that_the_runtime_cannot_read_ends_the_function_with_its_cause() {
+    let table = Table::new().await;
+    let mut lambda = Lambda::start(table.environment(&[])).await;
+    let list = || Call::new("GET", API_KEYS);
+    let payload = || InvocationBuilder::new().payload(list().event(Format::Http));
+    for (invocation, cause) in [
+        (payload().client_context(r#"{"custom":{"foo":{}}}"#), "client context or Cognito identity"),
+        (payload().client_context(r#""text of a context""#), "client context or Cognito identity"),
+        (
+            payload().cognito_identity(r#"{"cognitoIdentityId":"text of a context"}"#),
+            "client context or Cognito identity",
+        ),
+        (payload().client_context("text of a context: \u{e9}"), "failed to convert header to a str"),
+    ] {
+        assert_eq!(lambda.call(list(), Format::Http).await.status, 200);
+        let printed_before = lambda.printed().len();
+        lambda.simulator.enqueue(invocation.build().expect("an invocation")).await;
+        let status = lambda.ended().await;
+        let printed = lambda.printed().split_off(printed_before);
+        let errors = entries(&printed, "ERROR");
+        assert_eq!((status.code(), errors.len()), (Some(1), 1), "{printed}");
+        assert_eq!(errors[0]["message"], "runtime ended");
+        assert!(errors[0]["error"].as_str().is_some_and(|error| error.contains(cause)), "{printed}");
+        assert!(!printed.contains("text of a context"), "{printed}");
+        lambda.replace().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_runtime_api_the_function_ends_with_the_cause() {
+    let table = Table::new().await;
+    let mut lambda = Lambda::start(table.environment(&[("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:1")])).await;
+    let status = lambda.ended().await;
+    let errors = entries(&lambda.printed(), "ERROR");
+    assert_eq!((status.code(), errors.len()), (Some(1), 1), "{}", lambda.printed());
+    assert_eq!(errors[0]["message"], "runtime ended");
+    assert!(
+        errors[0]["error"].as_str().is_some_and(|error| error.contains("Connection refused")),
+        "{}",
+        lambda.printed()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::types::AttributeValue;
 use gaia_api_keys::aws;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
@@ -298,4 +298,62 @@ async fn any_address_of_the_machine_will_do_and_empty_variables_are_not_set() {
         assert_eq!(status, 200, "{host}");
         local.stop().await;
     }
+}
+
+/// A web page of somebody else: a name that leads to this machine (DNS rebinding), or a request that needs no preflight.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_another_site_reaches_nothing() {
+    let local = Local::start(":memory:").await;
+    let port = local.http.rsplit(':').next().expect("a port").to_owned();
+    let at = |host: &str| format!("{host}:{port}");
+    let own = format!("http://{}", at("127.0.0.1"));
+    for (host, origin, expected) in [
+        (at("127.0.0.1"), None, 200),
+        (at("127.0.0.1"), Some(own.clone()), 200),
+        (at("localhost"), Some(format!("http://{}", at("localhost"))), 200),
+        (at("LocalHost"), None, 200),
+        ("localhost".to_owned(), None, 200),
+        (at("[::1]"), None, 200),
+        (at("192.0.2.1"), None, 200),
+        (at("attacker.example"), None, 403),
+        (at("attacker.example"), Some(format!("http://{}", at("attacker.example"))), 403),
+        (at("127.0.0.1.attacker.example"), None, 403),
+        (at("localhost.attacker.example"), None, 403),
+        (at("user@127.0.0.1"), None, 403),
+        (String::new(), None, 403),
+        (at("127.0.0.1"), Some("http://attacker.example".to_owned()), 403),
+        (at("127.0.0.1"), Some("https://127.0.0.1".to_owned()), 403),
+        (at("127.0.0.1"), Some("http://127.0.0.1:1".to_owned()), 403),
+        (at("127.0.0.1"), Some(format!("http://{}", at("localhost"))), 403),
+        (at("127.0.0.1"), Some("null".to_owned()), 403),
+        (at("127.0.0.1"), Some(String::new()), 403),
+    ] {
+        for (method, path) in
+            [("POST", API_KEYS), ("GET", API_KEYS), ("GET", "/demo"), ("GET", "/docs"), ("GET", "/openapi.yaml")]
+        {
+            let origin_header = origin.as_ref().map(|origin| format!("Origin: {origin}\r\n")).unwrap_or_default();
+            let body = r#"{"config": {}}"#;
+            let request = format!(
+                "{method} {path} HTTP/1.1\r\nHost: {host}\r\n{origin_header}Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                body.len()
+            );
+            let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port.parse().expect("a port")))
+                .await
+                .expect("a connection");
+            stream.write_all(request.as_bytes()).await.expect("a request");
+            let mut response = String::new();
+            stream.read_to_string(&mut response).await.expect("a response");
+            let status: u16 = response[9..12].parse().expect("a status");
+            // The demo route asks for a key first.
+            let expected = if path == "/demo" && expected == 200 { 401 } else { expected };
+            assert_eq!(status, expected, "{method} {path} at {host:?} from {origin:?}: {response}");
+            if status == 403 {
+                let names = if origin.is_some() { ["Host", "Origin"] } else { ["Host", "Host"] };
+                assert!(names.iter().any(|name| response.contains(&format!("\"message\":\"{name}"))), "{response}");
+            }
+        }
+    }
+    let (_, keys) = local.send(reqwest::Method::GET, API_KEYS, None).await;
+    assert_eq!(keys.as_array().map(Vec::len), Some(7), "one key per request that was let in");
+    local.stop().await;
 }

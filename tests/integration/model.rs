@@ -2,18 +2,23 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures_util::StreamExt;
 use gaia_api_keys::api::Api;
 use gaia_api_keys::authorizer::Authorizer;
 use gaia_api_keys::startup;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::database::TABLE_NAME;
 use crate::protected::{Shape, Visit, lets_in};
-use crate::proxy::{Fault, Proxy};
+use crate::proxy::{Fault, Held, Proxy};
 use crate::support::{
     API_KEYS, Call, Environment, FORMATS, Format, ROOT_KEY, Response, TIMEOUT, Table, invoke, sdk, settings,
 };
@@ -190,12 +195,15 @@ impl Client {
         let response = self.send(Call::new("POST", &path).json(&body)).await;
         let Some(mut config) = config else { return assert_eq!(response.status, 404) };
         let successor = self.model.successors.get(&index).is_some_and(|key| self.model.keys[*key].1.is_some());
-        if successor || config["enabled"] == false || config["expires_at"] == "2020-01-01T00:00:00Z" {
+        if config["expires_at"] == "2020-01-01T00:00:00Z" {
+            return assert_eq!(response.status, 422, "{response:?}"); // The new key's, too.
+        }
+        if successor || config["enabled"] == false {
             return assert_eq!(response.status, 409, "{response:?}");
         }
         self.model.successors.insert(index, self.model.keys.len());
         self.model.keys.push((response.api_key(), Some(config.clone())));
-        config["expires_at"] = response.json()["expires_at"].clone();
+        config["expires_at"] = response.json()["rotated_from_expires_at"].clone();
         self.model.keys[index].1 = Some(config);
     }
 
@@ -203,8 +211,8 @@ impl Client {
         let visit = Visit { source_ip: ip.to_owned(), ..Visit::new(&self.model.keys[index].0, method, "/x") };
         let permission = if method == "GET" { "read" } else { "write" };
         for shape in [Shape::RestToken, Shape::RestRequest, Shape::Http2] {
-            let event = serde_json::from_value(visit.event(shape)).expect("an event");
-            let response = self.authorizer.handle(event, TIMEOUT).await.expect("a response");
+            let event = RawValue::from_string(visit.event(shape).to_string()).expect("JSON");
+            let response = self.authorizer.handle(&event, TIMEOUT).await.expect("a response");
             let response = serde_json::to_value(response).expect("JSON");
             assert_eq!(lets_in(&response, &visit), self.model.allows(index, permission, ip), "{shape:?} {visit:?}");
         }
@@ -311,4 +319,253 @@ fn against_a_running_dynamodb() {
         let run_id = ulid::Ulid::generate();
         run(cases, clients, upstream, |case, endpoint| environment(&format!("{run_id}-{case}"), endpoint));
     }
+}
+
+/// What a writer wants of a key. It changes one field, or rotates, or deletes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Aim {
+    Describe,
+    Disable,
+    Restrict,
+    Rotate,
+    Delete,
+}
+
+impl Aim {
+    /// Whether a key that was read is like that.
+    fn holds(self, key: &Value) -> bool {
+        let config = &key["config"];
+        match self {
+            Self::Describe => config["team"] == "search",
+            Self::Disable => config["enabled"] == false,
+            Self::Restrict => config["allowed_ips"] == json!(["192.0.2.1"]),
+            Self::Rotate => key["rotated_to"].is_string() && config["expires_at"].is_string(),
+            Self::Delete => key["config"].is_null(),
+        }
+    }
+
+    /// The request that makes a key like that, if it is still as it was read.
+    fn call(self, id: &str, key: &Value) -> Call {
+        let mut config = key["config"].clone();
+        match self {
+            Self::Describe => config["team"] = "search".into(),
+            Self::Disable => config["enabled"] = false.into(),
+            Self::Restrict => config["allowed_ips"] = json!(["192.0.2.1"]),
+            Self::Rotate | Self::Delete => {}
+        }
+        let mut call = match self {
+            Self::Rotate => Call::new("POST", &format!("{API_KEYS}{id}/rotate")).json(&json!({ "grace_seconds": 0 })),
+            Self::Delete => Call::new("DELETE", &format!("{API_KEYS}delete/{id}")),
+            _ => Call::new("PUT", &format!("{API_KEYS}{id}")).json(&json!({ "config": config })),
+        };
+        if self == Self::Rotate {
+            call.headers["Idempotency-Key"] = id.into();
+        }
+        call.headers["If-Match"] = key["etag"].clone();
+        call
+    }
+}
+
+/// What goes wrong with a writer's first change.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Mishap {
+    Nothing,
+    /// DynamoDB's response to the service, or the request to it, is lost.
+    AtTable(Fault),
+    /// The service's response is lost: the writer sends the same request again.
+    AtClient,
+}
+
+const MISHAPS: [Mishap; 4] =
+    [Mishap::Nothing, Mishap::AtTable(Fault::DoneThenDropped), Mishap::AtTable(Fault::Late), Mishap::AtClient];
+
+/// Reads, changes and writes back, as gaia-keys does: after a 412 it reads again and, unless its change is there, applies it
+/// to what is there now. Returns whether the change was acknowledged, or is there; otherwise the key is gone.
+async fn achieve(api: &Api, id: &str, aim: Aim, mishap: Mishap) -> bool {
+    let send = async |call: &Call| Response::from_lambda(invoke(api, &call.event(Format::Http), TIMEOUT).await);
+    let mut lost = mishap == Mishap::AtClient;
+    for _ in 0..10 {
+        let read = send(&Call::new("GET", &format!("{API_KEYS}{id}"))).await;
+        if read.status == 404 {
+            return aim == Aim::Delete;
+        }
+        if read.status != 200 {
+            continue;
+        }
+        if aim.holds(&read.json()) {
+            return true;
+        }
+        let call = aim.call(id, &read.json());
+        let mut response = send(&call).await;
+        if std::mem::take(&mut lost) {
+            response = send(&call).await;
+        }
+        match response.status {
+            200 => return true,
+            404 => return aim == Aim::Delete,
+            412 | 503 => {}
+            other => panic!("{aim:?}: {other} {response:?}"),
+        }
+    }
+    panic!("{aim:?} was never carried out");
+}
+
+/// The decisions of one run, each one of several options. The next run takes another option in the last one that has one.
+#[derive(Default)]
+struct Decisions {
+    taken: Vec<(usize, usize)>,
+    next: usize,
+}
+
+impl Decisions {
+    fn take(&mut self, options: usize) -> usize {
+        if self.next == self.taken.len() {
+            self.taken.push((0, options));
+        }
+        self.next += 1;
+        assert_eq!(self.taken[self.next - 1].1, options, "a run isn't repeatable");
+        self.taken[self.next - 1].0
+    }
+
+    /// Returns false after the last run.
+    fn advance(&mut self) -> bool {
+        self.next = 0;
+        while self.taken.pop_if(|(option, options)| *option + 1 == *options).is_some() {}
+        self.taken.last_mut().map(|(option, _)| *option += 1).is_some()
+    }
+}
+
+/// A writer's own instance of the service.
+struct Instance {
+    api: Arc<Api>,
+    proxy: Proxy,
+    held: mpsc::UnboundedReceiver<Held>,
+}
+
+impl Instance {
+    async fn new(table: &Table) -> Self {
+        let proxy = Proxy::start(table.address()).await;
+        let endpoint = format!("http://{}", proxy.address);
+        let api = table.api(&[("AWS_ENDPOINT_URL_DYNAMODB", &endpoint)]).await.expect("a start");
+        let held = proxy.hold();
+        Self { api: Arc::new(api), proxy, held }
+    }
+}
+
+/// A writer at work, one request to the table at a time.
+struct Writer<'a> {
+    instance: &'a mut Instance,
+    work: JoinHandle<bool>,
+    waits: Option<Held>,
+    mishap: Mishap,
+    achieved: Option<bool>,
+}
+
+impl<'a> Writer<'a> {
+    fn new(instance: &'a mut Instance, id: &str, aim: Aim, mishap: Mishap) -> Self {
+        let (api, id) = (Arc::clone(&instance.api), id.to_owned());
+        let work = tokio::spawn(async move { achieve(&api, &id, aim, mishap).await });
+        Self { instance, work, waits: None, mishap, achieved: None }
+    }
+
+    /// Until it has ended or waits for the table. Reads of usage change nothing, so they don't wait.
+    async fn settle(&mut self) {
+        while self.waits.is_none() && self.achieved.is_none() {
+            tokio::select! {
+                Some(held) = self.instance.held.recv() => {
+                    if held.body.contains("#use") { held.release(Fault::None) } else { self.waits = Some(held) }
+                }
+                achieved = &mut self.work => self.achieved = Some(achieved.expect("no panic")),
+            }
+        }
+    }
+
+    async fn go(&mut self) {
+        let held = self.waits.take().expect("a request");
+        let fault = match self.mishap {
+            Mishap::AtTable(fault) if held.operation != "GetItem" => {
+                self.mishap = Mishap::Nothing;
+                fault
+            }
+            _ => Fault::None,
+        };
+        held.release(fault);
+        self.settle().await;
+    }
+}
+
+/// All interleavings of a writer who describes a key with one who revokes it, at the requests to the table. Returns their
+/// number.
+async fn interleave(table: &Table, item: &Value, revoke: Aim, mishaps: [Mishap; 2]) -> usize {
+    let mut instances = [Instance::new(table).await, Instance::new(table).await];
+    let mut decisions = Decisions::default();
+    let mut runs = 0;
+    loop {
+        runs += 1;
+        let ulid = ulid::Ulid::generate().to_string();
+        let mut item = item.clone();
+        item["id"]["S"] = ulid.clone().into();
+        table.put(item);
+        let id = &format!("gaia_{ulid}");
+        let [first, second] = &mut instances;
+        let mut writers =
+            [Writer::new(first, id, Aim::Describe, mishaps[0]), Writer::new(second, id, revoke, mishaps[1])];
+        for writer in &mut writers {
+            writer.settle().await;
+        }
+        let mut after_a_read_of_the_second = false;
+        loop {
+            let reads = |writer: &Writer| writer.waits.as_ref().is_some_and(|held| held.operation == "GetItem");
+            let number = match [writers[0].waits.is_some(), writers[1].waits.is_some()] {
+                [false, false] => break,
+                [true, false] => 0,
+                [false, true] => 1,
+                // Two reads in the other order are the same.
+                [true, true] if after_a_read_of_the_second && reads(&writers[0]) => 1,
+                [true, true] => decisions.take(2),
+            };
+            after_a_read_of_the_second = number == 1 && reads(&writers[1]);
+            writers[number].go().await;
+        }
+        let achieved = writers.map(|writer| writer.achieved.expect("an end"));
+        let run = format!("{revoke:?}, {mishaps:?}, {:?}", decisions.taken);
+        for late in [false, true] {
+            let key = stored(table, &ulid);
+            assert!(achieved[1] && revoke.holds(&key), "a revocation was undone: {run}, late {late}: {key}");
+            let described = achieved[0] && Aim::Describe.holds(&key);
+            assert!(described || revoke == Aim::Delete, "a change was lost: {run}, late {late}: {key}");
+            for instance in &instances {
+                instance.proxy.deliver().await;
+            }
+        }
+        if !decisions.advance() {
+            return runs;
+        }
+    }
+}
+
+/// A key as `GET` shows it, as far as an [`Aim`] says something of it.
+fn stored(table: &Table, ulid: &str) -> Value {
+    let item = table.item(ulid).unwrap_or_default();
+    let config = item["config"]["S"].as_str().map(|text| serde_json::from_str::<Value>(text).expect("JSON"));
+    json!({ "config": config, "rotated_to": item["rotated_to"]["S"] })
+}
+
+/// Two writers who send `If-Match`, one of whom loses a response: after an acknowledged revocation, no update that began
+/// before it restores the key.
+#[tokio::test]
+async fn no_interleaving_of_two_writers_undoes_a_revocation() {
+    let table = &Table::new().await;
+    let api = table.api(&[]).await.expect("a start");
+    let create = Call::new("POST", API_KEYS).json(&json!({ "config": { "permissions": "read" } }));
+    invoke(&api, &create.event(Format::Http), TIMEOUT).await;
+    let item = &table.items()[0];
+    let mishaps = MISHAPS.iter().flat_map(|mishap| [[*mishap, Mishap::Nothing], [Mishap::Nothing, *mishap]]).skip(1);
+    let revocations = [Aim::Disable, Aim::Rotate, Aim::Delete];
+    let cases = mishaps.flat_map(|mishaps| revocations.map(|revoke| (revoke, mishaps)));
+    let cases = cases.chain([(Aim::Restrict, [Mishap::Nothing; 2])]);
+    let cases = cases.map(|(revoke, mishaps)| Box::pin(interleave(table, item, revoke, mishaps)));
+    // A few at a time: an attempt that waits too long for the others would time out.
+    let runs: Vec<_> = futures_util::stream::iter(cases).buffer_unordered(4).collect().await;
+    println!("{} interleavings", runs.iter().sum::<usize>());
 }

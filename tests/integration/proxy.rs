@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 /// What happens to one request.
@@ -60,8 +60,24 @@ struct State {
     /// The next requests' faults, then `always`.
     plan: VecDeque<Fault>,
     always: Option<Fault>,
+    /// Who decides about each request, in place of the plan.
+    judge: Option<mpsc::UnboundedSender<Held>>,
     connections: Vec<JoinHandle<Option<()>>>,
     late: Vec<oneshot::Sender<oneshot::Sender<()>>>,
+}
+
+/// A request that waits until somebody decides what happens to it.
+pub struct Held {
+    pub operation: String,
+    pub body: String,
+    fault: oneshot::Sender<Fault>,
+}
+
+impl Held {
+    pub fn release(self, fault: Fault) {
+        // Whoever sent it may have given up.
+        self.fault.send(fault).ok();
+    }
 }
 
 /// A running proxy; it stops with the test's runtime.
@@ -115,6 +131,13 @@ impl Proxy {
         count
     }
 
+    /// From now on, each request waits until the receiver of these decides what happens to it.
+    pub fn hold(&self) -> mpsc::UnboundedReceiver<Held> {
+        let (judge, held) = mpsc::unbounded_channel();
+        self.state.lock().expect("a lock").judge = Some(judge);
+        held
+    }
+
     /// Closes all connections, as the other side does to idle ones.
     pub fn hang_up(&self) {
         for connection in self.state.lock().expect("a lock").connections.drain(..) {
@@ -142,13 +165,22 @@ async fn serve(mut client: TcpStream, upstream: SocketAddr, state: &Mutex<State>
         let request = message(&mut client).await?;
         let text = String::from_utf8_lossy(&request);
         let operation = text.split("DynamoDB_20120810.").nth(1).and_then(|rest| rest.split("\r\n").next());
-        let fault = {
+        let operation = operation.unwrap_or("?").to_owned();
+        let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned();
+        let (planned, judge) = {
             let mut state = state.lock().expect("a lock");
-            let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
             let signer = text.split("Credential=").nth(1).and_then(|rest| rest.split(',').next());
             state.signer = signer.map(str::to_owned);
-            state.requests.push((operation.unwrap_or("?").to_owned(), body.to_owned()));
-            state.plan.pop_front().or(state.always).unwrap_or(Fault::None)
+            state.requests.push((operation.clone(), body.clone()));
+            (state.plan.pop_front().or(state.always).unwrap_or(Fault::None), state.judge.clone())
+        };
+        let fault = match judge {
+            None => planned,
+            Some(judge) => {
+                let (fault, decision) = oneshot::channel();
+                judge.send(Held { operation, body, fault }).ok()?;
+                decision.await.ok()?
+            }
         };
         match fault {
             Fault::None => client.write_all(&forward(&request, upstream).await?).await.ok()?,

@@ -138,6 +138,38 @@ async fn one_entry_per_change_and_one_per_denial() {
     );
 }
 
+/// `permissions_before` is what the write depended on. A delete that finds nothing after a lost response may follow changes
+/// that it never saw.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_audit_entry_says_only_what_is_known() {
+    let table = Table::new().await;
+    let api = Lambda::start(table.environment(&[])).await;
+    let create = Call::new("POST", API_KEYS).json(&json!({ "config": { "permissions": "read" } }));
+    let key = api.call(create.clone(), Format::Http).await.api_key();
+    let update = Call::new("PUT", &format!("{API_KEYS}{key}")).json(&json!({ "config": { "permissions": "write" } }));
+    let delete = |key: &str| Call::new("DELETE", &format!("{API_KEYS}delete/{key}"));
+    table.proxy.plan(&[Fault::None, Fault::DoneThenDropped]);
+    assert_eq!(api.call(update, Format::Http).await.status, 200);
+    table.proxy.plan(&[Fault::None, Fault::DoneThenServerError]);
+    assert_eq!(api.call(delete(&key), Format::Http).await.status, 200);
+    for fault in [Fault::ServerError, Fault::Dropped] {
+        table.proxy.plan(&[fault]);
+        assert_eq!(api.call(delete(&key), Format::Http).await.status, 404, "what doesn't exist can't be deleted");
+    }
+    let second = api.call(create, Format::Http).await.api_key();
+    assert_eq!(api.call(delete(&second), Format::Http).await.status, 200);
+    let audits: Vec<_> = entries(&api.printed()).into_iter().filter(|entry| entry["message"] == "audit").collect();
+    let logged: Vec<_> = audits.iter().map(|entry| json!([entry["action"], entry["permissions_before"]])).collect();
+    let expected = [
+        json!(["create", null]),
+        json!(["update", "read"]),
+        json!(["delete", null]),
+        json!(["create", null]),
+        json!(["delete", "read"]),
+    ];
+    assert_eq!(logged, expected, "{audits:?}");
+}
+
 /// Lambda's levels. An empty or unknown one counts as INFO.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_level_decides_what_is_printed() {

@@ -63,6 +63,9 @@ REJECTED_BY_RULE = [
     (LIST, '{"config": {"allowed_ips": ["10.0.0.1/8"]}}', ["value_error.ipvanynetwork"]),
     (LIST, json.dumps({"config": {"routes": ["GET /" + "a" * 180] * 20}}), ["value_error.policy_size"]),
     (LIST, '{"config": {"permission": 1}}', ["value_error.misspelled"]),
+    (LIST, '{"config": {"expires_at": "2016-12-31T23:59:60Z"}}', ["value_error.datetime"]),
+    (LIST, '{"config": {"expires_at": "0001-01-01T00:00:00Z"}}', ["value_error.datetime"]),
+    (LIST, '{"config": {}, "permissions": "read"}', ["value_error.misplaced"]),
     (ROTATE, '{"grace_seconds": 60.0}', ["type_error.integer"]),  # to JSON Schema an integer
 ]
 ACCEPTED = [
@@ -224,7 +227,11 @@ class OpenApi(unittest.TestCase):
             self.fits(200, "GET", LIST, query=query)
         for query in ("limit=0", "limit=", f"limit={2**63}", "after=x", "details=x"):
             self.fits(422, "GET", LIST, query=f"?{query}")
-        new = self.fits(200, "POST", ROTATE, key, body=grace)["api_key"]
+        for condition, status in (('"another"', 412), ("another", 422)):
+            for method, template, content in (("PUT", ONE, body), ("DELETE", DELETE, None), ("POST", ROTATE, grace)):
+                self.fits(status, method, template, key, body=content, headers={"If-Match": condition})
+        etag = {"If-Match": self.fits(200, "GET", ONE, key)["etag"]}
+        new = self.fits(200, "POST", ROTATE, key, body=grace, headers=etag)["api_key"]
         self.fits(409, "POST", ROTATE, key, body=grace)
         for config in ({"enabled": False}, {"expires_at": "2020-01-01T00:00:00Z"}):
             self.fits(409, "POST", ROTATE, self.create(config), body=grace | {"expires_at": None})

@@ -68,7 +68,7 @@ def for_emulator(template):
         if None in lacks or ("Metrics" in lacks and "Metrics" in resource["Properties"]):
             continue
         resources[name] = {item: value for item, value in resource.items() if item not in lacks}
-        if "Body" in lacks:
+        if "Body" in lacks and "Body" in resource["Properties"]:
             properties = dict(resource["Properties"])
             resources |= routes_of_body(name, properties.pop("Body"))
             resources[name]["Properties"] = {"ProtocolType": "HTTP"} | properties
@@ -226,6 +226,12 @@ class Stack:
         """The physical ID of a resource."""
         detail = self.cloudformation.describe_stack_resource(StackName=self.name, LogicalResourceId=logical_id)
         return detail["StackResourceDetail"]["PhysicalResourceId"]
+
+    def as_role(self, role, service):
+        """A client with a role's credentials. The emulator lets the root user assume what Lambda may assume."""
+        arn = self.emulator.client("iam").get_role(RoleName=self.resource(role))["Role"]["Arn"]
+        found = self.emulator.client("sts").assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
+        return self.emulator.client(service, found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"])
 
     def items(self):
         """The table's items, as boto3's client returns them."""

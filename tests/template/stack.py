@@ -117,6 +117,8 @@ class Stack:
                 return not self.resolve(value[0])
             if key == "Fn::Join":
                 return value[0].join(self.resolve(value[1]))
+            if key == "Fn::Select":  # of another stack's ARN, which isn't known here
+                return f"<part {value[0]} of {self.resolve(value[1])}>"
             if key == "Fn::ImportValue":
                 return f"<import {self.resolve(value)}>"
             if key == "Fn::Sub":
@@ -144,6 +146,10 @@ def apply(diff, text):
         assert text.count(old) == 1, f"fits {text.count(old)} places:\n{hunk}"
         text = text.replace(old, new)
     return text
+
+
+def as_list(value):
+    return value if isinstance(value, list) else [value]
 
 
 def log_variables(format):

@@ -1,9 +1,17 @@
-"""The numbers of docs/cost.md. `python tests/template/cost.py` prints its tables; change a price here and print again.
+"""Writes the tables of docs/cost.md, from the prices below, and of docs/template.md, from template.yaml.
 
-`python tests/template/cost.py 20000000` prints the table for that many checks per month.
+    python docs/tables.py            writes them
+    python docs/tables.py --check    fails if one is out of date
+    python docs/tables.py 20000000   prints what that many checks per month cost
+
+A table stands below a line `<!-- table: NAME -->`. Needs nothing but Python.
 """
 
+import pathlib
+import re
 import sys
+
+DOCS = pathlib.Path(__file__).resolve().parent
 
 MILLION = 1_000_000
 HOURS_A_MONTH = 730
@@ -37,7 +45,7 @@ READ_UNITS = 1  # strongly consistent, an item of up to 4 KB
 LOG_BYTES = 300  # the protected API's access log
 TRACED_SHARE = 0.05  # X-Ray's default: the first request in each second, and 5 % of the others
 KEYS = 50  # keys in constant use
-# The stack's metrics; a test counts them in template.yaml.
+# The stack's metrics; tests/template counts them in template.yaml.
 ALARM_METRICS = 18
 OWN_METRICS = 4
 
@@ -104,14 +112,15 @@ def ways(checks):
     ]
 
 
-def tables():
+def of_cost():
+    """The tables of docs/cost.md by name."""
     yield "prices", ["| Price (USD) | For | Known from |", "|---:|---|---|"] + [
         f"| {dollars:.10f}".rstrip("0").rstrip(".") + f" | {what} | {known} |"
         if dollars < 0.001 else f"| {dollars:.3f} | {what} | {known} |"
         for dollars, what, known in PRICES.values()
     ]
     for checks in (MILLION, 100 * MILLION):
-        yield f"{checks // MILLION}M", ways(checks)
+        yield f"{checks // MILLION} million checks", ways(checks)
     yield "usage", [
         "| Keys in constant use | Function instances | Writes, at most | Total per month, at most |",
         "|---:|---:|---:|---:|",
@@ -131,7 +140,48 @@ def tables():
     ]
 
 
+def of_template():
+    """The parameters of template.yaml by their group's name, as the console shows them."""
+    text = (DOCS.parent / "template.yaml").read_text()
+    rows = {}
+    for name, body in re.findall(r"^  (\w+):\n((?:    .*\n|\n)+)", text.split("\nParameters:\n")[1].split("\nRules:")[0], flags=re.MULTILINE):
+        default = re.search(r'^    Default: "?(.*?)"?$', body, flags=re.MULTILINE)
+        description = re.search(r"^    Description:(?: >-)?((?: .*)?\n(?:      .*\n)*)", body, flags=re.MULTILINE)
+        shown = f"`{default[1]}`" if default[1] else "empty"
+        rows[name] = f"| `{name}` | {shown} | {' '.join(description[1].split())} |"
+    for group, names in re.findall(r"Label: \{ default: (.+) \}\n +Parameters: \[(.+)\]", text):
+        yield group, ["| Parameter | Default | Meaning |", "|---|---|---|", *(rows.pop(name) for name in names.split(", "))]
+    assert not rows, f"in no group: {list(rows)}"
+
+
+def with_tables(text, tables):
+    """A document with the tables below their marks."""
+    for name, lines in tables:
+        mark = f"<!-- table: {name} -->\n"
+        assert text.count(mark) == 1, f"{text.count(mark)} times: {mark}"
+        before, after = text.split(mark)
+        rest = re.sub(r"\A\n*(\|.*\n)*", "", after)
+        text = before + mark + "\n" + "".join(f"{line}\n" for line in lines) + rest
+    return text
+
+
+def main():
+    for checks in sys.argv[1:]:
+        if checks.isdigit():
+            print(*ways(int(checks)), sep="\n")
+            return
+    stale = []
+    for name, tables in (("cost.md", of_cost()), ("template.md", of_template())):
+        path = DOCS / name
+        text = path.read_text()
+        new = with_tables(text, tables)
+        if new != text:
+            stale.append(f"docs/{name}")
+            if "--check" not in sys.argv:
+                path.write_text(new)
+    if stale and "--check" in sys.argv:
+        sys.exit(f"out of date: {', '.join(stale)}; run python docs/tables.py")
+
+
 if __name__ == "__main__":
-    own = [(f"{int(checks):,} checks", ways(int(checks))) for checks in sys.argv[1:]]
-    for name, lines in own or tables():
-        print(f"<!-- {name} -->", *lines, sep="\n", end="\n\n")
+    main()

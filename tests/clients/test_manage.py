@@ -5,7 +5,7 @@ import re
 import subprocess
 import unittest
 
-from programs import MANAGE, ROOT
+from programs import MANAGE
 from local import KEYS, SESSION_TOKEN, Gateway, Local, environment
 
 CREATE, LIST, GET = ("POST", f"{KEYS}/"), ("GET", f"{KEYS}/"), ("GET", f"{KEYS}/KEY")

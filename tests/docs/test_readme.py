@@ -51,16 +51,14 @@ class Readme(unittest.TestCase):
         self.assertEqual(printed.stdout, expected.replace(shown, created).replace(shown[:31], created[:31]))
 
     def test_why_the_content_type(self):
-        """curl -d alone names another type, and the documents show the error that the service then returns."""
+        """curl -d alone names another type, and the README shows the error that the service then returns."""
         commands = [line for block in blocks("README.md", "bash") for line in block.splitlines() if " -d " in line]
         self.assertEqual(["$JSON" in command for command in commands], [True] * 3)
         with Local(sample=False) as local:
             command = ["curl", "-sS", f"http://{local.address}{KEYS}/", "-d", '{"config": {}}']
             printed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
         mistake, = json.loads(printed.stdout)["detail"]
-        for document in ("README.md", "docs/clients.md"):
-            shown = f"422 `{mistake['msg']}`"
-            self.assertIn(shown, " ".join((ROOT / document).read_text().split()), document)
+        self.assertIn(f"422 `{mistake['msg']}`", " ".join(README.split()))
 
     def test_cargo_local_shows_the_build(self):
         """The first one takes minutes."""

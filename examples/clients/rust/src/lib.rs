@@ -35,12 +35,23 @@ impl Client {
     /// Reads the variables. `timeout` is for one attempt. In AWS, use aws-config's credentials, which renew themselves.
     pub fn from_env(timeout: Duration) -> Result<Self> {
         let var = |name| std::env::var(name).map_err(|_| format!("set {name}"));
-        let token = var("AWS_SESSION_TOKEN").ok().filter(|token| !token.is_empty());
-        let credentials = Credentials::from_keys(var("AWS_ACCESS_KEY_ID")?, var("AWS_SECRET_ACCESS_KEY")?, token);
+        let token = var("AWS_SESSION_TOKEN")
+            .ok()
+            .filter(|token| !token.is_empty());
+        let credentials = Credentials::from_keys(
+            var("AWS_ACCESS_KEY_ID")?,
+            var("AWS_SECRET_ACCESS_KEY")?,
+            token,
+        );
         // Fails if the program has installed a provider already, which then counts.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().timeout(timeout).build()?;
-        Ok(Self { http, api: var("API")?, region: var("AWS_REGION")?, credentials })
+        Ok(Self {
+            http,
+            api: var("API")?,
+            region: var("AWS_REGION")?,
+            credentials,
+        })
     }
 
     /// Sends a request, and sends it again after a 429, a 503 or a lost connection, after each of the `pauses`. So creates and
@@ -62,7 +73,14 @@ impl Client {
             };
             match pauses.get(repeated).filter(|_| passes) {
                 Some(pause) => tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await,
-                None => return sent.map(|(status, headers, body)| Response { status, headers, body, repeated }),
+                None => {
+                    return sent.map(|(status, headers, body)| Response {
+                        status,
+                        headers,
+                        body,
+                        repeated,
+                    });
+                }
             }
             repeated += 1;
         }
@@ -76,12 +94,23 @@ impl Client {
         headers: &[(&'static str, &str)],
     ) -> Result<(StatusCode, HeaderMap, String)> {
         let mut request = self.signed(method, &format!("{}{path}", self.api), body)?;
-        for &(name, value) in headers.iter().chain(&[("content-type", "application/json")]) {
+        for &(name, value) in headers
+            .iter()
+            .chain(&[("content-type", "application/json")])
+        {
             request.headers_mut().insert(name, value.parse()?);
         }
-        let response = self.http.execute(request.try_into()?).await.map_err(reqwest::Error::without_url)?;
+        let response = self
+            .http
+            .execute(request.try_into()?)
+            .await
+            .map_err(reqwest::Error::without_url)?;
         let (status, headers) = (response.status(), response.headers().clone());
-        Ok((status, headers, response.text().await.map_err(reqwest::Error::without_url)?))
+        Ok((
+            status,
+            headers,
+            response.text().await.map_err(reqwest::Error::without_url)?,
+        ))
     }
 
     fn signed(&self, method: &str, url: &str, body: &str) -> Result<Request<String>> {
@@ -94,9 +123,17 @@ impl Client {
             .settings(SigningSettings::default())
             .build()?
             .into();
-        let to_sign = SignableRequest::new(method, url, [].into_iter(), SignableBody::Bytes(body.as_bytes()))?;
+        let to_sign = SignableRequest::new(
+            method,
+            url,
+            [].into_iter(),
+            SignableBody::Bytes(body.as_bytes()),
+        )?;
         let (instructions, _) = sign(to_sign, &parameters)?.into_parts();
-        let mut request = Request::builder().method(method).uri(url).body(body.to_owned())?;
+        let mut request = Request::builder()
+            .method(method)
+            .uri(url)
+            .body(body.to_owned())?;
         instructions.apply_to_request_http1x(&mut request);
         Ok(request)
     }
@@ -104,5 +141,8 @@ impl Client {
 
 /// The text of a field.
 pub fn text(value: &Value, field: &str) -> Result<String> {
-    Ok(value[field].as_str().ok_or_else(|| format!("the response has no {field}"))?.to_owned())
+    Ok(value[field]
+        .as_str()
+        .ok_or_else(|| format!("the response has no {field}"))?
+        .to_owned())
 }

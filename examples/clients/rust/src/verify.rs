@@ -1,4 +1,5 @@
-//! Checks the API keys of a service's callers, as fastapi_verify.py does; `src/bin/axum_verify.rs` makes a tower layer of it.
+//! Checks the API keys of a service's callers, as fastapi_verify.py does; axum_verify.rs makes a
+//! tower layer of it.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -15,44 +16,51 @@ use tokio::time::Instant;
 
 use crate::Client;
 
-/// A revoked key works for `FRESH` more, and for `STALE` while verify fails. `FRESH` also counts on ThrottleRate: it must be at
-/// least the number of different requests (key, method, path, address) in `FRESH`, divided by its seconds.
+/// A revoked key works for `FRESH` more, and for `STALE` while verify fails. ThrottleRate must be at
+/// least the number of different requests (key, method, path, address) in `FRESH`, per second.
 const FRESH: Duration = Duration::from_secs(5);
 const STALE: Duration = Duration::from_secs(60);
 const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(500)];
 const MAX_RESULTS: usize = 10_000;
 
-/// verify's last response to one request body (`Null`: none yet), and until when it counts.
+/// verify's last response to one request body, and until when it counts.
+#[derive(Default)]
 struct Checked {
     response: Value,
-    fresh: Instant,
-    stale: Instant,
+    fresh: Option<Instant>,
+    stale: Option<Instant>,
 }
 
 pub struct Verify {
     client: Client,
-    /// By SHA-256 of the request body, so that no key stays in memory. The inner lock: one verify at a time for all that wait.
+    /// By SHA-256 of the request body, so that no key stays in memory. The inner lock lets one
+    /// verify go out at a time, however many requests wait for it.
     results: Mutex<HashMap<[u8; 32], Arc<tokio::sync::Mutex<Checked>>>>,
 }
 
 impl Verify {
     pub fn new(client: Client) -> Self {
-        Self { client, results: Mutex::default() }
+        let results = Mutex::default();
+        Self { client, results }
     }
 
-    /// The request with verify's response, `{"key_id": …, "config": …}`, as an extension; otherwise 401, 403 or, if nobody
-    /// can say, 503. `source_ip` is the connection's address: behind a proxy, take what the proxy says.
+    /// The request with verify's response, `{"key_id": …, "config": …}`, as an extension; otherwise
+    /// 401, 403 or, if nobody can say, 503. Behind a proxy, take `source_ip` from what that says.
     pub async fn check(self: Arc<Self>, mut request: Request) -> Result<Request, Response> {
         let key = api_key(request.headers()).ok_or_else(unauthorized)?;
-        // Always with the route: without it, a key that grants nothing is valid. The path as axum matches it.
-        let mut body = json!({ "api_key": key, "route": format!("{} {}", request.method(), request.uri().path()) });
+        // Always with the route: without it, a key that grants nothing is valid.
+        let route = format!("{} {}", request.method(), request.uri().path());
+        let mut body = json!({ "api_key": key, "route": route });
         if let Some(ConnectInfo(address)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
             body["source_ip"] = address.ip().to_string().into();
         }
-        let response = self.current(&body.to_string()).await.ok_or_else(|| {
-            let message = "API keys can't be checked at the moment";
-            (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], message).into_response()
-        })?;
+        let Some(response) = self.current(&body.to_string()).await else {
+            let (status, headers) = (
+                StatusCode::SERVICE_UNAVAILABLE,
+                [(header::RETRY_AFTER, "1")],
+            );
+            return Err((status, headers, "API keys can't be checked now").into_response());
+        };
         if response["valid"] == true {
             request.extensions_mut().insert(response);
             return Ok(request);
@@ -60,41 +68,44 @@ impl Verify {
         eprintln!("denied {}: {}", &key[..31], response["reason"]);
         match response["reason"].as_str() {
             Some("permission" | "route" | "source_ip") => {
-                Err((StatusCode::FORBIDDEN, "API key doesn't allow this request").into_response())
+                Err((StatusCode::FORBIDDEN, "API key doesn't allow this").into_response())
             }
             _ => Err(unauthorized()), // the caller doesn't learn whether the key ever existed
         }
     }
 
     async fn current(&self, body: &str) -> Option<Value> {
-        let result = {
+        let checked = {
             let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
             if results.len() >= MAX_RESULTS {
                 results.clear();
             }
-            let none = || Checked { response: Value::Null, fresh: Instant::now(), stale: Instant::now() };
-            results.entry(Sha256::digest(body).into()).or_insert_with(|| Arc::new(none().into())).clone()
+            Arc::clone(results.entry(Sha256::digest(body).into()).or_default())
         };
-        let mut result = result.lock().await;
+        let mut checked = checked.lock().await;
         let now = Instant::now();
-        if now >= result.fresh {
+        if checked.fresh <= Some(now) {
             if let Some(response) = self.ask(body).await {
                 let left = seconds_left(&response["config"]["expires_at"]);
-                *result = Checked { response: response.clone(), fresh: now + FRESH.min(left), stale: now + STALE.min(left) };
+                checked.fresh = Some(now + FRESH.min(left));
+                checked.stale = Some(now + STALE.min(left));
+                checked.response = response.clone();
                 return Some(response);
             }
-            result.fresh = Instant::now() + Duration::from_secs(1); // a throttled service gets a second without this request
+            // A throttled service gets a second without this request.
+            checked.fresh = Some(Instant::now() + Duration::from_secs(1));
         }
-        (Instant::now() < result.stale).then(|| result.response.clone())
+        (checked.stale > Some(Instant::now())).then(|| checked.response.clone())
     }
 
     /// verify's response, or `None` if there is none. It changes nothing, so it may be repeated.
     async fn ask(&self, body: &str) -> Option<Value> {
-        let problem = match self.client.send("POST", "/verify", body, &[], &PAUSES).await {
-            Ok(response) if response.status == 200 => return serde_json::from_str(&response.body).ok(),
+        let sent = self.client.send("POST", "/verify", body, &[], &PAUSES);
+        let problem = match sent.await {
+            Ok(found) if found.status == 200 => return serde_json::from_str(&found.body).ok(),
             // A path that no key can grant.
-            Ok(response) if response.status == 422 => return Some(json!({ "valid": false, "reason": "route" })),
-            Ok(response) => response.status.to_string(),
+            Ok(found) if found.status == 422 => return Some(json!({ "reason": "route" })),
+            Ok(found) => found.status.to_string(),
             Err(error) => error.to_string(),
         };
         eprintln!("verify failed: {problem}");
@@ -105,22 +116,28 @@ impl Verify {
 /// The key, if there is one header with what may be one: garbage costs no request.
 fn api_key(headers: &HeaderMap) -> Option<String> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let (value, None) = (values.next()?, values.next()) else { return None };
+    let value = values.next().filter(|_| values.next().is_none())?;
     let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
-    let known = ["search", "bearer"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
-    let key = key.trim_start_matches(' ');
-    let whole = key.len() == 58 && key.starts_with("gaia_") && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    (known && whole).then(|| key.to_owned())
+    let known = ["search", "bearer"].contains(&scheme.to_ascii_lowercase().as_str());
+    let key = key.trim_start();
+    (known && key.len() == 58 && key.starts_with("gaia_")).then(|| key.to_owned())
 }
 
 fn unauthorized() -> Response {
-    (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Search")], "API key missing or invalid").into_response()
+    let headers = [(header::WWW_AUTHENTICATE, "Search")];
+    (
+        StatusCode::UNAUTHORIZED,
+        headers,
+        "API key missing or invalid",
+    )
+        .into_response()
 }
 
 /// Until `expires_at`. A time that can't be read leaves nothing: verify is asked each time.
 fn seconds_left(expires_at: &Value) -> Duration {
-    let Some(text) = expires_at.as_str() else { return STALE };
-    OffsetDateTime::parse(text, &Rfc3339).map_or(Duration::ZERO, |end| {
-        (end - OffsetDateTime::now_utc()).try_into().unwrap_or(Duration::ZERO)
-    })
+    let Some(text) = expires_at.as_str() else {
+        return STALE;
+    };
+    let left = OffsetDateTime::parse(text, &Rfc3339).map(|end| end - OffsetDateTime::now_utc());
+    left.map_or(Duration::ZERO, |left| left.try_into().unwrap_or_default())
 }

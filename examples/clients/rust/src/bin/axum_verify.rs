@@ -18,11 +18,19 @@ async fn item(Path(item): Path<String>, Extension(key): Extension<Value>) -> Jso
 #[tokio::main]
 async fn main() -> Result<()> {
     let verify = Arc::new(Verify::new(Client::from_env(Duration::from_secs(2))?));
-    let layer = AsyncRequireAuthorizationLayer::new(move |request: Request| Arc::clone(&verify).check(request));
-    let items = Router::new().route("/items/{item}", routing::get(item).post(item)).layer(layer);
+    let layer = AsyncRequireAuthorizationLayer::new(move |request: Request| {
+        Arc::clone(&verify).check(request)
+    });
+    let items = Router::new()
+        .route("/items/{item}", routing::get(item).post(item))
+        .layer(layer);
     let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8001".into());
     let listener = tokio::net::TcpListener::bind(address).await?;
     println!("http://{}", listener.local_addr()?);
-    axum::serve(listener, items.into_make_service_with_connect_info::<SocketAddr>()).await?;
+    axum::serve(
+        listener,
+        items.into_make_service_with_connect_info::<SocketAddr>(),
+    )
+    .await?;
     Ok(())
 }

@@ -46,7 +46,7 @@ async def verify(body):
 
 def seconds_left(config):
     try:
-        return datetime.fromisoformat(config["expires_at"].upper()).timestamp() - time.time()
+        return datetime.fromisoformat(config["expires_at"]).timestamp() - time.time()
     except ValueError:  # a time that Python can't read: ask each time
         return 0
 

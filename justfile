@@ -56,6 +56,10 @@ docs: local
 cli: local
     {{ unittest }} tests/cli
 
+# The programs of examples/clients, and the rules for secret scanners
+clients: local
+    {{ unittest }} tests/clients
+
 # The page of `cargo local` in a browser, where there is a Chromium
 page: local
     command -v chromium-browser google-chrome >/dev/null || bash .ci/apt chromium chromium

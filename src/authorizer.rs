@@ -59,8 +59,8 @@ impl Authorizer {
         let path = Some(arn.path).filter(|_| arn.method == method);
         let (asked, now) = (Asked { permission: None, route: Some(Route { method, path }) }, OffsetDateTime::now_utc());
         let decision = access::decide(&found, asked, &self.read_routes, event.source(), now);
-        if let Ok((id, _)) = decision {
-            self.store.record_use(id, now).await;
+        if let Ok((id, config)) = decision {
+            self.store.record_use(id, config, now).await;
         }
         if let Err(reason) = decision {
             let key_id = found.key_id().map(|id| id.to_string());

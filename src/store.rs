@@ -6,8 +6,8 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure};
-use time::Duration;
+use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason, Put, ReturnValuesOnConditionCheckFailure};
+use time::{Duration, OffsetDateTime};
 use ulid::Ulid;
 
 use crate::error::{Error, describe};
@@ -27,7 +27,12 @@ pub use idempotency::{IdempotencyRecord, IdempotencyToken};
 pub use rotation::{Rotated, Rotation, WholeItem};
 use usage::Attempts;
 
-/// How long an item stays after its expiry, so that checks respond `expired` for a known time before `not_found`.
+/// How many Queries a page of the list takes at most, so that one request takes at most half of the 3,000 read units that a
+/// partition gives each second: DynamoDB reads 1 MB per Query, which is 256 units.
+const MAX_QUERIES: usize = 6;
+
+/// How long an item stays after its expiry, or after an expiry in the past was written, so that checks respond `expired` for a
+/// known time before `not_found`.
 const KEPT_AFTER_EXPIRY: Duration = Duration::days(30);
 
 type Attributes = HashMap<String, AttributeValue>;
@@ -74,11 +79,10 @@ pub struct Details {
 }
 
 /// The attributes of an item without its details.
-const PLAIN: &str = "id, config, root_key_id, change_id";
+const PLAIN: &str = "id, service, config, root_key_id, change_id";
 
 /// All attributes that are read.
-const DETAILED: &str =
-    "id, config, root_key_id, change_id, created_at, created_by, updated_at, updated_by, rotated_from, rotated_to";
+const DETAILED: &str = "id, service, config, root_key_id, change_id, created_at, created_by, updated_at, updated_by, rotated_from, rotated_to";
 
 /// A change: the new config, the caller and the time.
 #[derive(Debug)]
@@ -108,23 +112,30 @@ impl Store {
 
     /// Writes a new key and, with a `token`, the token's item, or neither. Returns what the same token created within the last
     /// day, if anything. One TransactWriteItems: DynamoDB carries it out once, however often and however late an attempt of
-    /// it arrives.
+    /// it arrives. Errors: also those of [`Store::recorded`].
     pub async fn create(
         &self,
+        keyring: &Keyring,
         id: KeyId,
         root_key: &RootKeyId,
         change: &Change<'_>,
         token: Option<&IdempotencyToken>,
     ) -> Result<Option<IdempotencyRecord>, Error> {
         let key = Put::builder().table_name(&self.table).set_item(Some(self.item(id, root_key, change)));
-        let record = token.map(|token| self.record(token, id, root_key, None));
+        let record = token.map(|token| self.record(keyring, token, id, root_key, None)).transpose()?;
         let puts = std::iter::once(key.condition_expression("attribute_not_exists(id)")).chain(record);
         let failed = self.transact(puts, &id.ulid()).await?;
         if failed.is_empty() {
             return Ok(None);
         }
-        let earlier = failed.iter().find_map(|reason| IdempotencyRecord::from_item(reason.item()?));
-        earlier.map(Some).ok_or_else(|| Error::Internal(format!("{id} exists already").into()))
+        match (token, failed.get(1).and_then(CancellationReason::item)) {
+            (Some(token), Some(item)) => {
+                let earlier = self.verified(keyring, token, item.clone())?;
+                // It became a day old since DynamoDB compared.
+                earlier.map(Some).ok_or_else(|| Error::Unavailable("an idempotency record has expired".into()))
+            }
+            _ => Err(Error::Internal(format!("{id} exists already").into())),
+        }
     }
 
     /// Replaces a key's config. Returns the previous one, or `None` if the item had none. One GetItem and one UpdateItem; more
@@ -198,7 +209,7 @@ impl Store {
         match outcome {
             Ok(_) => Ok(Outcome::Done),
             Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(found)) => Ok(Outcome::changed(&found.item)),
+                Some(UpdateItemError::ConditionalCheckFailedException(found)) => self.changed(id, &found.item),
                 _ => Err(failure(&error)),
             },
         }
@@ -218,10 +229,17 @@ impl Store {
         match outcome {
             Ok(_) => Ok(Outcome::Done),
             Err(error) => match error.as_service_error() {
-                Some(DeleteItemError::ConditionalCheckFailedException(found)) => Ok(Outcome::changed(&found.item)),
+                Some(DeleteItemError::ConditionalCheckFailedException(found)) => self.changed(id, &found.item),
                 _ => Err(failure(&error)),
             },
         }
+    }
+
+    /// The outcome of a change whose condition failed on `item`.
+    fn changed(&self, id: KeyId, item: &Option<Attributes>) -> Result<Outcome, Error> {
+        let id = id.ulid();
+        let item = item.clone().map(|item| asked_for(item, &self.service, &id, |found| found == id)).transpose()?;
+        Ok(Outcome::Changed(item.map(|item| Box::new(Item::from(item)))))
     }
 
     /// The item of a key that a caller named. If the caller gave the secret, the item must name its root key.
@@ -240,9 +258,15 @@ impl Store {
     }
 
     async fn read(&self, id: KeyId, attributes: &str) -> Result<Option<Item>, Error> {
-        let request = self.client.get_item().table_name(&self.table).set_key(Some(self.key(&id.ulid())));
-        let request = request.consistent_read(true).projection_expression(attributes);
-        Ok(request.send().await.map_err(|error| failure(&error))?.item.map(Item::from))
+        Ok(self.get_item(&self.service, &id.ulid(), Some(attributes)).await?.map(Item::from))
+    }
+
+    /// One item: the `attributes` (with `service` and `id`), or all. One strongly consistent GetItem.
+    async fn get_item(&self, partition: &str, id: &str, attributes: Option<&str>) -> Result<Option<Attributes>, Error> {
+        let request = self.client.get_item().table_name(&self.table).set_key(Some(key(partition, id)));
+        let request = request.consistent_read(true).set_projection_expression(attributes.map(str::to_owned));
+        let item = request.send().await.map_err(|error| failure(&error))?.item;
+        item.map(|item| asked_for(item, partition, id, |found| found == id)).transpose()
     }
 
     /// Finds the key that `text` is. One strongly consistent GetItem, none if the text fails its MAC. Errors: also
@@ -261,8 +285,32 @@ impl Store {
         }
     }
 
-    /// One page of at most `limit` keys, oldest first, after the ULID `after`. One strongly consistent Query.
-    pub async fn page(&self, after: Option<&str>, limit: Option<i32>, details: bool) -> Result<Page, Error> {
+    /// At most `limit` keys, oldest first, after the ULID `after`; with `details`, also when they were last used. One strongly
+    /// consistent Query of keys; with `details`, at least one of usage, and more while `queries` allows. If it doesn't, the
+    /// page ends at the last key whose usage was read.
+    pub async fn page(
+        &self,
+        after: Option<&str>,
+        limit: Option<i32>,
+        details: bool,
+        queries: &mut QueryBudget,
+    ) -> Result<Page, Error> {
+        let mut page = self.keys_after(after, limit, details).await?;
+        queries.spend();
+        if !details {
+            return Ok(page);
+        }
+        let (Some(first), Some(last)) = (page.items.first(), page.items.last()) else { return Ok(page) };
+        let usage = self.last_used_between(&first.id, &last.id, queries).await?;
+        if let Some(end) = usage.read_until {
+            page.items.retain(|item| item.id <= end);
+            page.next = page.items.last().map(|item| item.id.clone());
+        }
+        page.last_used = Some(usage.last_used);
+        Ok(page)
+    }
+
+    async fn keys_after(&self, after: Option<&str>, limit: Option<i32>, details: bool) -> Result<Page, Error> {
         let condition = if after.is_some() { "service = :service AND id > :after" } else { "service = :service" };
         let mut request = self.client.query().table_name(&self.table).consistent_read(true).set_limit(limit);
         request =
@@ -272,8 +320,13 @@ impl Store {
             request = request.expression_attribute_values(":after", AttributeValue::S(after.to_owned()));
         }
         let output = request.send().await.map_err(|error| failure(&error))?;
-        let next = output.last_evaluated_key.map(|key| Item::from(key).id);
-        Ok(Page { items: output.items.unwrap_or_default().into_iter().map(Item::from).collect(), next })
+        let asked = |item| {
+            let is_after = |id: &str| after.is_none_or(|after| id > after);
+            asked_for(item, &self.service, after.unwrap_or("all"), is_after).map(Item::from)
+        };
+        let items = output.items.unwrap_or_default().into_iter().map(asked).collect::<Result<_, _>>()?;
+        let next = output.last_evaluated_key.map(asked).transpose()?.map(|item| item.id);
+        Ok(Page { items, last_used: None, next })
     }
 
     fn item(&self, id: KeyId, root_key: &RootKeyId, change: &Change<'_>) -> Attributes {
@@ -295,6 +348,27 @@ impl Store {
     }
 }
 
+/// Returns an item of a response if its key is the one asked for, of which the log says `asked`. Otherwise the response belongs
+/// to another request, which a broken proxy can cause if there is no TLS. That isn't [`Error::Unavailable`]: such a connection
+/// stays wrong, so another try doesn't help, and somebody must look.
+fn asked_for(
+    item: Attributes,
+    partition: &str,
+    asked: &str,
+    is_asked: impl FnOnce(&str) -> bool,
+) -> Result<Attributes, Error> {
+    let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).map(String::as_str);
+    if text("service") == Some(partition) && text("id").is_some_and(is_asked) {
+        return Ok(item);
+    }
+    Err(Error::Internal(format!("asked for {asked} of {partition}, DynamoDB's response has another item").into()))
+}
+
+/// An item with missing or invalid attributes, which must not count as absent.
+fn unreadable(partition: &str, id: &str) -> Error {
+    Error::Internal(format!("item {id} of {partition} can't be read").into())
+}
+
 /// The primary key of an item.
 fn key(partition: &str, id: &str) -> Attributes {
     [("service", partition), ("id", id)]
@@ -307,12 +381,6 @@ enum Outcome {
     Done,
     /// The item was changed since it was read. This is the one there now; `None` if it was deleted.
     Changed(Option<Box<Item>>),
-}
-
-impl Outcome {
-    fn changed(item: &Option<Attributes>) -> Self {
-        Self::Changed(item.clone().map(|item| Box::new(Item::from(item))))
-    }
 }
 
 impl Item {
@@ -332,11 +400,40 @@ impl Item {
     }
 }
 
-/// The result of one Query.
+/// How many Queries a page of the list may still take.
+#[derive(Debug)]
+pub struct QueryBudget {
+    left: usize,
+}
+
+impl Default for QueryBudget {
+    fn default() -> Self {
+        Self { left: MAX_QUERIES }
+    }
+}
+
+impl QueryBudget {
+    /// Whether keys may be read: with `details`, a Query of usage must follow.
+    pub fn allows_keys(&self, details: bool) -> bool {
+        self.left > usize::from(details)
+    }
+
+    fn allows_usage(&self) -> bool {
+        self.left > 0
+    }
+
+    fn spend(&mut self) {
+        self.left = self.left.saturating_sub(1);
+    }
+}
+
+/// Keys that were read together.
 #[derive(Debug)]
 pub struct Page {
     /// The items, oldest first.
     pub items: Vec<Item>,
+    /// When the keys were last used, by ULID. `None` without details.
+    pub last_used: Option<HashMap<String, String>>,
     /// The sort key after which the next page begins. `None` on the last page.
     pub next: Option<String>,
 }
@@ -364,8 +461,17 @@ impl From<Attributes> for Item {
     }
 }
 
-/// The `ttl` attribute: epoch seconds, present only with an expiry.
+/// The `ttl` attribute: epoch seconds, present only with an expiry. Never in the past, since DynamoDB ignores a `ttl` that is
+/// older than five years.
 fn ttl(config: &KeyConfig) -> Option<AttributeValue> {
-    let ttl = config.expires_at?.unix_timestamp() + KEPT_AFTER_EXPIRY.whole_seconds();
-    Some(AttributeValue::N(ttl.to_string()))
+    kept_until(config).map(|end| AttributeValue::N(end.to_string()))
+}
+
+/// Until when an item with this config stays, in epoch seconds. `None` if it doesn't expire.
+fn kept_until(config: &KeyConfig) -> Option<i64> {
+    config.expires_at.map(|expires_at| kept_after(expires_at.max(OffsetDateTime::now_utc())))
+}
+
+fn kept_after(time: OffsetDateTime) -> i64 {
+    time.unix_timestamp() + KEPT_AFTER_EXPIRY.whole_seconds()
 }

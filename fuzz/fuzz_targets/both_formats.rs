@@ -100,7 +100,7 @@ fuzz_target!(|request: Request| {
         if body["result"] == "created" || body["result"] == "rotated" {
             // A new key each time, and another second.
             body["api_key"] = Value::Null;
-            body["expires_at"] = Value::Null;
+            body["rotated_from_expires_at"] = Value::Null;
         }
         (response.status, response.headers, body, written)
     });

@@ -8,6 +8,7 @@ use lambda_http::http::HeaderMap;
 use lambda_http::http::header::HOST;
 use lambda_http::request::LambdaRequest;
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// The longest URI of the `http` crate, in bytes.
@@ -25,8 +26,11 @@ pub(super) fn read(payload: &RawValue) -> Option<LambdaRequest> {
             drop_unread(&mut event.multi_value_headers);
             event.request_context.domain_name = None;
             decode(&mut event.body, &mut event.is_base64_encoded)?;
-            if let Some(subject) = cognito_subject(payload) {
-                event.request_context.authorizer.fields.insert("sub".to_owned(), subject.into());
+            let claims = claims(payload).unwrap_or_default();
+            for (name, value) in [("sub", claims.sub.map(Value::from)), ("iss", claims.iss)] {
+                if let Some(value) = value {
+                    event.request_context.authorizer.fields.insert(name.to_owned(), value);
+                }
             }
             let parameters = [&event.query_string_parameters, &event.multi_value_query_string_parameters];
             let query = parameters.into_iter().flat_map(QueryMap::iter);
@@ -84,8 +88,15 @@ fn decode(body: &mut Option<String>, is_base64: &mut bool) -> Option<()> {
     Some(())
 }
 
-/// The subject of a Cognito authorizer's token in format 1.0. lambda_http leaves its claims out.
-fn cognito_subject(payload: &RawValue) -> Option<String> {
+/// What is read of a JWT's claims.
+#[derive(Default, Deserialize)]
+struct Claims {
+    sub: Option<String>,
+    iss: Option<Value>,
+}
+
+/// The claims of a JWT in format 1.0, such as a Cognito authorizer's. lambda_http leaves them out.
+fn claims(payload: &RawValue) -> Option<Claims> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Event {
@@ -99,9 +110,5 @@ fn cognito_subject(payload: &RawValue) -> Option<String> {
     struct Authorizer {
         claims: Option<Claims>,
     }
-    #[derive(Deserialize)]
-    struct Claims {
-        sub: Option<String>,
-    }
-    serde_json::from_str::<Event>(payload.get()).ok()?.request_context.authorizer?.claims?.sub
+    serde_json::from_str::<Event>(payload.get()).ok()?.request_context.authorizer?.claims
 }

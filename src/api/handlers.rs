@@ -20,7 +20,9 @@ use crate::keys::keyring::{Keyring, NamedKey};
 use crate::keys::route::{Route, RoutePattern};
 use crate::keys::time;
 use crate::settings::{KeyDisclosure, Settings};
-use crate::store::{Change, IdempotencyRecord, IdempotencyToken, Item, Rotated, Rotation, Store, WholeItem};
+use crate::store::{
+    Change, IdempotencyRecord, IdempotencyToken, Item, QueryBudget, Rotated, Rotation, Store, WholeItem,
+};
 
 /// State shared by the endpoints: the table, the keyring that its keys are derived from, and settings.
 #[derive(Debug)]
@@ -56,18 +58,18 @@ struct Outcome<'a> {
     result: &'static str,
 }
 
-/// `{"api_key": …, "result": "rotated", "rotated_from": …, "expires_at": …}`
+/// `{"api_key": …, "result": "rotated", "rotated_from": …, "rotated_from_expires_at": …}`
 #[derive(Serialize)]
 struct RotatedKey<'a> {
     api_key: &'a str,
     result: &'static str,
     rotated_from: String,
-    expires_at: &'a str,
+    rotated_from_expires_at: &'a str,
 }
 
 impl<'a> RotatedKey<'a> {
-    fn new(api_key: &'a str, rotated_from: KeyId, expires_at: &'a str) -> Self {
-        Self { api_key, result: "rotated", rotated_from: rotated_from.to_string(), expires_at }
+    fn new(api_key: &'a str, rotated_from: KeyId, rotated_from_expires_at: &'a str) -> Self {
+        Self { api_key, result: "rotated", rotated_from: rotated_from.to_string(), rotated_from_expires_at }
     }
 }
 
@@ -90,33 +92,39 @@ struct NotValid {
 pub(super) async fn list(keys: &Keys, request: ApiRequest<'_>) -> Result<Response, Error> {
     let (limit, mut after, details) = (request.limit()?, request.after()?, request.details()?);
     let mut list = KeyList::default();
+    let mut queries = QueryBudget::default();
     loop {
         // One more than is shown, to know whether there is another page.
         let wanted =
             limit.map(|limit| i32::try_from(limit.saturating_sub(list.count())).unwrap_or(i32::MAX).saturating_add(1));
-        let page = keys.store.page(after.as_deref(), wanted, details).await?;
-        let usage = match (page.items.first(), page.items.last()) {
-            (Some(first), Some(last)) if details => Some(keys.store.last_used_between(&first.id, &last.id).await?),
-            _ => None,
-        };
+        let page = keys.store.page(after.as_deref(), wanted, details, &mut queries).await?;
         for item in &page.items {
             let shown = Shown::new(&keys.keyring, keys.disclosure, item);
-            if limit == Some(list.count()) || !list.push(&shown, usage.as_ref())? {
-                // SigV4 signs parameters sorted by name, and curl doesn't sort them.
-                let details = if details { "&details=true" } else { "" };
-                let limit = limit.map(|limit| format!("&limit={limit}")).unwrap_or_default();
-                let link = format!("<?after={}{details}{limit}>; rel=\"next\"", list.last());
-                let link = HeaderValue::try_from(link).map_err(|error| Error::Internal(error.into()))?;
-                let mut response = json(200, list.into_body()?);
-                response.headers_mut().insert(LINK, link);
-                return Ok(response);
+            if limit == Some(list.count()) || !list.push(&shown, page.last_used.as_ref())? {
+                return page_with_next(list, limit, details);
             }
         }
         after = page.next;
         if after.is_none() {
             return Ok(json(200, list.into_body()?));
         }
+        // The next page begins after a key, so this one needs one.
+        if !queries.allows_keys(details) && list.count() > 0 {
+            return page_with_next(list, limit, details);
+        }
     }
+}
+
+/// A page of the list that isn't the last one.
+fn page_with_next(list: KeyList, limit: Option<usize>, details: bool) -> Result<Response, Error> {
+    // SigV4 signs parameters sorted by name, and curl doesn't sort them.
+    let details = if details { "&details=true" } else { "" };
+    let limit = limit.map(|limit| format!("&limit={limit}")).unwrap_or_default();
+    let link = format!("<?after={}{details}{limit}>; rel=\"next\"", list.last());
+    let link = HeaderValue::try_from(link).map_err(|error| Error::Internal(error.into()))?;
+    let mut response = json(200, list.into_body()?);
+    response.headers_mut().insert(LINK, link);
+    Ok(response)
 }
 
 /// `GET …/api_keys/{api_key}`: one key with its details.
@@ -131,12 +139,12 @@ pub(super) async fn get(keys: &Keys, api_key: &str) -> Result<Response, Error> {
 
 /// `POST …/api_keys`: creates an API key, or returns the one that the same `Idempotency-Key` created before.
 pub(super) async fn create(keys: &Keys, request: ApiRequest<'_>) -> Result<Response, Error> {
-    let config = request.config()?;
+    let config = request.new_config()?;
     let token = request.idempotency_token("create")?;
     let (key, root_key) = keys.keyring.create(keys.new_id());
     let (now, id) = (now(), key.id());
     let change = Change { config: &config, caller: request.caller, at: &now };
-    let record = keys.store.create(id, root_key, &change, token.as_ref()).await?;
+    let record = keys.store.create(&keys.keyring, id, root_key, &change, token.as_ref()).await?;
     let Some((record, token)) = record.zip(token) else {
         audit(request, "create", id, None, Some(&config));
         return respond(&Outcome { api_key: key.expose(), result: "created" });
@@ -194,7 +202,7 @@ pub(super) async fn rotate(keys: &Keys, request: ApiRequest<'_>, api_key: &str) 
             root_key,
             change: Change { config: &prepared.new_config, caller: request.caller, at: &time::milliseconds(now) },
         };
-        match keys.store.rotate(&rotation, token.as_ref()).await? {
+        match keys.store.rotate(&keys.keyring, &rotation, token.as_ref()).await? {
             Rotated::Changed => {}
             Rotated::Earlier => {
                 let response = rotated_earlier(keys, request, key.id, token.as_ref()).await?;
@@ -204,6 +212,7 @@ pub(super) async fn rotate(keys: &Keys, request: ApiRequest<'_>, api_key: &str) 
                 let (action, rotated_to, expires_at) = ("rotate", Some(new_key.id()), Some(expires_at.as_str()));
                 let audit = Audit { action, key_id: key.id, rotated_to, expires_at };
                 audit.log(request, Some(&prepared.config), Some(&prepared.new_config));
+                keys.store.limit_usage(key.id, Some(&prepared.old_config)).await;
                 return respond(&RotatedKey::new(new_key.expose(), key.id, expires_at.unwrap_or_default()));
             }
         }
@@ -225,6 +234,9 @@ async fn prepare_rotation(
     body: &RotationBody,
     now: OffsetDateTime,
 ) -> Result<PreparedRotation, Error> {
+    if body.end.is_some_and(|end| end <= now) {
+        return Err(Detail::new(["body", "expires_at"], "must be later than now", "value_error.datetime").into());
+    }
     let old = keys.store.whole(key).await?;
     let Some(Ok(config)) = old.item.config.as_deref().map(KeyConfig::parse) else {
         return Err(Error::Internal(format!("stored config of {} is invalid", key.id).into()));
@@ -287,7 +299,7 @@ async fn rotated_earlier(
     token: Option<&IdempotencyToken>,
 ) -> Result<Option<Response>, Error> {
     let Some(token) = token else { return Ok(None) };
-    let Some(record) = keys.store.recorded(token).await? else { return Ok(None) };
+    let Some(record) = keys.store.recorded(&keys.keyring, token).await? else { return Ok(None) };
     let (new_key, new_config) = created_earlier(keys, &record, token).await?;
     let expires_at = record.expires_at.as_deref();
     let audit = Audit { action: "retry", key_id: id, rotated_to: Some(record.key_id), expires_at };
@@ -297,11 +309,16 @@ async fn rotated_earlier(
 
 /// `PUT …/api_keys/{api_key}`: replaces a key's config.
 pub(super) async fn update(keys: &Keys, request: ApiRequest<'_>, api_key: &str) -> Result<Response, Error> {
-    let config = request.config()?;
+    let (config, rejections) = request.changed_config()?;
     let key = keys.keyring.parse_key_or_id(api_key).ok_or(Error::KeyNotFound)?;
+    if !rejections.is_empty() {
+        let stored = keys.store.detailed(&key).await?;
+        rejections.check(&config, stored.config.as_deref().unwrap_or_default())?;
+    }
     let change = Change { config: &config, caller: request.caller, at: &now() };
     let before = keys.store.update(&key, &change).await?;
     audit(request, "update", key.id, before.as_deref(), Some(&config));
+    keys.store.limit_usage(key.id, Some(&config)).await;
     respond(&Outcome { api_key, result: "updated" })
 }
 
@@ -310,6 +327,7 @@ pub(super) async fn delete(keys: &Keys, request: ApiRequest<'_>, api_key: &str) 
     let key = keys.keyring.parse_key_or_id(api_key).ok_or(Error::KeyNotFound)?;
     let before = keys.store.delete(&key).await?;
     audit(request, "delete", key.id, before.as_deref(), None);
+    keys.store.limit_usage(key.id, None).await;
     respond(&Outcome { api_key, result: "deleted" })
 }
 
@@ -321,7 +339,7 @@ pub(super) async fn verify(keys: &Keys, request: ApiRequest<'_>) -> Result<Respo
     let (asked, now) = (Asked { permission: question.permission, route }, OffsetDateTime::now_utc());
     match access::decide(&found, asked, &keys.read_routes, question.source, now) {
         Ok((id, config)) => {
-            keys.store.record_use(id, now).await;
+            keys.store.record_use(id, config, now).await;
             respond(&Valid { valid: true, key_id: &id.to_string(), config: config.as_raw() })
         }
         Err(reason) => {

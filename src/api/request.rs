@@ -4,13 +4,12 @@ use std::net::IpAddr;
 
 use lambda_http::request::RequestContext;
 use lambda_http::{Request, RequestExt};
-use serde_json::value::RawValue;
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 
 use crate::error::{Detail, Error};
 use crate::keys::access::Source;
-use crate::keys::api_key::KeyId;
-use crate::keys::config::{self, KeyConfig, MAX_CONFIG};
+use crate::keys::api_key::{self, KeyId};
+use crate::keys::config::{self, FIELDS, KeyConfig, MAX_CONFIG, Rejections};
 use crate::keys::json::{self, Fields};
 use crate::keys::permission::Permission;
 use crate::keys::route::Route;
@@ -31,6 +30,8 @@ pub(super) struct RotationBody {
     pub grace: Duration,
     /// The new key's `expires_at`, as JSON: a string or `null`. `None` if the body doesn't have it.
     pub expires_at: Option<String>,
+    /// The same as a time. `None` if it is absent or null.
+    pub end: Option<OffsetDateTime>,
 }
 
 /// The longest grace period, in seconds: a year.
@@ -46,22 +47,43 @@ pub(super) struct Question {
 }
 
 impl<'a> ApiRequest<'a> {
-    /// The body's `config`, checked.
-    pub fn config(&self) -> Result<KeyConfig, Error> {
-        let body = self.body()?;
+    /// The config of a new key, checked.
+    pub fn new_config(&self) -> Result<KeyConfig, Error> {
+        self.config(KeyConfig::parse_new)
+    }
+
+    /// The config of an update, checked as far as that doesn't depend on the stored config.
+    pub fn changed_config(&self) -> Result<(KeyConfig, Rejections), Error> {
+        self.config(KeyConfig::parse_changed)
+    }
+
+    /// The body's `config`, as `parse` reads it.
+    fn config<T>(&self, parse: impl Fn(&str) -> Result<T, Error>) -> Result<T, Error> {
+        let body = self.body(not_an_object)?;
         if has_long_config(body) {
             return Err(Error::TooLarge("config exceeds 4096 bytes"));
         }
-        match fields(body)?.into_iter().find(|(name, _)| name == "config").map(|(_, config)| config.get()) {
-            None => Err(missing(&["body", "config"]).into()),
-            Some("null") => Err(null(&["body", "config"]).into()),
-            Some(config) => KeyConfig::parse_new(config),
+        let fields = fields(body)?;
+        let config = match fields.iter().find(|(name, _)| name == "config").map(|(_, config)| config.get()) {
+            None => return Err(missing(&["body", "config"]).into()),
+            Some("null") => return Err(null(&["body", "config"]).into()),
+            Some(config) => parse(config),
+        };
+        let misplaced = misplaced(&fields);
+        match config {
+            Ok(config) if misplaced.is_empty() => Ok(config),
+            Ok(_) => Err(misplaced.into()),
+            Err(Error::Invalid(mut details)) => {
+                details.extend(misplaced);
+                Err(details.into())
+            }
+            Err(other) => Err(other),
         }
     }
 
     /// The body of a verify. It holds a key, so a syntax error must not repeat its text.
     pub fn question(&self) -> Result<Question, Error> {
-        let body = self.body()?;
+        let body = self.body(wrong_content_type)?;
         let fields = fields(body).map_err(|error| match error {
             Error::Invalid(details) => {
                 details.into_iter().map(|detail| Detail { ctx: None, ..detail }).collect::<Vec<_>>().into()
@@ -80,6 +102,7 @@ impl<'a> ApiRequest<'a> {
                 .ok_or_else(|| Detail::new(["body", "api_key"], "str type expected", "type_error.str")),
         };
         let api_key = api_key.map_err(&mut valid).unwrap_or_default();
+        let api_key = api_key::without_scheme(&api_key).unwrap_or(&api_key).to_owned();
         let permission = optional("permission").map(|value| {
             let permission = json::string(value).and_then(|word| Permission::parse(&word));
             permission.ok_or_else(|| Permission::detail(vec!["body".into(), "permission".into()]))
@@ -106,7 +129,7 @@ impl<'a> ApiRequest<'a> {
 
     /// The body of a rotation.
     pub fn rotation(&self) -> Result<RotationBody, Error> {
-        let fields = fields(self.body()?)?;
+        let fields = fields(self.body(wrong_content_type)?)?;
         let mut details = Vec::new();
         let field = |name: &str| fields.iter().find(|(key, _)| key == name).map(|(_, value)| *value);
 
@@ -130,13 +153,13 @@ impl<'a> ApiRequest<'a> {
             Some((_, Ok(seconds))) => Ok(Duration::seconds(seconds)),
         };
         let grace = grace.map_err(|detail| details.push(detail)).unwrap_or_default();
-        let expires_at = field("expires_at").map(RawValue::get);
-        if expires_at.is_some_and(|text| !config::is_expiry(text)) {
-            details.push(config::expiry_detail(vec!["body".into(), "expires_at".into()]));
-        }
+        let expires_at = field("expires_at");
+        let place = || vec!["body".into(), "expires_at".into()];
+        let end = expires_at.map(|value| config::parse_new_expiry(value, place()));
+        let end = end.and_then(|end| end.map_err(|detail| details.push(detail)).ok()).flatten();
         details.extend(extra_fields(&fields, &["grace_seconds", "expires_at"]));
         if details.is_empty() {
-            Ok(RotationBody { grace, expires_at: expires_at.map(str::to_owned) })
+            Ok(RotationBody { grace, expires_at: expires_at.map(|value| value.get().to_owned()), end })
         } else {
             Err(details.into())
         }
@@ -186,17 +209,18 @@ impl<'a> ApiRequest<'a> {
             let msg = "must be 1 to 255 ASCII characters, none of them a control character";
             return Err(Detail::new(["header", "idempotency-key"], msg, "value_error.idempotency_key").into());
         }
-        let body = self.body()?;
-        Ok(Some(IdempotencyToken::new(operation, self.caller, header, body)))
+        let body = self.body(wrong_content_type)?;
+        Ok(Some(IdempotencyToken::new(operation, self.caller, issuer(self.http), header, body)))
     }
 
     /// The body's text. Like FastAPI, checks first that there is one, then the Content-Type, then the encoding.
-    fn body(&self) -> Result<&'a str, Error> {
+    /// `wrong_content_type` is the entry of the 422 for another Content-Type than JSON.
+    fn body(&self, wrong_content_type: fn() -> Detail) -> Result<&'a str, Error> {
         if self.http.body().is_empty() {
             return Err(missing(&["body"]).into());
         }
         if !self.header("content-type").is_none_or(is_json) {
-            return Err(not_an_object().into());
+            return Err(wrong_content_type().into());
         }
         std::str::from_utf8(self.http.body()).map_err(|_| Error::UndecodableBody)
     }
@@ -245,6 +269,17 @@ pub(super) fn caller(request: &Request) -> Option<&str> {
     caller.filter(|caller| !caller.is_empty())
 }
 
+/// The issuer of the caller's JWT. Only together with it is a subject one caller.
+fn issuer(request: &Request) -> Option<&str> {
+    match request.request_context_ref()? {
+        RequestContext::ApiGatewayV1(context) => context.authorizer.fields.get("iss")?.as_str(),
+        RequestContext::ApiGatewayV2(context) => {
+            context.authorizer.as_ref()?.jwt.as_ref()?.claims.get("iss").map(String::as_str)
+        }
+        _ => None,
+    }
+}
+
 /// API Gateway's ID of a request.
 pub(super) fn request_id(request: &Request) -> Option<&str> {
     match request.request_context_ref()? {
@@ -285,8 +320,6 @@ fn fields(body: &str) -> Result<Fields<'_>, Error> {
     let value = json::parse(body).map_err(|fault| fault.detail(body, vec!["body".into()]))?;
     match value.get() {
         "null" => Err(missing(&["body"]).into()),
-        // pydantic turns these two into an empty object.
-        "[]" | "\"\"" => Ok(Vec::new()),
         _ => Ok(json::fields(value).ok_or_else(not_an_object)?),
     }
 }
@@ -303,8 +336,24 @@ fn is_json(content_type: &str) -> bool {
     content_type.trim().is_empty() || subtype.is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
 }
 
+/// One detail for each field with a meaning that stands beside `config`, where it would have none. Null counts as absent, and
+/// GAIA ignores other names.
+fn misplaced(fields: &Fields<'_>) -> Vec<Detail> {
+    let known = |name: &str| FIELDS.iter().any(|field| field.name == name);
+    let misplaced = fields.iter().filter(|(name, value)| known(name) && value.get() != "null");
+    let detail =
+        |name: &str| Detail::new(["body", name], "belongs inside config, not beside it", "value_error.misplaced");
+    misplaced.map(|(name, _)| detail(name)).collect()
+}
+
+/// GAIA's entry also for a Content-Type that isn't JSON's.
 fn not_an_object() -> Detail {
     Detail::new(["body"], "value is not a valid dict", "type_error.dict")
+}
+
+fn wrong_content_type() -> Detail {
+    let msg = "must be application/json or application/...+json";
+    Detail::new(["header", "content-type"], msg, "value_error.content_type")
 }
 
 fn missing(place: &[&str]) -> Detail {

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::error::Cause;
 use crate::keys::access::Source;
+use crate::keys::api_key;
 
 /// An event of a REST API (TOKEN or REQUEST) or an HTTP API (payload format 1.0 or 2.0). It holds a key, so it has no `Debug`.
 /// Sources: <https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-lambda-authorizer-input.html>,
@@ -69,12 +70,7 @@ impl AuthorizerEvent {
             true => self.authorization_token.as_deref()?,
             false => self.header(key_header)?,
         };
-        if key_header != "authorization" {
-            return Some(value);
-        }
-        let (scheme, key) = value.split_once(' ')?;
-        let known = ["search", "bearer"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
-        known.then_some(key.trim_start_matches(' '))
+        if key_header == "authorization" { api_key::without_scheme(value) } else { Some(value) }
     }
 
     /// The header's value. `None` if it is missing or present more than once.

@@ -47,6 +47,14 @@ impl fmt::Debug for KeyId {
     }
 }
 
+/// The text behind a scheme and a space: GAIA's clients send `Authorization: Search <key>`, others `Bearer <key>`. Returns `None`
+/// if there is neither scheme in front, in any case.
+pub fn without_scheme(text: &str) -> Option<&str> {
+    let (scheme, key) = text.split_once(' ')?;
+    let known = ["search", "bearer"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    known.then_some(key.trim_start_matches(' '))
+}
+
 /// A whole key, secret included. Its `Debug` shows the ID only, and it is wiped from memory when dropped.
 pub struct ApiKey {
     id: KeyId,

@@ -49,22 +49,51 @@ impl KeyConfig {
         if details.is_empty() { Ok(config) } else { Err(Error::Invalid(details)) }
     }
 
-    /// Checks the text of a config before it is written. Rules that apply here and not in [`KeyConfig::parse`] may become
-    /// stricter later without turning stored keys into 500s.
-    /// Errors: as of [`KeyConfig::parse`].
+    /// Checks the text of a new key's config.
+    /// Errors: as of [`KeyConfig::parse`], and 422 for what the rules for writing reject.
     pub fn parse_new(text: &str) -> Result<Self, Error> {
-        let (config, fields, mut details) = Self::read(text)?;
+        let (config, mut details, rejections) = Self::read_to_write(text)?;
+        details.extend(rejections.0.into_iter().map(|rejection| rejection.detail));
+        if details.is_empty() { Ok(config) } else { Err(Error::Invalid(details)) }
+    }
+
+    /// Checks the text of a config that replaces another one. Returns also what the rules for writing reject, which depends on
+    /// the stored config. Errors: as of [`KeyConfig::parse`].
+    pub fn parse_changed(text: &str) -> Result<(Self, Rejections), Error> {
+        let (config, details, rejections) = Self::read_to_write(text)?;
+        if details.is_empty() { Ok((config, rejections)) } else { Err(Error::Invalid(details)) }
+    }
+
+    /// The config, what is wrong with it, and what the rules for writing reject. These rules may become stricter without
+    /// turning stored keys into 500s.
+    fn read_to_write(text: &str) -> Result<(Self, Vec<Detail>, Rejections), Error> {
+        let (config, fields, details) = Self::read(text)?;
+        let mut rejections = Vec::new();
+        let mut reject = |unless, detail| rejections.push(Rejection { unless, detail });
+        let expiry = value_of(&fields, "expires_at").and_then(json::string).zip(config.expires_at);
+        if let Some(msg) = expiry.and_then(|(text, time)| unwritable(&text, time)) {
+            let detail = Detail::new(place(&["expires_at".into()]), msg, "value_error.datetime");
+            reject(Stored::Values(&["expires_at"]), detail);
+        }
         if config.allowed_ips.as_ref().is_some_and(Vec::is_empty) {
             let msg = "ensure this value has at least 1 items";
             let detail = Detail::new(place(&["allowed_ips".into()]), msg, "value_error.list.min_items");
-            details.push(Detail { ctx: Some(serde_json::json!({ "limit_value": 1 })), ..detail });
+            let ctx = Some(serde_json::json!({ "limit_value": 1 }));
+            reject(Stored::Values(&["allowed_ips"]), Detail { ctx, ..detail });
         }
         if !route::policy_fits(&config.routes, &config.allowed_ips_texts()) {
             let msg = "routes and allowed_ips would exceed API Gateway's 8 KB limit for a policy";
-            details.push(Detail::new(place(&["routes".into()]), msg, "value_error.policy_size"));
+            let detail = Detail::new(place(&["routes".into()]), msg, "value_error.policy_size");
+            reject(Stored::Values(&["routes", "allowed_ips"]), detail);
         }
-        details.extend(fields.iter().filter_map(|(name, _)| near_miss(name)));
-        if details.is_empty() { Ok(config) } else { Err(Error::Invalid(details)) }
+        for (name, _) in fields.iter().filter(|(_, value)| value.get() != "null") {
+            if let Some(meant) = near_miss(name) {
+                let msg = format!("unknown field; did you mean '{}'?", meant.name);
+                let detail = Detail::new(place(&[name.as_str().into()]), msg, "value_error.misspelled");
+                reject(Stored::Name(name.clone()), detail);
+            }
+        }
+        Ok((config, details, Rejections(rejections)))
     }
 
     /// The config, its fields, and what is wrong with those that have a meaning.
@@ -76,10 +105,7 @@ impl KeyConfig {
         let fields = json::fields(value)
             .ok_or_else(|| Detail::new(place(&[]), "value is not a valid dict", "type_error.dict"))?;
         let mut details = Vec::new();
-        let field = |name: &str| {
-            let value = fields.iter().find(|(key, _)| key == name).map(|(_, value)| *value);
-            value.filter(|value| value.get() != "null")
-        };
+        let field = |name: &str| value_of(&fields, name);
         let config = Self {
             text: value.to_owned(),
             permissions: field("permissions").and_then(|value| permission(value, &mut details)),
@@ -208,15 +234,32 @@ fn expires_at(value: &RawValue, details: &mut Vec<Detail>) -> Option<OffsetDateT
     time
 }
 
-/// Whether JSON is an `expires_at`: a time, or `null`.
-pub fn is_expiry(json: &str) -> bool {
-    json == "null" || serde_json::from_str(json).is_ok_and(|text: String| rfc3339(&text).is_some())
+/// Reads an `expires_at` to be written: a time, or `null`. Errors: the entry of a 422 at `loc`.
+pub fn parse_new_expiry(value: &RawValue, loc: Vec<Loc>) -> Result<Option<OffsetDateTime>, Detail> {
+    if value.get() == "null" {
+        return Ok(None);
+    }
+    let text = json::string(value).unwrap_or_default();
+    let Some(time) = rfc3339(&text) else { return Err(expiry_detail(loc)) };
+    match unwritable(&text, time) {
+        None => Ok(Some(time)),
+        Some(msg) => Err(Detail::new(loc, msg, "value_error.datetime")),
+    }
 }
 
-/// The entry of a 422 for anything else.
-pub fn expiry_detail(loc: Vec<Loc>) -> Detail {
+/// The entry of a 422 for what isn't a time.
+fn expiry_detail(loc: Vec<Loc>) -> Detail {
     let msg = "invalid datetime format; expected RFC 3339, such as 2030-01-31T12:00:00Z";
     Detail::new(loc, msg, "value_error.datetime")
+}
+
+/// Why a time isn't written as an `expires_at`, though a stored one is read. `text` is RFC 3339.
+fn unwritable(text: &str, time: OffsetDateTime) -> Option<&'static str> {
+    if text.get(17..19) == Some("60") {
+        return Some("must not be a leap second (:60), which few programs read");
+    }
+    // Go's zero time, 0001-01-01T00:00:00Z, means "never" to those who send it.
+    (time < OffsetDateTime::UNIX_EPOCH).then_some("must be in 1970 or later; for no expiry, use null")
 }
 
 /// Reads a time, in UTC. The parser alone would take any separator, and times outside the years 0 to 9999 in UTC.
@@ -269,87 +312,137 @@ fn ip_range(text: &str) -> Option<IpNet> {
     }
 }
 
-/// A field with a meaning, and the other names that probably mean it. Names are compared folded.
-struct Field {
-    name: &'static str,
-    /// The greatest OSA distance (letters added, left out, replaced or swapped) at which a name counts as a slip.
-    distance: usize,
-    /// Its names in other products. Words that may also describe the key's owner (`active`, `ip`, `role`, `ttl`) aren't
-    /// among them.
-    synonyms: &'static [&'static str],
+/// What the rules for writing reject in a config.
+#[derive(Debug)]
+pub struct Rejections(Vec<Rejection>);
+
+#[derive(Debug)]
+struct Rejection {
+    unless: Stored,
+    detail: Detail,
 }
 
-const FIELDS: [Field; 5] = [
-    Field { name: "permissions", distance: 2, synonyms: &["perms"] },
-    Field { name: "routes", distance: 1, synonyms: &["allowedroutes", "allowroutes"] },
-    Field { name: "enabled", distance: 1, synonyms: &["disable", "disabled", "isdisabled", "isenabled"] },
+/// What of the stored config voids a rejection: who changes one field and sends the others back, to disable a key for instance,
+/// must not fail because a rule has become stricter.
+#[derive(Debug)]
+enum Stored {
+    /// It has a field of this name.
+    Name(String),
+    /// These fields have the same values.
+    Values(&'static [&'static str]),
+}
+
+impl Rejections {
+    /// Whether nothing is rejected, whatever the stored config is.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Checks an update from the stored text to `new`. Errors: 422 with what is rejected.
+    pub fn check(self, new: &KeyConfig, stored: &str) -> Result<(), Error> {
+        let stored = serde_json::from_str(stored).ok().and_then(json::fields).unwrap_or_default();
+        let new = json::fields(&new.text).unwrap_or_default();
+        let text = |fields, name| value_of(fields, name).map(RawValue::get);
+        let kept = |unless: &Stored| match unless {
+            Stored::Name(name) => stored.iter().any(|(key, _)| key == name),
+            Stored::Values(names) => names.iter().all(|name| text(&new, name) == text(&stored, name)),
+        };
+        let rejected = self.0.into_iter().filter(|rejection| !kept(&rejection.unless));
+        let details: Vec<_> = rejected.map(|rejection| rejection.detail).collect();
+        if details.is_empty() { Ok(()) } else { Err(Error::Invalid(details)) }
+    }
+}
+
+/// A field's value. `None` if it is absent or null, which is the same.
+fn value_of<'a>(fields: &Fields<'a>, name: &str) -> Option<&'a RawValue> {
+    let value = fields.iter().find(|(key, _)| key == name).map(|(_, value)| *value);
+    value.filter(|value| value.get() != "null")
+}
+
+/// A field with a meaning.
+#[derive(Debug)]
+pub struct Field {
+    /// Its name.
+    pub name: &'static str,
+    /// The names under which other products restrict a key like this: folded, with spaces between. Words that may also describe
+    /// a key's owner or the API behind it (`active`, `ip`, `role`, `ttl`) aren't among them.
+    pub synonyms: &'static str,
+}
+
+/// All fields with a meaning. `usage_plan_key` is reserved: it has no effect yet.
+pub const FIELDS: [Field; 6] = [
+    Field { name: "permissions", synonyms: "perm perms permissionlevel readonly isreadonly writeaccess" },
+    Field {
+        name: "routes",
+        synonyms: "allowedroute allowedroutes allowroutes allowedpath allowedpaths allowpaths pathsallowed \
+            allowedendpoint allowedendpoints endpointsallowed allowedurl allowedurls allowedapis \
+            allowedresources permittedroutes pathwhitelist routewhitelist urlwhitelist pathallowlist",
+    },
+    Field {
+        name: "enabled",
+        synonyms: "inactive isactive isinactive isenabled disable disabled isdisabled disabledat deactivated \
+            deactivatedat isdeactivated revoked isrevoked revokedat suspended issuspended suspendedat paused \
+            ispaused blocked isblocked banned isbanned locked islocked frozen isfrozen invalidated \
+            isinvalidated invalid isvalid deleted isdeleted deletedat archived isarchived",
+    },
     Field {
         name: "expires_at",
-        distance: 2,
-        synonyms: &[
-            "expire",
-            "expired",
-            "expiretime",
-            "expiration",
-            "expirationdate",
-            "expirationtime",
-            "expiry",
-            "expirydate",
-            "expirytime",
-            "notafter",
-            "validuntil",
-        ],
+        synonyms: "exp expire expires expired expireson expireon expiresin expiresafter expireafter expiretime \
+            expirestime expiredate expiresdate expiry expiryat expirydate expirytime expiration expirationat \
+            expirationdate expirationtime expirationttl expirationseconds keyexpiresin validto validuntil \
+            validtill validthru validthrough validbefore validity validityperiod notafter ends endsat endat \
+            enddatetime secondstolive timetolive ttlseconds keyttl tokenttl tokenmaxttl explicitmaxttl \
+            tokenexplicitmaxttl",
     },
     Field {
         name: "allowed_ips",
-        distance: 2,
-        synonyms: &[
-            "allowip",
-            "allowedaddresses",
-            "allowedcidr",
-            "allowedcidrs",
-            "allowedipaddress",
-            "allowedipaddresses",
-            "allowediprange",
-            "allowedipranges",
-            "allowedsourceips",
-            "ipallowlist",
-            "ipwhitelist",
-            "sourceip",
-            "sourceips",
-            "whitelistedips",
-        ],
+        synonyms: "allowip allowips allowediplist allowedipslist allowedipaddress allowedipaddresses allowediprange \
+            allowedipranges allowedipv4 allowedipv6 allowedaddress allowedaddresses allowedcidr allowedcidrs \
+            allowedcidrblocks allowedcidrranges allowednetwork allowednetworks allowedsubnet allowedsubnets \
+            allowedranges allowedsource allowedsources allowedsourceip allowedsourceips allowedsourceranges \
+            ipsallowed ipallow ipallowed allowlist ipallowlist allowlistips allowlistedips cidrallowlist \
+            whitelist ipwhitelist whitelistips whitelistedips cidrwhitelist denylist ipdenylist blacklist \
+            ipblacklist blocklist ipblocklist deniedips blockedips iprestriction iprestrictions restrictip \
+            restrictips restrictedips serverkeyrestrictions ipfilter iprange ipranges sourceip sourceips \
+            sourceranges cidr cidrs cidrlist cidrblocks boundcidrs boundcidrlist tokenboundcidrs \
+            secretidboundcidrs trustedips permittedips authorizedips authorisedips authorizednetworks",
     },
+    Field { name: "usage_plan_key", synonyms: "usageplan usageplanid usageplankeyid usageidentifierkey" },
 ];
 
-/// Ordinary words at such a distance.
-const NO_NEAR_MISSES: [&str; 12] = [
-    "allowedapis",
-    "allowedapps",
+/// Ordinary words that are one letter away from a field's name.
+const NO_NEAR_MISSES: [&str; 14] = [
+    "allowedaps",
     "allowedids",
+    "allowedims",
+    "allowedios",
     "allowedops",
-    "allowedvpcs",
-    "emissions",
-    "permissionid",
-    "permissionids",
-    "permissionset",
+    "allowedsips",
+    "allowedtips",
+    "allowedvips",
+    "allowedzips",
+    "enabler",
+    "enables",
     "routed",
     "router",
     "routers",
 ];
 
-/// The entry of a 422 for a name that probably means a field with a meaning: stored as it is, it would restrict nothing.
-fn near_miss(name: &str) -> Option<Detail> {
-    let fold = |name: &str| name.trim().to_lowercase().replace(['_', '-', '.'], "");
+/// The field that a name probably means. Stored under that name, its value would restrict nothing.
+fn near_miss(name: &str) -> Option<&'static Field> {
     let folded = fold(name);
     if FIELDS.iter().any(|field| field.name == name) || NO_NEAR_MISSES.contains(&folded.as_str()) {
         return None;
     }
-    let meant = FIELDS.iter().find(|field| {
-        field.synonyms.contains(&folded.as_str()) || osa_distance(&folded, &fold(field.name)) <= field.distance
-    })?;
-    let msg = format!("unknown field; did you mean '{}'?", meant.name);
-    Some(Detail::new(place(&[name.into()]), msg, "value_error.misspelled"))
+    FIELDS.iter().find(|field| {
+        // OSA distance 1 is one letter added, left out or replaced, or two neighbours exchanged.
+        osa_distance(&folded, &fold(field.name)) <= 1 || field.synonyms.split(' ').any(|synonym| synonym == folded)
+    })
+}
+
+/// A name without what its spellings in different products differ in.
+fn fold(name: &str) -> String {
+    name.to_lowercase().chars().filter(|c| !c.is_whitespace() && !matches!(c, '_' | '-' | '.')).collect()
 }
 
 /// A place in the `config` of a request's body.

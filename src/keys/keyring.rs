@@ -12,6 +12,8 @@ use super::api_key::{ApiKey, KeyId, parse_parts};
 const KEY_LABEL: &[u8] = b"gaia-api-key/v1";
 /// NEVER CHANGE: every item names its root key by a MAC over it.
 const ROOT_KEY_ID_LABEL: &[u8] = b"gaia-api-key/v1/root-key-id";
+/// NEVER CHANGE: the MAC of every idempotency record covers it.
+const RECORD_LABEL: &[u8] = b"gaia-api-key/v1/idempotency";
 
 /// The 32 bytes that API keys are derived from; wiped from memory when dropped.
 pub struct RootKey(Zeroizing<[u8; 32]>);
@@ -61,6 +63,8 @@ struct SigningKey {
     id: RootKeyId,
     /// The HMAC's state before the ULID. What it has absorbed is the same for all keys of the service.
     mac: Hmac<Sha256>,
+    /// Likewise, before the parts of an idempotency record.
+    record_mac: Hmac<Sha256>,
 }
 
 impl SigningKey {
@@ -71,8 +75,8 @@ impl SigningKey {
         let keyed = Hmac::<Sha256>::new(&(*block).into());
         let id = absorb(keyed.clone(), ROOT_KEY_ID_LABEL).finalize().into_bytes();
         let id = id.first_chunk::<4>().map(hex::encode).unwrap_or_default();
-        let mac = absorb(absorb(keyed, KEY_LABEL), service.as_bytes());
-        Self { id: RootKeyId(id), mac }
+        let labelled = |label| absorb(absorb(keyed.clone(), label), service.as_bytes());
+        Self { id: RootKeyId(id), mac: labelled(KEY_LABEL), record_mac: labelled(RECORD_LABEL) }
     }
 
     fn mac_of(&self, id: KeyId) -> Hmac<Sha256> {
@@ -82,6 +86,10 @@ impl SigningKey {
     fn key(&self, id: KeyId) -> ApiKey {
         let tag = Zeroizing::new(<[u8; 32]>::from(self.mac_of(id).finalize().into_bytes()));
         ApiKey::new(id, tag.first_chunk::<16>().copied().unwrap_or_default())
+    }
+
+    fn record_mac_of(&self, parts: &[&str]) -> Hmac<Sha256> {
+        parts.iter().fold(self.record_mac.clone(), |mac, part| absorb(mac, part.as_bytes()))
     }
 
     /// Compares in constant time.
@@ -113,9 +121,19 @@ impl Keyring {
     /// Computes the key of an ID again under the root key with the ID `root_key`. Returns `None` if that root key is no
     /// longer configured.
     pub fn key(&self, id: KeyId, root_key: &str) -> Option<ApiKey> {
-        self.signing_keys()
-            .find(|signing_key| signing_key.id.as_str() == root_key)
-            .map(|signing_key| signing_key.key(id))
+        Some(self.signing_key(root_key)?.key(id))
+    }
+
+    /// The MAC of an idempotency record's parts under the root key with the ID `root_key`. Returns `None` if that root key is
+    /// no longer configured.
+    pub fn record_mac(&self, root_key: &str, parts: &[&str]) -> Option<[u8; 32]> {
+        Some(self.signing_key(root_key)?.record_mac_of(parts).finalize().into_bytes().into())
+    }
+
+    /// Whether `mac` is what [`Keyring::record_mac`] computes; compares in constant time. Returns `None` if that root key is
+    /// no longer configured.
+    pub fn is_record_mac(&self, root_key: &str, parts: &[&str], mac: &[u8]) -> Option<bool> {
+        Some(self.signing_key(root_key)?.record_mac_of(parts).verify_slice(mac).is_ok())
     }
 
     /// Reads a whole key. Returns `None` unless it is the canonical spelling of a key under a configured root key.
@@ -131,6 +149,10 @@ impl Keyring {
             Some(id) => Some(NamedKey { id, root_key: None }),
             None => self.parse_key(text),
         }
+    }
+
+    fn signing_key(&self, id: &str) -> Option<&SigningKey> {
+        self.signing_keys().find(|signing_key| signing_key.id.as_str() == id)
     }
 
     fn signing_keys(&self) -> impl Iterator<Item = &SigningKey> {
@@ -229,6 +251,23 @@ mod tests {
         assert_eq!(both.parse_key(key.expose()).unwrap().root_key, Some(old.clone()));
         assert_eq!(both.key(key.id(), old.as_str()).unwrap().expose(), key.expose());
         assert_ne!(both.create(key.id()).1, &old);
+    }
+
+    /// An independent implementation computed the MAC.
+    #[test]
+    fn the_mac_of_a_record_covers_the_service_and_each_part() {
+        let (keyring, id) = (keyring(), "053bcb62");
+        let mac = keyring.record_mac(id, &["a", "bc"]).unwrap();
+        assert_eq!(hex::encode(mac), "4fb016cc5e438d77c8dba838c16e3c4597db08dacba33d01c621398227dfd3ab");
+        assert_eq!(keyring.is_record_mac(id, &["a", "bc"], &mac), Some(true));
+        for parts in [&["ab", "c"][..], &["a", "b"], &["a", "bc", ""], &[]] {
+            assert_eq!(keyring.is_record_mac(id, parts, &mac), Some(false), "{parts:?}");
+        }
+        assert_eq!(keyring.is_record_mac(id, &["a", "bc"], &mac[..31]), Some(false));
+        assert_eq!(keyring.is_record_mac(id, &["a", "bc"], &[]), Some(false));
+        assert_eq!(keyring.record_mac("00000000", &["a", "bc"]), None);
+        let other = Keyring::new("demo2", &root_key(0), None);
+        assert_eq!(other.is_record_mac(id, &["a", "bc"], &mac), Some(false));
     }
 
     #[test]

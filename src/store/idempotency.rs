@@ -1,14 +1,17 @@
 //! Creates and rotations that are safe to repeat: an `Idempotency-Key` has an item of its own, written together with the key.
+//!
+//! The item decides which key a response shows, so it has a MAC: otherwise whoever can write the table and create a key could
+//! get any key of the service.
 
 use aws_sdk_dynamodb::types::builders::PutBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
-use super::{Attributes, Store, failure};
+use super::{Attributes, Store, asked_for, unreadable};
 use crate::error::Error;
 use crate::keys::api_key::KeyId;
-use crate::keys::keyring::RootKeyId;
+use crate::keys::keyring::{Keyring, RootKeyId};
 
 /// Seconds for which an `Idempotency-Key` returns the key it created: a day. TTL deletes the item some time later.
 const KEPT_FOR: i64 = 24 * 60 * 60;
@@ -21,9 +24,10 @@ pub struct IdempotencyToken {
 }
 
 impl IdempotencyToken {
-    /// The token of a `header` that `caller` sent with `body` to an operation, such as `POST /path`.
-    pub fn new(operation: &str, caller: &str, header: &str, body: &str) -> Self {
-        Self { id: digest(&[operation, caller, header]), body: digest(&[body]) }
+    /// The token of a `header` that `caller` sent with `body` to an operation, such as `rotate gaia_<ULID>`. `issuer` is that
+    /// of the caller's JWT: two issuers may give one subject to different callers.
+    pub fn new(operation: &str, caller: &str, issuer: Option<&str>, header: &str, body: &str) -> Self {
+        Self { id: digest(&[operation, caller, issuer.unwrap_or_default(), header]), body: digest(&[body]) }
     }
 }
 
@@ -42,19 +46,25 @@ pub struct IdempotencyRecord {
     /// The ID of its root key.
     pub root_key: String,
     body: String,
+    created_at: i64,
     /// Of a rotation: when the old key expires.
     pub expires_at: Option<String>,
 }
 
 impl IdempotencyRecord {
-    pub(super) fn from_item(item: &Attributes) -> Option<Self> {
-        let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
-        let key_id = KeyId::from_ulid(text("key_id")?)?;
+    /// Returns `None` if an attribute is missing or invalid.
+    fn from_item(item: &Attributes) -> Option<Self> {
+        let text = |name: &str| item.get(name)?.as_s().ok().cloned();
+        let expires_at = match item.get("expires_at") {
+            None => None,
+            Some(_) => Some(text("expires_at")?),
+        };
         Some(Self {
-            key_id,
-            root_key: text("root_key_id")?.clone(),
-            body: text("body")?.clone(),
-            expires_at: text("expires_at").cloned(),
+            key_id: KeyId::from_ulid(&text("key_id")?)?,
+            root_key: text("root_key_id")?,
+            body: text("body")?,
+            created_at: item.get("created_at")?.as_n().ok()?.parse().ok()?,
+            expires_at,
         })
     }
 
@@ -62,49 +72,89 @@ impl IdempotencyRecord {
     pub fn is_of(&self, token: &IdempotencyToken) -> bool {
         self.body == token.body
     }
+
+    /// NEVER CHANGE the parts that the MAC of the item `id` covers.
+    fn with_parts<T>(&self, id: &str, mac: impl FnOnce(&str, &[&str]) -> T) -> T {
+        let (key_id, created_at) = (self.key_id.ulid(), self.created_at.to_string());
+        let expires_at = self.expires_at.as_deref().unwrap_or_default();
+        mac(&self.root_key, &[id, &key_id, &self.root_key, &self.body, &created_at, expires_at])
+    }
 }
 
 impl Store {
-    /// What a token created within the last day, if anything. One strongly consistent GetItem.
-    pub async fn recorded(&self, token: &IdempotencyToken) -> Result<Option<IdempotencyRecord>, Error> {
-        let key = super::key(&self.idempotency_partition(), &token.id);
-        let request = self.client.get_item().table_name(&self.table).set_key(Some(key)).consistent_read(true);
-        let item = request.send().await.map_err(|error| failure(&error))?.item;
-        let created_at = |item: &Attributes| item.get("created_at")?.as_n().ok()?.parse::<i64>().ok();
+    /// What a token created within the last day, if anything. One strongly consistent GetItem. Errors: also
+    /// [`Error::Internal`] if the record can't be read or its MAC is wrong.
+    pub async fn recorded(
+        &self,
+        keyring: &Keyring,
+        token: &IdempotencyToken,
+    ) -> Result<Option<IdempotencyRecord>, Error> {
+        match self.get_item(&self.idempotency_partition(), &token.id, None).await? {
+            None => Ok(None),
+            Some(item) => self.verified(keyring, token, item),
+        }
+    }
+
+    /// The record in a token's item. Returns `None` if it is older than a day. If its root key is no longer configured, nobody
+    /// can check its MAC, nor compute the key that it names.
+    pub(super) fn verified(
+        &self,
+        keyring: &Keyring,
+        token: &IdempotencyToken,
+        item: Attributes,
+    ) -> Result<Option<IdempotencyRecord>, Error> {
+        let (partition, id) = (self.idempotency_partition(), &token.id);
+        let item = asked_for(item, &partition, id, |found| found == id)?;
+        let record = IdempotencyRecord::from_item(&item).ok_or_else(|| unreadable(&partition, id))?;
+        let mac = item.get("mac").and_then(|value| hex::decode(value.as_s().ok()?).ok()).unwrap_or_default();
+        if record.with_parts(id, |root_key, parts| keyring.is_record_mac(root_key, parts, &mac)) == Some(false) {
+            return Err(Error::Internal(format!("the MAC of item {id} of {partition} is missing or wrong").into()));
+        }
         let stale = OffsetDateTime::now_utc().unix_timestamp() - KEPT_FOR;
-        Ok(item.filter(|item| created_at(item) > Some(stale)).as_ref().and_then(IdempotencyRecord::from_item))
+        Ok(Some(record).filter(|record| record.created_at > stale))
     }
 
     fn idempotency_partition(&self) -> String {
         format!("{}#idem", self.service)
     }
 
-    /// The write of a token's item. It fails if there is one from the last day, and then returns that one.
+    /// The write of a token's item. It fails if there is one from the last day, and then returns that one. Errors:
+    /// [`Error::Internal`] if the root key isn't one of the keyring's.
     pub(super) fn record(
         &self,
+        keyring: &Keyring,
         token: &IdempotencyToken,
         id: KeyId,
         root_key: &RootKeyId,
         expires_at: Option<&str>,
-    ) -> PutBuilder {
-        let text = |text: &str| AttributeValue::S(text.to_owned());
-        let number = |number: i64| AttributeValue::N(number.to_string());
+    ) -> Result<PutBuilder, Error> {
         let now = OffsetDateTime::now_utc().unix_timestamp();
-        let mut record = super::key(&self.idempotency_partition(), &token.id);
+        let record = IdempotencyRecord {
+            key_id: id,
+            root_key: root_key.as_str().to_owned(),
+            body: token.body.clone(),
+            created_at: now,
+            expires_at: expires_at.map(str::to_owned),
+        };
+        let mac = record.with_parts(&token.id, |root_key, parts| keyring.record_mac(root_key, parts));
+        let mac = mac.ok_or_else(|| Error::Internal(format!("the root key of {id} isn't configured").into()))?;
+        let number = |number: i64| AttributeValue::N(number.to_string());
+        let mut item = super::key(&self.idempotency_partition(), &token.id);
         let attributes = [
-            ("key_id", text(&id.ulid())),
-            ("root_key_id", text(root_key.as_str())),
-            ("body", text(&token.body)),
+            ("key_id", AttributeValue::S(record.key_id.ulid())),
+            ("root_key_id", AttributeValue::S(record.root_key)),
+            ("body", AttributeValue::S(record.body)),
             ("created_at", number(now)),
+            ("mac", AttributeValue::S(hex::encode(mac))),
             ("ttl", number(now + KEPT_FOR)),
         ];
-        record.extend(attributes.map(|(name, value)| (name.to_owned(), value)));
-        record.extend(expires_at.map(|time| ("expires_at".to_owned(), text(time))));
-        Put::builder()
+        item.extend(attributes.map(|(name, value)| (name.to_owned(), value)));
+        item.extend(record.expires_at.map(|time| ("expires_at".to_owned(), AttributeValue::S(time))));
+        Ok(Put::builder()
             .table_name(&self.table)
-            .set_item(Some(record))
+            .set_item(Some(item))
             .condition_expression("attribute_not_exists(id) OR created_at <= :stale")
             .expression_attribute_values(":stale", number(now - KEPT_FOR))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld))
     }
 }

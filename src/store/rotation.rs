@@ -3,11 +3,11 @@
 use aws_sdk_dynamodb::types::{AttributeValue, Put};
 use ulid::Ulid;
 
-use super::{Attributes, Change, IdempotencyToken, Item, Store, failure, ttl};
+use super::{Attributes, Change, IdempotencyToken, Item, Store, ttl};
 use crate::error::Error;
 use crate::keys::api_key::KeyId;
 use crate::keys::config::KeyConfig;
-use crate::keys::keyring::{NamedKey, RootKeyId};
+use crate::keys::keyring::{Keyring, NamedKey, RootKeyId};
 
 /// An item with all its attributes, so that it can be written back completely.
 #[derive(Debug)]
@@ -48,16 +48,19 @@ pub enum Rotated {
 impl Store {
     /// The item of a key that a caller named, with all its attributes. One strongly consistent GetItem.
     pub async fn whole(&self, key: &NamedKey) -> Result<WholeItem, Error> {
-        let request = self.client.get_item().table_name(&self.table).set_key(Some(self.key(&key.id.ulid())));
-        let output = request.consistent_read(true).send().await.map_err(|error| failure(&error))?;
-        let attributes = output.item.ok_or(Error::KeyNotFound)?;
+        let attributes = self.get_item(&self.service, &key.id.ulid(), None).await?.ok_or(Error::KeyNotFound)?;
         let item = Item::from(attributes.clone());
         if item.is_named_by(key) { Ok(WholeItem { item, attributes }) } else { Err(Error::KeyNotFound) }
     }
 
     /// Creates the new key, writes the old one with its new config and, with a `token`, the token's item. One
     /// TransactWriteItems.
-    pub async fn rotate(&self, rotation: &Rotation<'_>, token: Option<&IdempotencyToken>) -> Result<Rotated, Error> {
+    pub async fn rotate(
+        &self,
+        keyring: &Keyring,
+        rotation: &Rotation<'_>,
+        token: Option<&IdempotencyToken>,
+    ) -> Result<Rotated, Error> {
         let Rotation { old, id, root_key, change, .. } = rotation;
         let text = |text: &str| AttributeValue::S(text.to_owned());
         let put = |item: Attributes| Put::builder().table_name(&self.table).set_item(Some(item));
@@ -81,7 +84,8 @@ impl Store {
             .condition_expression(condition)
             .set_expression_attribute_values(Some(values).filter(|values| !values.is_empty()));
 
-        let record = token.map(|token| self.record(token, *id, root_key, Some(rotation.expires_at)));
+        let record = token.map(|token| self.record(keyring, token, *id, root_key, Some(rotation.expires_at)));
+        let record = record.transpose()?;
         let new_put = put(new_item).condition_expression("attribute_not_exists(id)");
         let puts = [new_put, old_put].into_iter().chain(record);
         // A new token each time the old key is read again, since the requests differ. An earlier one that arrives late fails

@@ -185,7 +185,7 @@ class Restore(unittest.TestCase):
             ("rotated, ends sooner", {"grace_seconds": 31_536_000, "expires_at": "2033-01-01T00:00:00Z"}),
         ):
             response = local.send("POST", f"{KEYS}/{keys[name]}/rotate", rotation)[1]
-            keys[f"{name}: new"], self.expires_at[name] = response["api_key"], response["expires_at"]
+            keys[f"{name}: new"], self.expires_at[name] = response["api_key"], response["rotated_from_expires_at"]
         keys["new"] = local.create({})
         keys["gone"] = local.create({})
         local.send("DELETE", f"{KEYS}/delete/{keys['gone']}")

@@ -104,7 +104,7 @@ class LifeOfAKey(unittest.TestCase):
         new = response["api_key"]
         self.assertEqual((response["result"], response["rotated_from"]), ("rotated", old[:31]))
         self.assertEqual((self.item(old)["rotated_to"], self.item(new)["rotated_from"]), (new[5:31], old[5:31]))
-        self.assertEqual(json.loads(self.item(old)["config"])["expires_at"], response["expires_at"])
+        self.assertEqual(json.loads(self.item(old)["config"])["expires_at"], response["rotated_from_expires_at"])
         self.assertIn("ttl", self.item(old))
         self.assertTrue(self.verify(old)["valid"] and self.verify(new)["valid"])
         entry = self.audit(old)[-1]

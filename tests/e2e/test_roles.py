@@ -11,7 +11,7 @@ OPENS = {
     "ApiFunctionRole": {
         "get_item": {"", "#idem", "#use"},
         "put_item": {"", "#idem", "#use"},
-        "update_item": {""},
+        "update_item": {"", "#use"},
         "delete_item": {""},
         "query": {"", "#use"},
     },

@@ -1,5 +1,6 @@
 //! Configs: they come back unchanged, and every mistake is reported with its place.
 
+use gaia_api_keys::keys::config::FIELDS;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
@@ -147,6 +148,90 @@ async fn invalid_addresses() {
     }
 }
 
+/// Other programs can't read a leap second, and those that send a time before 1970 (Go's zero time) mean "never".
+#[tokio::test]
+async fn an_expiry_that_other_programs_misunderstand_is_not_written() {
+    let app = App::new().await;
+    let key = app.create(json!({})).await.api_key();
+    let leap = ["2016-12-31T23:59:60Z", "2030-06-30T23:59:60.5Z", "2016-12-31t15:59:60-08:00"];
+    let early =
+        ["0001-01-01T00:00:00Z", "0000-01-01T00:00:00Z", "1969-12-31T23:59:59.999Z", "1970-01-01T00:00:00+00:01"];
+    for (times, msg) in [
+        (&leap[..], "must not be a leap second (:60), which few programs read"),
+        (&early[..], "must be in 1970 or later; for no expiry, use null"),
+    ] {
+        for time in times {
+            let detail = rejected(&app, &key, json!({ "expires_at": time })).await;
+            let loc = ["body", "config", "expires_at"];
+            assert_eq!(detail, json!({ "loc": loc, "msg": msg, "type": "value_error.datetime" }), "{time}");
+
+            let body = json!({ "grace_seconds": 0, "expires_at": time });
+            let response = app.send(Call::new("POST", &format!("{API_KEYS}{key}/rotate")).json(&body)).await;
+            let detail = json!({ "loc": ["body", "expires_at"], "msg": msg, "type": "value_error.datetime" });
+            assert_eq!((response.status, response.json()), (422, json!({ "detail": [detail] })), "{time}");
+        }
+    }
+    for time in ["1970-01-01T00:00:00Z", "1969-12-31T23:30:00-00:30", "2016-12-31T23:59:59.9Z"] {
+        assert_eq!(app.update(&key, json!({ "expires_at": time })).await.status, 200, "{time}");
+    }
+
+    // Rules for writing don't make a stored key unreadable, and don't keep it from being disabled.
+    let item = app.table.items().remove(0);
+    for (time, reason) in [("0001-01-01T00:00:00Z", json!("expired")), ("2998-12-31T23:59:60Z", Value::Null)] {
+        let stored = |config: &Value| {
+            let mut item = item.clone();
+            item["config"]["S"] = config.to_string().into();
+            app.table.put(item);
+        };
+        stored(&json!({ "expires_at": time }));
+        let verify = Call::new("POST", &format!("{API_KEYS}verify")).json(&json!({ "api_key": key }));
+        let response = app.send(verify).await;
+        assert_eq!((response.status, &response.json()["reason"]), (200, &reason), "{time}");
+        let response = app.update(&key, json!({ "expires_at": time, "enabled": false })).await;
+        assert_eq!(response.status, 200, "{response:?}");
+        stored(&json!({ "expires_at": "2030-01-01T00:00:00Z" }));
+        assert_eq!(app.update(&key, json!({ "expires_at": time })).await.status, 422, "{time}: a new value");
+    }
+}
+
+/// Who writes `permissions` beside `config` would get a key that grants nothing, and `enabled` a key that stays valid.
+#[tokio::test]
+async fn a_field_with_a_meaning_beside_config_is_rejected() {
+    let app = App::new().await;
+    let key = app.create(json!({})).await.api_key();
+    let before = app.table.items();
+    let calls = || [Call::new("POST", API_KEYS), Call::new("PUT", &format!("{API_KEYS}{key}"))];
+    let detail = |name: &str| {
+        let msg = "belongs inside config, not beside it";
+        json!({ "loc": ["body", name], "msg": msg, "type": "value_error.misplaced" })
+    };
+    for field in &FIELDS {
+        for call in calls() {
+            let response = app.send(call.json(&json!({ "config": {}, field.name: "read" }))).await;
+            assert_eq!((response.status, response.json()), (422, json!({ "detail": [detail(field.name)] })));
+        }
+    }
+    // With the mistakes in the config; before the 404.
+    for call in [Call::new("POST", API_KEYS), Call::new("PUT", &format!("{API_KEYS}nosuchkey"))] {
+        let response = app.send(call.json(&json!({ "routes": 1, "config": { "enabled": 1 }, "enabled": true }))).await;
+        let places: Vec<_> =
+            response.json()["detail"].as_array().expect("a list").iter().map(|detail| detail["loc"].clone()).collect();
+        let expected = json!([["body", "config", "enabled"], ["body", "enabled"], ["body", "routes"]]);
+        assert_eq!((response.status, Value::from(places)), (422, expected));
+    }
+    assert_eq!(app.table.items(), before);
+    // Null counts as absent, and other names are ignored, as GAIA does.
+    let ignored = json!({ "config": { "x": 1 }, "permissions": null, "Permissions": "write", "perms": 1, "expiry": 1 });
+    for call in calls() {
+        assert_eq!(app.send(call.json(&ignored)).await.status, 200);
+    }
+    assert!(app.list().await.iter().all(|key| key["config"] == json!({ "x": 1 })));
+    // Without config it is GAIA's response alone.
+    let response = app.send(Call::new("POST", API_KEYS).json(&json!({ "permissions": "read" }))).await;
+    let missing = json!({ "loc": ["body", "config"], "msg": "field required", "type": "value_error.missing" });
+    assert_eq!((response.status, response.json()), (422, json!({ "detail": [missing] })));
+}
+
 /// The only entry of the 422 for a config; nothing of the config may be stored.
 pub async fn rejected(app: &App, key: &str, config: Value) -> Value {
     let before = app.table.items();
@@ -214,4 +299,40 @@ async fn a_duplicate_field_is_rejected() {
         assert_eq!((response.status, response.json()), (422, expected), "{body}");
     }
     assert!(app.table.items().is_empty());
+}
+
+/// A list isn't an object without fields, so nothing is said about a field.
+#[tokio::test]
+async fn a_body_that_is_no_object_is_reported_as_that() {
+    let app = App::new().await;
+    let key = app.create(json!({})).await.api_key();
+    for body in [json!([]), json!(""), json!([["config", {}]]), json!(7)] {
+        for (method, below) in
+            [("POST", ""), ("PUT", key.as_str()), ("POST", "verify"), ("POST", &format!("{key}/rotate"))]
+        {
+            let response = app.send(Call::new(method, &format!("{API_KEYS}{below}")).json(&body)).await;
+            let detail = json!({ "loc": ["body"], "msg": "value is not a valid dict", "type": "type_error.dict" });
+            assert_eq!((response.status, response.json()), (422, json!({ "detail": [detail] })), "{method} {body}");
+        }
+    }
+}
+
+/// GAIA's two bodies keep GAIA's response (tests/contract); this service's own name the header.
+#[tokio::test]
+async fn another_content_type_is_named() {
+    let app = App::new().await;
+    let key = app.create(json!({})).await.api_key();
+    for (below, body) in
+        [("verify", json!({ "api_key": key })), (&format!("{key}/rotate"), json!({ "grace_seconds": 1 }))]
+    {
+        for content_type in ["application/x-www-form-urlencoded", "text/plain", "text/json; charset=utf-8"] {
+            let mut call = Call::new("POST", &format!("{API_KEYS}{below}")).json(&body);
+            call.headers["Content-Type"] = content_type.into();
+            let response = app.send(call).await;
+            let msg = "must be application/json or application/...+json";
+            let detail = json!({ "loc": ["header", "content-type"], "msg": msg, "type": "value_error.content_type" });
+            assert_eq!((response.status, response.json()), (422, json!({ "detail": [detail] })), "{content_type}");
+        }
+    }
+    assert_eq!(app.list().await.len(), 1);
 }

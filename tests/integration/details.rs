@@ -158,3 +158,102 @@ async fn usage_can_be_turned_off() {
     assert_eq!(app.table.items().len(), 1);
     assert_eq!(get(&app, &key).await.json()["last_used_at"], Value::Null);
 }
+
+fn item(app: &App, partition: &str, id: &str) -> Option<Value> {
+    app.table.items().into_iter().find(|item| item["service"]["S"] == partition && item["id"]["S"] == id[5..31])
+}
+
+fn ttl(item: Option<Value>) -> i64 {
+    let item = item.expect("an item");
+    item["ttl"]["N"].as_str().and_then(|ttl| ttl.parse().ok()).unwrap_or_else(|| panic!("no ttl: {item}"))
+}
+
+/// Lists read usage, so usage must not outlive its key by a year.
+#[tokio::test]
+async fn usage_is_kept_no_longer_than_its_key() {
+    const DAY: i64 = 86_400;
+    let app = App::new().await;
+    let in_days = |days: i64| {
+        let time = time::OffsetDateTime::now_utc() + time::Duration::days(days);
+        time.format(&time::format_description::well_known::Rfc3339).expect("a text")
+    };
+    let used = async |config: Value| {
+        let key = app.create(config).await.api_key();
+        verify(&app, &key).await;
+        key
+    };
+    let both = |key: &str| (ttl(item(&app, "demo#use", key)), ttl(item(&app, "demo", key)));
+    let now = time::OffsetDateTime::now_utc().unix_timestamp();
+
+    let (usage, key) = both(&used(json!({ "expires_at": in_days(10) })).await);
+    assert_eq!(usage, key, "at the use");
+    let (usage, key) = both(&used(json!({ "expires_at": in_days(1000) })).await);
+    assert!(usage < now + 401 * DAY && usage < key);
+
+    let updated = used(json!({})).await;
+    assert!(ttl(item(&app, "demo#use", &updated)) > now + 399 * DAY);
+    let last_used_at = get(&app, &updated).await.json()["last_used_at"].clone();
+    app.update(&updated, json!({ "expires_at": in_days(20) })).await;
+    assert_eq!(both(&updated).0, both(&updated).1, "after an update");
+    app.update(&updated, json!({ "expires_at": in_days(900) })).await;
+    assert!(both(&updated).0 <= both(&updated).1);
+    app.update(&updated, json!({ "expires_at": "2001-01-01T00:00:00Z" })).await;
+    assert_eq!(both(&updated).0, both(&updated).1, "after an expiry in the past");
+    assert_eq!(get(&app, &updated).await.json()["last_used_at"], last_used_at);
+
+    let rotated = used(json!({})).await;
+    let rotate = Call::new("POST", &format!("{API_KEYS}{rotated}/rotate")).json(&json!({ "grace_seconds": 3600 }));
+    assert_eq!(app.send(rotate).await.status, 200);
+    assert_eq!(both(&rotated).0, both(&rotated).1, "after a rotation");
+
+    let deleted = used(json!({})).await;
+    app.delete(&deleted).await;
+    assert!((now + 30 * DAY..now + 30 * DAY + 60).contains(&ttl(item(&app, "demo#use", &deleted))), "after a delete");
+
+    let unused = app.create(json!({})).await.api_key();
+    app.update(&unused, json!({ "expires_at": in_days(20) })).await;
+    app.delete(&unused).await;
+    assert_eq!(item(&app, "demo#use", &unused), None, "nothing is recorded of a key that was never used");
+}
+
+#[tokio::test]
+async fn a_change_whose_usage_write_fails_is_acknowledged() {
+    for fault in [Fault::Silent, Fault::Denied, Fault::ServerError, Fault::Dropped] {
+        let app = App::new().await;
+        let key = app.create(json!({})).await.api_key();
+        verify(&app, &key).await;
+        app.table.proxy.requests();
+        app.table.proxy.plan(&[Fault::None, Fault::None, fault]);
+        let response = app.update(&key, json!({ "expires_at": "2030-01-01T00:00:00Z" })).await;
+        assert_eq!(response.status, 200, "{fault:?}");
+        assert_eq!(app.table.proxy.requests(), ["GetItem", "UpdateItem", "UpdateItem"], "{fault:?}: one attempt");
+    }
+    let untracked = App::with(&[("TRACK_USAGE", "false")]).await;
+    let key = untracked.create(json!({})).await.api_key();
+    untracked.table.proxy.requests();
+    untracked.update(&key, json!({ "expires_at": "2030-01-01T00:00:00Z" })).await;
+    untracked.delete(&key).await;
+    assert_eq!(untracked.table.proxy.requests(), ["GetItem", "UpdateItem", "GetItem", "DeleteItem"]);
+}
+
+/// A key whose usage can't be read must not look like one that was never used.
+#[tokio::test]
+async fn usage_that_can_not_be_read_is_a_500_where_it_is_shown() {
+    let app = App::new().await;
+    let key = app.create(json!({})).await.api_key();
+    verify(&app, &key).await;
+    let sound = item(&app, "demo#use", &key).expect("usage");
+    for value in [None, Some(json!({ "N": "1" })), Some(json!({ "NULL": true })), Some(json!({ "L": [] }))] {
+        let mut broken = sound.clone();
+        match &value {
+            Some(value) => broken["last_used_at"] = value.clone(),
+            None => drop(broken.as_object_mut().expect("an object").remove("last_used_at")),
+        }
+        app.table.put(broken);
+        assert_eq!(get(&app, &key).await.status, 500, "{value:?}");
+        let list = Call::new("GET", API_KEYS);
+        assert_eq!(app.send(list.clone().query("details", true)).await.status, 500, "{value:?}");
+        assert_eq!(app.send(list).await.status, 200, "{value:?}");
+        verify(&app, &key).await;
+    }
+}

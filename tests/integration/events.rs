@@ -82,7 +82,7 @@ pub fn check(name: &str, response: &Response) {
     let mut found = response.json();
     let unknown: &[&str] = match name.rsplit('/').next() {
         Some("create") => &["api_key"],
-        Some("rotate") => &["api_key", "expires_at"],
+        Some("rotate") => &["api_key", "rotated_from_expires_at"],
         _ => &[],
     };
     for field in unknown {

@@ -1,7 +1,8 @@
 //! Failures of DynamoDB, and the callers' responses.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::protected::{Protected, SHAPES, Visit};
 use crate::proxy::{Fault, QUICK};
 use crate::support::{API_KEYS, App, Call};
 
@@ -100,4 +101,94 @@ async fn a_silent_table_ends_each_attempt_after_its_timeout() {
     let start = std::time::Instant::now();
     assert_eq!(app.create(json!({})).await.status, 503);
     assert!(start.elapsed().as_secs() < 8, "{:?}", start.elapsed());
+}
+
+/// A broken proxy, or a connection without TLS, may hand out the response to another request.
+#[tokio::test]
+async fn a_response_to_another_request_decides_nothing() {
+    let protected = Protected::new(&[]).await;
+    let app = &protected.app;
+    let (disabled, key) = (json!({ "permissions": "write", "enabled": false }), json!({ "permissions": "write" }));
+    let earlier = app.create(key.clone()).await.api_key();
+    let asked = app.create(disabled).await.api_key();
+    let later = app.create(key).await.api_key();
+    for used in [&earlier, &later] {
+        assert!(protected.verifies(used, "write", "192.0.2.1").await);
+    }
+    let once = |mut call: Call| {
+        call.headers["Idempotency-Key"] = "once".into();
+        call
+    };
+    let create = once(Call::new("POST", API_KEYS).json(&json!({ "config": {} })));
+    assert_eq!(app.send(create.clone()).await.status, 200);
+
+    let items = app.table.items();
+    let item = |partition: &str, key: &str| {
+        items.iter().find(|item| item["service"]["S"] == partition && item["id"]["S"] == key[5..31]).cloned()
+    };
+    let moved = |item: Option<Value>, service: &str| {
+        let mut item = item.expect("an item");
+        item["service"]["S"] = service.into();
+        item["id"]["S"] = asked[5..31].into();
+        item
+    };
+    // Another key's item, one of another service, and one of another partition.
+    let others = [
+        item("demo", &later).expect("an item"),
+        moved(item("demo", &later), "other"),
+        moved(item("demo#use", &later), "demo#use"),
+    ];
+    let response = |status: u16, body: Value| Fault::Response(status, Box::leak(body.to_string().into_boxed_str()));
+    let condition_failed = "x#ConditionalCheckFailedException";
+    let on_key = |method: &str, path: &str| Call::new(method, &format!("{API_KEYS}{path}"));
+    let list = || Call::new("GET", API_KEYS).query("after", &earlier[..31]);
+    let body = json!({ "config": {} });
+    let get = on_key("GET", &asked);
+    let verify = on_key("POST", "verify").json(&json!({ "api_key": asked }));
+    let update = on_key("PUT", &asked).json(&body);
+    let delete = on_key("DELETE", &format!("delete/{asked}"));
+    let rotate = on_key("POST", &format!("{asked}/rotate")).json(&json!({ "grace_seconds": 60 }));
+    let earlier_usage = json!({ "Items": [item("demo#use", &earlier)], "Count": 1 });
+
+    let mut cases = Vec::new();
+    for other in others {
+        let [got, failed] = [json!({ "Item": other }), json!({ "__type": condition_failed, "Item": other })];
+        cases.extend(
+            [&get, &verify, &update, &delete, &rotate].map(|call| (call.clone(), 0, response(200, got.clone()))),
+        );
+        cases.extend([&update, &delete].map(|call| (call.clone(), 1, response(400, failed.clone()))));
+        // The record of the Idempotency-Key, and the key that it names.
+        cases.push((once(rotate.clone()), 0, response(200, got.clone())));
+        cases.push((create.clone(), 1, response(200, got.clone())));
+        // When the key was used.
+        if other["service"]["S"] != "demo#use" {
+            cases.push((get.clone(), 1, response(200, got)));
+        }
+    }
+    let record = json!({ "Code": "ConditionalCheckFailed", "Item": item("demo", &later) });
+    let cancelled =
+        json!({ "__type": "x#TransactionCanceledException", "CancellationReasons": [{ "Code": "None" }, record] });
+    cases.push((create.clone(), 0, response(400, cancelled)));
+    for service in ["demo", "other"] {
+        let mut other = item("demo", if service == "demo" { &earlier } else { &later }).expect("an item");
+        other["service"]["S"] = service.into();
+        cases.push((list(), 0, response(200, json!({ "Items": [other], "Count": 1 }))));
+    }
+    cases.push((get, 1, response(200, json!({ "Item": item("demo#use", &later) }))));
+    cases.push((list().query("details", true), 1, response(200, earlier_usage)));
+    for (call, sound, fault) in cases {
+        app.table.proxy.plan(&[[Fault::None].repeat(sound), vec![fault]].concat());
+        let response = app.send(call.clone()).await;
+        assert_eq!(response.json(), json!({ "detail": "Internal Server Error" }), "{call:?}, {fault:?}");
+        if let Fault::Response(200, _) = fault
+            && call.path.ends_with("verify")
+        {
+            for shape in SHAPES {
+                app.table.proxy.plan(&[fault]);
+                let visit = Visit::new(&asked, "GET", "/x");
+                assert!(protected.response(shape, visit.event(shape)).await.is_err(), "{shape:?}");
+            }
+        }
+    }
+    assert_eq!(app.table.items(), items);
 }

@@ -2,8 +2,11 @@
 
 use serde_json::{Value, json};
 
+use gaia_api_keys::keys::keyring::{Keyring, RootKey};
+
+use crate::lambda::Lambda;
 use crate::proxy::QUICK;
-use crate::support::{API_KEYS, App, Call, Format, Response};
+use crate::support::{API_KEYS, App, Call, Format, ROOT_KEY, Response, Table};
 
 fn call(header: &str, body: &Value) -> Call {
     let mut call = Call::new("POST", API_KEYS).json(body);
@@ -18,6 +21,32 @@ fn read() -> Value {
 /// The items of keys, and those of `Idempotency-Key`s.
 fn items(app: &App) -> (Vec<Value>, Vec<Value>) {
     app.table.items().into_iter().partition(|item| item["service"]["S"] == "demo")
+}
+
+/// Writes the MAC that the service would have written into the item of an `Idempotency-Key`.
+fn sign(item: &mut Value) {
+    let keyring = Keyring::new("demo", &RootKey::from_hex(ROOT_KEY).expect("a root key"), None);
+    let text = |name: &str| item[name]["S"].as_str().unwrap_or_default();
+    let created_at = item["created_at"]["N"].as_str().expect("a number");
+    let parts = [text("id"), text("key_id"), text("root_key_id"), text("body"), created_at, text("expires_at")];
+    let mac = keyring.record_mac(text("root_key_id"), &parts).expect("a configured root key");
+    item["mac"] = json!({ "S": hex::encode(mac) });
+}
+
+/// A create and a rotation, each with an `Idempotency-Key`, on a table of their own; and another key, which the caller
+/// never saw.
+async fn recorded() -> (App, [Call; 2], String) {
+    let app = App::new().await;
+    let foreign = app.create(json!({ "permissions": "write" })).await.api_key();
+    let old = app.create(json!({})).await.api_key();
+    let mut rotate =
+        Call::new("POST", &format!("{API_KEYS}{}/rotate", &old[..31])).json(&json!({ "grace_seconds": 60 }));
+    rotate.headers["Idempotency-Key"] = "a".into();
+    let calls = [call("a", &read()), rotate];
+    for call in &calls {
+        assert_eq!(app.send(call.clone()).await.status, 200);
+    }
+    (app, calls, foreign)
 }
 
 async fn send(app: &App, header: &str) -> Response {
@@ -94,6 +123,7 @@ async fn after_a_day_it_is_another_request_whether_ttl_cleaned_up_or_not() {
         let mut token = items(&app).1.remove(0);
         let now = time::OffsetDateTime::now_utc().unix_timestamp();
         token["created_at"]["N"] = (now - seconds).to_string().into();
+        sign(&mut token);
         app.table.put(token);
     };
     age(86_390);
@@ -128,4 +158,112 @@ async fn through_throttling_and_lost_responses() {
         assert_eq!((lost.status, repeated.status), (503, 200), "{fault:?}");
         assert_eq!(items(&app).0.len(), 2, "{fault:?}: one key per Idempotency-Key");
     }
+}
+
+/// Whoever can write the table and create a key must not get somebody else's key.
+#[tokio::test]
+async fn a_forged_or_damaged_record_is_a_500_and_shows_no_key() {
+    let (app, calls, foreign) = recorded().await;
+    let records = items(&app).1;
+    let rotation = |record: &Value| record.get("expires_at").is_some();
+    for (number, call) in calls.iter().enumerate() {
+        let record = records.iter().find(|record| rotation(record) == (number == 1)).expect("a record").clone();
+        let other = records.iter().find(|record| rotation(record) != (number == 1)).expect("a record");
+        let mut forgeries = Vec::new();
+        for name in ["key_id", "root_key_id", "body", "created_at", "expires_at", "mac"] {
+            // A record of a create has no expires_at.
+            let there = record.get(name).is_some();
+            let text = record[name]["S"].as_str().unwrap_or_default();
+            let changed = match name {
+                "key_id" => json!({ "S": foreign[5..31] }),
+                "created_at" => {
+                    let number: i64 = record[name]["N"].as_str().and_then(|text| text.parse().ok()).expect("a number");
+                    json!({ "N": (number - 1).to_string() })
+                }
+                // One that isn't configured is a 409 of its own.
+                "root_key_id" => json!({ "S": "" }),
+                "mac" => json!({ "S": other[name]["S"] }),
+                _ => json!({ "S": format!("{text}0") }),
+            };
+            let types =
+                [json!({ "NULL": true }), json!({ "S": "" }), json!({ "B": "AAAA" }), json!({ "L": [] }), changed];
+            for value in types {
+                let same_mac = name == "expires_at" && !there && value == json!({ "S": "" });
+                let other_root_key = name == "root_key_id" && value["S"].is_string();
+                if !same_mac && !other_root_key {
+                    let mut forged = record.clone();
+                    forged[name] = value;
+                    forgeries.push(forged);
+                }
+            }
+            if there {
+                let mut forged = record.clone();
+                forged.as_object_mut().expect("an object").remove(name);
+                forgeries.push(forged);
+            }
+        }
+        // Another request's record, whole.
+        let mut moved = other.clone();
+        moved["id"] = record["id"].clone();
+        forgeries.push(moved);
+        for forged in forgeries {
+            app.table.put(forged.clone());
+            let response = app.send(call.clone()).await;
+            assert_eq!(response.json(), json!({ "detail": "Internal Server Error" }), "{forged}");
+            assert_eq!(response.status, 500, "{forged}");
+        }
+        app.table.put(record);
+        assert_eq!(app.send(call.clone()).await.status, 200);
+    }
+    assert_eq!(items(&app).0.len(), 4, "nothing was created meanwhile");
+}
+
+#[tokio::test]
+async fn a_record_whose_root_key_is_not_configured_is_a_409() {
+    let (app, calls, _) = recorded().await;
+    let app = App { api: app.table.api(&[("ROOT_KEY", &"1".repeat(64))]).await.expect("a start"), table: app.table };
+    for call in calls {
+        let response = app.send(call).await;
+        let detail = "The key created with this Idempotency-Key belongs to a root key that is no longer configured";
+        assert_eq!((response.status, response.json()), (409, json!({ "detail": detail })));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_names_a_damaged_record() {
+    let table = Table::new().await;
+    let api = Lambda::start(table.environment(&[])).await;
+    assert_eq!(api.call(call("a", &read()), Format::Http).await.status, 200);
+    let mut record = table.items().into_iter().find(|item| item["service"]["S"] == "demo#idem").expect("a record");
+    let id = record["id"]["S"].as_str().expect("an ID").to_owned();
+    record.as_object_mut().expect("an object").remove("key_id");
+    table.put(record);
+    assert_eq!(api.call(call("a", &read()), Format::Http).await.status, 500);
+    let printed = api.printed();
+    assert!(printed.contains(&id) && printed.contains("demo#idem"), "{printed}");
+}
+
+/// Two issuers may give the same `sub` to different people.
+#[tokio::test]
+async fn another_issuer_is_another_caller() {
+    let app = App::new().await;
+    let from = |format, issuer: &str| {
+        let mut event = call("a", &read()).event(format);
+        let claims = json!({ "sub": "u1", "iss": format!("https://{issuer}.example.com") });
+        event["requestContext"]["identity"]["userArn"] = Value::Null;
+        event["requestContext"]["authorizer"] = match format {
+            Format::Http => json!({ "jwt": { "claims": claims, "scopes": null } }),
+            _ => json!({ "claims": claims }),
+        };
+        event
+    };
+    let mut keys = Vec::new();
+    for issuer in ["one", "two"] {
+        let [http, rest] = [from(Format::Http, issuer), from(Format::Rest, issuer)];
+        let key = app.send_event(http).await.api_key();
+        assert_eq!(app.send_event(rest).await.api_key(), key, "the same caller in either format");
+        keys.push(key);
+    }
+    assert_ne!(keys[0], keys[1]);
+    assert!(items(&app).0.iter().all(|item| item["created_by"]["S"] == "u1"));
 }

@@ -190,12 +190,15 @@ impl Client {
         let response = self.send(Call::new("POST", &path).json(&body)).await;
         let Some(mut config) = config else { return assert_eq!(response.status, 404) };
         let successor = self.model.successors.get(&index).is_some_and(|key| self.model.keys[*key].1.is_some());
-        if successor || config["enabled"] == false || config["expires_at"] == "2020-01-01T00:00:00Z" {
+        if config["expires_at"] == "2020-01-01T00:00:00Z" {
+            return assert_eq!(response.status, 422, "{response:?}"); // The new key's, too.
+        }
+        if successor || config["enabled"] == false {
             return assert_eq!(response.status, 409, "{response:?}");
         }
         self.model.successors.insert(index, self.model.keys.len());
         self.model.keys.push((response.api_key(), Some(config.clone())));
-        config["expires_at"] = response.json()["expires_at"].clone();
+        config["expires_at"] = response.json()["rotated_from_expires_at"].clone();
         self.model.keys[index].1 = Some(config);
     }
 

@@ -33,8 +33,16 @@ async fn an_item_holds_no_secret_and_says_who_did_what_when() {
     assert_eq!((&item["created_at"], &item["root_key_id"]), (&created["created_at"], &created["root_key_id"]));
     app.update(&key, json!({})).await;
     assert_eq!(app.table.items()[0].get("ttl"), None);
-    app.create(json!({ "expires_at": "1970-01-02T00:00:00Z" })).await;
-    assert_eq!(app.table.items()[1]["ttl"], json!({ "N": "2678400" }));
+    // DynamoDB ignores a ttl that is older than five years, so an item that expired long ago is kept from now on.
+    let now = time::OffsetDateTime::now_utc().unix_timestamp();
+    app.update(&key, json!({ "expires_at": "1999-01-01T00:00:00Z" })).await;
+    let mut call = Call::new("POST", API_KEYS);
+    call = call.json(&json!({ "config": { "expires_at": "1970-01-02T00:00:00Z" } }));
+    app.send(call).await;
+    for item in app.table.items() {
+        let ttl: i64 = item["ttl"]["N"].as_str().and_then(|ttl| ttl.parse().ok()).expect("a ttl");
+        assert!((now + 30 * 86_400..now + 30 * 86_400 + 10).contains(&ttl), "{item}");
+    }
     assert!(!Value::from(app.table.items()).to_string().contains(secret));
 }
 
@@ -49,7 +57,7 @@ async fn what_each_endpoint_costs() {
     app.list().await;
     assert_eq!(requests(), ["Query"]);
     app.delete(&key).await;
-    assert_eq!(requests(), ["GetItem", "DeleteItem"]);
+    assert_eq!(requests(), ["GetItem", "DeleteItem", "UpdateItem"], "its usage is kept no longer than a key's");
     app.delete(&key).await;
     assert_eq!(requests(), ["GetItem"]);
 
@@ -207,16 +215,79 @@ async fn a_list_of_many_megabytes_is_complete_and_fits() {
             "root_key_id": { "S": "053bcb62" },
         }));
     }
+    app.table.proxy.requests();
     let call = Call::new("GET", API_KEYS);
     let envelope = invoke(&app.api, &call.event(Format::Http), TIMEOUT).await.to_string().len();
     assert!((5_400_000..5_600_000).contains(&envelope), "{envelope}");
-    assert!(app.table.proxy.requests().len() > 2, "more than one page of DynamoDB");
+    assert!((3..6).contains(&app.table.proxy.requests().len()), "the response is full before the sixth Query");
 
     let pages = pages(&app, call).await;
     let listed = pages.concat();
     assert_eq!(listed.len(), count as usize);
     assert!(listed.is_sorted_by(|a, b| a["api_key"].as_str() < b["api_key"].as_str()));
     assert!(listed.iter().all(|entry| entry["config"]["x"].as_str().map(str::len) == Some(1900)));
+}
+
+/// The read units of the Queries since the last call, as DynamoDB counts them: of whole items.
+fn read_units(app: &App) -> Vec<f64> {
+    let queries = app.table.proxy.operations_and_bodies().into_iter().filter(|(operation, _)| operation == "Query");
+    let units = |(_, body): (String, String)| {
+        let mut request: Value = serde_json::from_str(&body).expect("a request");
+        request["ReturnConsumedCapacity"] = "TOTAL".into();
+        let response = app.table.database.query(serde_json::from_value(request).expect("a Query")).expect("a response");
+        response.consumed_capacity.expect("a capacity").capacity_units
+    };
+    queries.map(units).collect()
+}
+
+/// One caller must not take the read units that all checks share.
+#[tokio::test]
+async fn a_page_takes_six_queries_and_about_1_500_read_units() {
+    let app = App::new().await;
+    let id = |number: u64| ulid::Ulid::from_parts(number, 0).to_string();
+    // DynamoDB bills whole items: what a list doesn't read counts too.
+    let padding = "x".repeat(20_000);
+    let mut used = Vec::new();
+    for number in 0..700 {
+        app.table.put(json!({
+            "service": { "S": "demo" }, "id": { "S": id(number) }, "config": { "S": "{}" },
+            "root_key_id": { "S": "053bcb62" }, "padding": { "S": padding },
+        }));
+        // Deleted keys leave their usage behind.
+        for other in [0, 1, 2] {
+            let used_id = ulid::Ulid::from_parts(number, other).to_string();
+            let at = format!("2026-01-01T{:02}:00:00Z", number % 24);
+            app.table.put(json!({
+                "service": { "S": "demo#use" }, "id": { "S": used_id }, "last_used_at": { "S": at },
+                "padding": { "S": padding },
+            }));
+            if other == 0 {
+                used.push(at);
+            }
+        }
+    }
+    for details in [false, true] {
+        let (mut listed, mut call) = (Vec::new(), Call::new("GET", API_KEYS).query("details", details));
+        loop {
+            app.table.proxy.requests();
+            let response = app.send(call.clone()).await;
+            let (units, page) = (read_units(&app), response.json().as_array().expect("a list").clone());
+            assert!(units.len() <= 6 && units.iter().sum::<f64>() <= 1_550.0, "{details}: {units:?}");
+            assert!(!page.is_empty());
+            listed.extend(page);
+            let Some(link) = response.headers["Link"].as_str() else { break };
+            assert!(units.iter().sum::<f64>() > if details { 1_000.0 } else { 1_500.0 }, "{details}: {units:?}");
+            let last = listed.last().expect("a key")["api_key"].as_str().expect("a text").to_owned();
+            let parameters = if details { "&details=true" } else { "" };
+            assert_eq!(link, format!("<?after={}{parameters}>; rel=\"next\"", &last[..31]));
+            call = call.query("after", &last[..31]);
+        }
+        let ids: Vec<_> =
+            listed.iter().map(|entry| entry["api_key"].as_str().expect("a text")[5..31].to_owned()).collect();
+        assert_eq!(ids, (0..700).map(id).collect::<Vec<_>>(), "each once, in order");
+        let times: Vec<_> = listed.iter().filter_map(|entry| entry["last_used_at"].as_str()).collect();
+        assert_eq!(times, if details { used.clone() } else { Vec::new() });
+    }
 }
 
 #[tokio::test]
@@ -300,12 +371,36 @@ async fn items_that_others_wrote_do_not_fill_the_pages() {
     for _ in 0..1000 {
         app.create(json!({ "x": filler })).await;
     }
-    let listed = pages(&app, Call::new("GET", API_KEYS)).await.concat();
-    let mut keys: Vec<_> = listed.iter().filter_map(|entry| entry["api_key"].as_str()).collect();
-    keys.retain(|key| key.len() == 58);
-    assert!(keys.is_sorted());
-    keys.dedup();
-    assert_eq!(keys.len(), 1000, "each once");
+    for details in [false, true] {
+        let listed = pages(&app, Call::new("GET", API_KEYS).query("details", details)).await.concat();
+        let mut keys: Vec<_> = listed.iter().filter_map(|entry| entry["api_key"].as_str()).collect();
+        keys.retain(|key| key.len() == 58);
+        assert!(keys.is_sorted());
+        keys.dedup();
+        assert_eq!(keys.len(), 1000, "each once");
+    }
+}
+
+/// A page can't start after them, so it must not end before its first key.
+#[tokio::test]
+async fn more_items_that_others_wrote_than_a_page_reads() {
+    let app = App::new().await;
+    let padding = "x".repeat(300_000);
+    let put = |id: String| {
+        app.table.put(json!({ "service": { "S": "demo" }, "id": { "S": id }, "padding": { "S": padding } }));
+    };
+    for number in 0..30 {
+        put(format!("/{number}"));
+    }
+    let key = app.create(json!({})).await.api_key();
+    for number in 0..30 {
+        put(format!("~{number}"));
+    }
+    for details in [false, true] {
+        let listed = pages(&app, Call::new("GET", API_KEYS).query("details", details)).await.concat();
+        let keys: Vec<_> = listed.iter().filter(|entry| entry["api_key"] == key).collect();
+        assert_eq!(keys.len(), 1);
+    }
 }
 
 #[tokio::test]

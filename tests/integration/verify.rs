@@ -24,9 +24,8 @@ async fn invalid_questions() {
             json!({ "permission": "x", "key": "x" }),
             json!([["body", "api_key"], ["body", "permission"], ["body", "key"]]),
         ),
-        (json!(""), json!([["body", "api_key"]])),
-        (json!([]), json!([["body", "api_key"]])),
-        (json!([1]), json!([["body"]])),
+        (json!(""), json!([["body"]])),
+        (json!([]), json!([["body"]])),
     ] {
         let response = ask(&app, question.clone()).await;
         let found: Vec<_> =
@@ -71,13 +70,33 @@ async fn the_response_to_each_question() {
     assert_eq!(ask(&app, json!({ "api_key": key })).await.json(), no("not_found"));
 }
 
+/// Backends pass on the header `Authorization` as they got it.
 #[tokio::test]
-async fn the_caller_needs_an_identity_and_other_methods_mean_something_else() {
+async fn a_known_scheme_in_front_of_the_key_is_ignored() {
     let app = App::new().await;
-    // As a key's path, `verify` is a key that doesn't exist.
-    assert_eq!(app.update("verify", json!({})).await.status, 404);
-    assert_eq!(app.send(Call::new("GET", &format!("{API_KEYS}verify"))).await.status, 404);
-    assert_eq!(app.send(Call::new("PATCH", &format!("{API_KEYS}verify"))).await.status, 405);
+    let key = app.create(json!({ "permissions": "read" })).await.api_key();
+    for scheme in ["Search ", "Bearer ", "search ", "BEARER   "] {
+        let response = ask(&app, json!({ "api_key": format!("{scheme}{key}") })).await.json();
+        assert_eq!((&response["valid"], &response["key_id"]), (&json!(true), &json!(key[..31])), "{scheme}");
+    }
+    for text in
+        ["Basic {}", "Search{}", "Search", "Search ", " {}", "{} ", "Search Bearer {}", "Search\t{}", "Bearer {} "]
+    {
+        let response = ask(&app, json!({ "api_key": text.replace("{}", &key) })).await;
+        assert_eq!((response.status, &response.json()["reason"]), (200, &json!("invalid")), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn the_caller_needs_an_identity_and_verify_is_no_key() {
+    let app = App::new().await;
+    for method in ["GET", "PUT", "PATCH", "DELETE", "HEAD"] {
+        for slash in ["", "/"] {
+            let call = Call::new(method, &format!("{API_KEYS}verify{slash}")).json(&json!({ "config": {} }));
+            let response = app.send(call).await;
+            assert_eq!((response.status, &response.headers["Allow"]), (405, &json!("POST")), "{method}");
+        }
+    }
     let question = Call::new("POST", &format!("{API_KEYS}verify")).json(&json!({ "api_key": "x" }));
     let mut anonymous = question.event(Format::Http);
     anonymous["requestContext"]["authorizer"] = Value::Null;

@@ -1,5 +1,6 @@
 """What schemathesis can't know of openapi.yaml by itself."""
 
+import datetime
 import ipaddress
 import itertools
 
@@ -16,6 +17,10 @@ addresses = st.ip_addresses()
 schemathesis.openapi.format(
     "ip-range", st.one_of(addresses.map(str), st.builds(network, addresses, st.integers(0, 128)))
 )
+
+# Later than 1970 and without leap seconds, which JSON Schema's date-time includes.
+times = st.datetimes(min_value=datetime.datetime(1970, 1, 1)).map(lambda time: f"{time.isoformat()}Z")
+schemathesis.openapi.format("date-time", times)
 
 numbers = itertools.count()
 

@@ -107,6 +107,7 @@ def roles(text):
                 on_table(table, "dynamodb:GetItem", [service, idem, use]),
                 # One statement, as a transaction writes to the first two partitions.
                 on_table(table, "dynamodb:PutItem", [service, idem, *[use] * tracks]),
+                *[on_table(table, "dynamodb:UpdateItem", [use])] * tracks,
             ],
             # It never writes where keys are, and writes nothing at all without TrackUsage.
             "authorizer": [
@@ -135,7 +136,7 @@ def roles(text):
                 },
                 {"Effect": "Allow", "Action": ["xray:PutTraceSegments", "xray:PutTelemetryRecords"], "Resource": "*"},
             ], name)
-            called = sorted(a for s in found for a in as_list(s["Action"]) if a.startswith(("dynamodb:", "kms:")))
+            called = sorted({a for s in found for a in as_list(s["Action"]) if a.startswith(("dynamodb:", "kms:"))})
             unused = {"dynamodb:PutItem"} if function == "authorizer" and not tracks else set()
             same(called, sorted(set(ACTIONS[function]) - unused), name)
 

@@ -31,6 +31,7 @@ async function call(method, url, body, headers = {}) {
     if (response.ok) return { json: JSON.parse(text), link: response.headers.get('link') }
     // An attempt whose response was lost has deleted it.
     if (response.status === 404 && method === 'DELETE' && attempt) return { json: { result: 'deleted' } }
+    if (response.status === 412) return { changed: true }
     problem = `${response.status} ${text}` // the response says what is wrong; the path may hold a key
     if (![429, 503].includes(response.status)) break
   }
@@ -50,10 +51,17 @@ async function* keys(url = `${API}/`) {
   }
 }
 
-// Changes fields of a config. PUT replaces the whole config, so this gets it first.
+// Changes fields of a config. PUT replaces the whole config: If-Match keeps what others changed meanwhile.
 async function update(id, fields) {
-  const { config } = (await call('GET', `${API}/${id}`)).json
-  return (await call('PUT', `${API}/${id}`, { config: { ...config, ...fields } })).json
+  for (let attempt = 0; attempt < 5; attempt++) {
+    const { config, etag } = (await call('GET', `${API}/${id}`)).json
+    const wanted = { ...config, ...fields }
+    // Nothing to do, also if only the response to an earlier attempt was lost.
+    if (JSON.stringify(wanted) === JSON.stringify(config)) return { result: 'updated' }
+    const { json, changed } = await call('PUT', `${API}/${id}`, { config: wanted }, { 'If-Match': etag })
+    if (!changed) return json
+  }
+  throw new Error('PUT: others change the key all the time')
 }
 
 const config = { permissions: 'read', name: 'reports' }

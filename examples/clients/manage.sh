@@ -20,20 +20,36 @@ api() {
     status=${response##*$'\n'} response=${response%$'\n'*}
     [ "$status" = 200 ] && break
     if [ "$1 $status$doubt" = 'DELETE 404 in doubt' ]; then response='{"result": "deleted"}' && break; fi
-    if [[ ! $status =~ ^(429|503|000)$ || -z $pause ]]; then echo "$1: $status $response" >&2 && return 1; fi
+    if [[ ! $status =~ ^(429|503|000)$ || -z $pause ]]; then
+      [ "$status" = 412 ] && return 12 # somebody changed the key meanwhile
+      echo "$1: $status $response" >&2
+      return 1
+    fi
     doubt=' in doubt'
     sleep "$pause"
   done
   printf '%s\n' "$response"
+}
+# update ID FILTER changes a config by a filter of jq. PUT replaces the whole config: If-Match keeps what others changed meanwhile.
+update() {
+  local found config status=12
+  for _ in 1 2 3 4 5; do
+    found=$(api GET "/$1") || return
+    config=$(jq -c "{config: (.config | $2)}" <<<"$found")
+    # Nothing to do, also if only the response to an earlier attempt was lost.
+    if [ "$config" = "$(jq -c '{config}' <<<"$found")" ]; then echo '{"result": "updated"}' && return; fi
+    api PUT "/$1" "$config" "If-Match: $(jq -r .etag <<<"$found")" && return || status=$?
+    [ $status = 12 ] || return $status
+  done
+  echo 'PUT: others change the key all the time' >&2
+  return 1
 }
 once() { echo "Idempotency-Key: $(uuidgen 2>/dev/null || openssl rand -hex 16)"; }
 
 key=$(api POST / '{"config": {"permissions": "read", "name": "reports"}}' "$(once)" | jq -r .api_key)
 id=${key:0:31} # not a secret: it stands for the key in paths
 api GET '/?limit=100' | jq length
-# PUT replaces the whole config, so get it first.
-changed=$(api GET "/$id" | jq -c '{config: (.config | .permissions = "write")}')
-api PUT "/$id" "$changed" | jq -r .result
+update "$id" '.permissions = "write"' | jq -r .result
 api POST /verify "$(jq -nR '{api_key: input, route: "POST /items"}' <<<"$key")" | jq .valid
 api GET "/$id" | jq -r .last_used_at
 rotated=$(api POST "/$id/rotate" '{"grace_seconds": 3600}' "$(once)")

@@ -17,6 +17,10 @@ session = boto3.Session(region_name=os.environ["AWS_REGION"])  # profile_name="â
 http = URLLib3Session(timeout=30)
 
 
+class Changed(RuntimeError):
+    """Somebody changed the key after it was read."""
+
+
 def call(method, path, body=None, **headers):
     """Sends a request again after a 429, a 503 or a lost connection: creates and rotations need an Idempotency-Key."""
     headers |= {"content-type": "application/json"}
@@ -34,6 +38,8 @@ def call(method, path, body=None, **headers):
             return json.loads(response.text)
         if response.status_code == 404 and method == "DELETE" and attempt:
             return {"result": "deleted"}  # by an attempt whose response was lost
+        if response.status_code == 412:
+            raise Changed
         problem = f"{response.status_code} {response.text}"
         if response.status_code not in (429, 503):
             break
@@ -46,9 +52,17 @@ def once():
 
 
 def update(key_id, **fields):
-    """Changes fields of a config. PUT replaces the whole config, so this gets it first."""
-    config = call("GET", f"/{key_id}")["config"]
-    return call("PUT", f"/{key_id}", {"config": config | fields})
+    """Changes fields of a config. PUT replaces the whole config: If-Match keeps what others changed meanwhile."""
+    for _ in range(5):
+        found = call("GET", f"/{key_id}")
+        config = found["config"] | fields
+        if config == found["config"]:  # also if only the response to an earlier attempt was lost
+            return {"result": "updated"}
+        try:
+            return call("PUT", f"/{key_id}", {"config": config}, **{"If-Match": found["etag"]})
+        except Changed:
+            continue
+    raise RuntimeError("PUT: others change the key all the time")
 
 
 key = call("POST", "/", {"config": {"permissions": "read", "name": "reports"}}, **once())["api_key"]

@@ -50,10 +50,17 @@ def once():
 
 
 def update(client, key_id, **fields):
-    """Changes fields of a config. PUT replaces the whole config, so this gets it first."""
-    config = expect(KeyDetails, get_api_key.sync(key_id, client=client)).config
-    body = ConfigBody(config=Config.from_dict(config.to_dict() | fields))
-    return expect(Updated, update_api_key.sync(key_id, client=client, body=body))
+    """Changes fields of a config. PUT replaces the whole config: If-Match keeps what others changed meanwhile."""
+    for _ in range(5):
+        found = expect(KeyDetails, get_api_key.sync(key_id, client=client))
+        config = found.config.to_dict() | fields
+        if config == found.config.to_dict():  # also if only the response to an earlier attempt was lost
+            return "updated"
+        body = ConfigBody(config=Config.from_dict(config))
+        response = update_api_key.sync_detailed(key_id, client=client, body=body, if_match=found.etag)
+        if response.status_code != 412:
+            return expect(Updated, response.parsed).result
+    raise RuntimeError("PUT: others change the key all the time")
 
 
 def delete(client, key_id):
@@ -72,10 +79,11 @@ with Client(base_url=origin, timeout=httpx.Timeout(30), httpx_args=options) as c
     key = expect(Created, create_api_key.sync(client=client, body=body, idempotency_key=once())).api_key
     key_id = key[:31]  # not a secret: it stands for the key in paths
     print(len(expect(list, list_api_keys.sync(client=client, limit=100))))  # details=True: KeyDetails in place of ListedKey
-    print(update(client, key_id, permissions="write").result)
+    print(update(client, key_id, permissions="write"))
     question = Question(api_key=key, route="POST /items")
     print(expect((Valid, NotValid), verify_api_key.sync(client=client, body=question)).valid)
-    print(f"{expect(KeyDetails, get_api_key.sync(key_id, client=client)).last_used_at:%Y-%m-%dT%H:%M:%SZ}")
+    used = expect(KeyDetails, get_api_key.sync(key_id, client=client)).last_used_at
+    print(f"{used:%Y-%m-%dT%H:%M:%SZ}" if used else "never")
     body = RotateBody(grace_seconds=3600)
     rotated = expect(Rotated, rotate_api_key.sync(key_id, client=client, body=body, idempotency_key=once()))
     print(rotated.result)

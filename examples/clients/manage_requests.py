@@ -34,8 +34,14 @@ retries = urllib3.Retry(3, status_forcelist=[429, 503], backoff_factor=0.2, allo
 http.mount(API, requests.adapters.HTTPAdapter(max_retries=retries))
 
 
+class Changed(RuntimeError):
+    """Somebody changed the key after it was read."""
+
+
 def call(method, path, body=None, **headers):
     response = http.request(method, API + path, json=body, headers=headers, timeout=30)
+    if response.status_code == 412:
+        raise Changed
     if not response.ok:  # the response says what is wrong; the path may hold a key
         raise RuntimeError(f"{method}: {response.status_code} {response.text}")
     return response
@@ -56,9 +62,17 @@ def keys():
 
 
 def update(key_id, **fields):
-    """Changes fields of a config. PUT replaces the whole config, so this gets it first."""
-    config = call("GET", f"/{key_id}").json()["config"]
-    return call("PUT", f"/{key_id}", {"config": config | fields}).json()["result"]
+    """Changes fields of a config. PUT replaces the whole config: If-Match keeps what others changed meanwhile."""
+    for _ in range(5):
+        found = call("GET", f"/{key_id}").json()
+        config = found["config"] | fields
+        if config == found["config"]:  # also if only the response to an earlier attempt was lost
+            return "updated"
+        try:
+            return call("PUT", f"/{key_id}", {"config": config}, **{"If-Match": found["etag"]}).json()["result"]
+        except Changed:
+            continue
+    raise RuntimeError("PUT: others change the key all the time")
 
 
 def delete(key_id):

@@ -1,9 +1,11 @@
 """The programs manage.* of examples/clients do the whole life of a key, and get over what a network does."""
 
 import itertools
+import json
 import re
 import subprocess
 import unittest
+from unittest import mock
 
 from programs import MANAGE
 from local import KEYS, SESSION_TOKEN, Gateway, Local, environment
@@ -58,12 +60,31 @@ class Manage(unittest.TestCase):
         faults = [("throttled", 429), ("done, then 503", 503), ("done, then lost", None)]
         for name, (fault, status) in itertools.product(MANAGE, faults):
             with self.subTest(name, fault=fault):
-                printed, requests = self.printed(name, faults=[fault, None] * len(LIFE))
+                printed, requests = self.printed(name, faults=[fault, None] * 20)
                 self.assertEqual(printed, PRINTED)
-                again = lambda method: 404 if method == "DELETE" and status != 429 else 200
-                expected = [[(*request, status), (*request, again(request[0]))] for request in LIFE]
+                again = {"DELETE": 404, "PUT": 412} if status != 429 else {}
+                # After the 412, it sees its own change: it isn't made again.
+                steps = [step for request in LIFE for step in [request] + [GET] * (request == UPDATE and status != 429)]
+                expected = [[(*step, status), (*step, again.get(step[0], 200))] for step in steps]
                 self.assertEqual(requests, [entry for pair in expected for entry in pair if entry[2]])
                 self.assertEqual(len(self.local.list()), 1, "the sample key alone is left")
+
+    def test_an_update_keeps_what_others_changed(self):
+        """A colleague changes the key between the program's GET and its PUT."""
+
+        def colleague():
+            *_, (key, config) = self.local.list().items()
+            self.local.send("PUT", f"{KEYS}/{key}", {"config": config | {"owner": "search team"}})
+
+        for name in MANAGE:
+            with self.subTest(name), mock.patch.object(Gateway, "forward", autospec=True, side_effect=Gateway.forward) as forward:
+                printed, requests = self.printed(name, faults=[None, None, None, colleague])
+                self.assertEqual(printed, PRINTED)
+                updates = [(*UPDATE, 412), (*GET, 200), (*UPDATE, 200)]
+                self.assertEqual(requests, [*((*step, 200) for step in LIFE[:3]), *updates, *((*step, 200) for step in LIFE[4:])])
+                last = [call.args[-1] for call in forward.call_args_list if call.args[2] == "PUT"][-1]
+                expected = {"permissions": "write", "name": "reports", "owner": "search team"}
+                self.assertEqual(json.loads(last)["config"], expected)
 
     def test_what_can_not_get_better_is_not_repeated(self):
         for name in MANAGE:

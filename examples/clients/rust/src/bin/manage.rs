@@ -65,12 +65,24 @@ impl Keys {
         Ok(keys)
     }
 
-    /// Changes one field of a config. PUT replaces the whole config, so this gets it first.
-    async fn update(&self, id: &str, field: &str, value: Value) -> Result<Value> {
-        let mut config = self.call("GET", &format!("/{id}"), &Value::Null).await?["config"].take();
-        config[field] = value;
-        self.call("PUT", &format!("/{id}"), &json!({ "config": config }))
-            .await
+    /// Changes one field of a config. PUT replaces the whole config: If-Match keeps what others
+    /// changed meanwhile.
+    async fn update(&self, id: &str, field: &str, value: &Value) -> Result<()> {
+        let path = format!("/{id}");
+        for _ in 0..5 {
+            let mut found = self.call("GET", &path, &Value::Null).await?;
+            if found["config"].get(field) == Some(value) {
+                return Ok(()); // also if only the response to an earlier attempt was lost
+            }
+            found["config"][field] = value.clone();
+            let body = json!({ "config": found["config"] });
+            let etag = [("if-match", found["etag"].as_str().ok_or("no etag")?)];
+            let response = self.send("PUT", &path, &body, &etag).await?;
+            if response.status != 412 {
+                return json("PUT", &response).map(drop);
+            }
+        }
+        Err("PUT: others change the key all the time".into())
     }
 
     /// Deletes a key. A repeated delete gets a 404, because the key is gone.
@@ -102,10 +114,8 @@ async fn main() -> Result<()> {
     )?;
     let key_id = &key[..31]; // not a secret: it stands for the key in paths
     println!("{}", keys.list().await?.len());
-    println!(
-        "{}",
-        keys.update(key_id, "permissions", json!("write")).await?["result"]
-    );
+    keys.update(key_id, "permissions", &json!("write")).await?;
+    println!("updated");
     println!(
         "{}",
         keys.call(

@@ -19,13 +19,11 @@ ADOPTED = {
     "KmsKeyId": KEY_IDS[0],
     "SecondaryKmsKeyId": KEY_IDS[1],
     "TableKmsKeyArn": KEY_ARN + KEY_IDS[2],
-    "AlarmTopicArn": "arn:aws:sns:us-east-1:111122223333:alarms",
     "KeyDisclosure": "id",
     "KeyHeader": "x-api-key",
     "ReadRoutes": "POST /search/*",
     "SimpleResponses": "true",
     "TrackUsage": "false",
-    "UsageLogGroups": "one,two",
 }
 # Of the access logs' variables, those that hold neither path, query, header nor text made of them.
 HARMLESS_VARIABLES = {

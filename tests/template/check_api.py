@@ -42,16 +42,16 @@ def every_route_asks_for_a_signature(text):
 
 @check(
     MAIN,
-    ("          ThrottlingRateLimit: 10\n", "          ThrottlingRateLimit: !Ref ListRate\n"),
-    ("          ThrottlingRateLimit: !Ref ListRate\n", ""),
-    ("        GET /es/api/v1/credentials/api_keys:\n", "        GET /es/api/v1/credentials/api_keys/:\n"),
+    ("$default: { ThrottlingRateLimit: 10,", "$default: { ThrottlingRateLimit: 1,"),
+    ("api_keys: { ThrottlingRateLimit: 1,", "api_keys: { ThrottlingRateLimit: 100,"),
+    ("        GET /es/api/v1/credentials/api_keys: {", "        GET /es/api/v1/credentials/api_keys/: {"),
 )
 def throttles(text):
-    stack = Stack(text, ThrottleRate=50, ThrottleBurst=60, ListRate=2, ListBurst=3)
+    stack = Stack(text, ThrottleRate=50)
     stage = stack["ApiApiGatewayDefaultStage"]
-    same(stage["DefaultRouteSettings"], {"ThrottlingRateLimit": 50, "ThrottlingBurstLimit": 60})
+    same(stage["DefaultRouteSettings"], {"ThrottlingRateLimit": 50, "ThrottlingBurstLimit": 50})
     same(stage["RouteSettings"], {
-        LIST: {"ThrottlingRateLimit": 2, "ThrottlingBurstLimit": 3},
+        LIST: {"ThrottlingRateLimit": 1, "ThrottlingBurstLimit": 5},
         "$default": {"ThrottlingRateLimit": 10, "ThrottlingBurstLimit": 20},
     })
     same(set(stage["RouteSettings"]) - set(routes(stack["Api"]["Body"])), set(), "settings of routes that don't exist")

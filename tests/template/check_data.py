@@ -26,7 +26,7 @@ def table(text):
     same({a["AttributeName"]: a["AttributeType"] for a in table["AttributeDefinitions"]}, {"service": "S", "id": "S"})
     same(table["TimeToLiveSpecification"], {"AttributeName": "ttl", "Enabled": True})
     same(table["BillingMode"], "PAY_PER_REQUEST")
-    same(table["OnDemandThroughput"], {"MaxReadRequestUnits": 3000, "MaxWriteRequestUnits": 500})
+    same(table["OnDemandThroughput"], {"MaxReadRequestUnits": 3000, "MaxWriteRequestUnits": 1000})
     same(table["PointInTimeRecoverySpecification"], {"PointInTimeRecoveryEnabled": True})
     same(table["DeletionProtectionEnabled"], True)
     assert "SSESpecification" not in table
@@ -71,8 +71,8 @@ def one_key_is_not_both(text):
 
 @check(
     MAIN,
-    ("              - kms:TagResource\n", "              - kms:TagResource\n              - kms:GenerateMac\n"),
-    ("              - kms:TagResource\n", "              - kms:TagResource\n              - kms:CreateGrant\n"),
+    ('"kms:TagResource",', '"kms:TagResource", "kms:GenerateMac",'),
+    ('"kms:TagResource",', '"kms:TagResource", "kms:CreateGrant",'),
     ("      Path: !Sub /gaia-api-keys/${ServiceName}/\n", ""),
     ("role/gaia-api-keys/${ServiceName}/*", "role/*"),
 )
@@ -100,7 +100,7 @@ def kms_key(text):
 
 @check(
     MAIN,
-    ("Alarms: [!Ref ApiErrorsAlarm, ", "Alarms: [!Ref ServerErrorsAlarm, "),
+    ("MetricName: RequestFailed\n", "MetricName: RequestFailed\n              Dimensions: [{ Name: ApiId, Value: !Ref Api }]\n"),
     (
         "aws:PrincipalArn: !Sub arn:${AWS::Partition}:iam::${AWS::AccountId}:role/gaia-api-keys/${ServiceName}/*",
         "aws:PrincipalArn: !GetAtt ApiFunctionRole.Arn",

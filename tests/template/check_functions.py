@@ -1,9 +1,10 @@
 """The two functions: settings, roles, versions, deployments."""
 
 import re
+import tomllib
 
 from check import ACTIONS, ADOPTED, KEY_ARN, KEY_IDS, TABLE_ARN, as_list, check, same, statements
-from stack import LOG_GROUP_ARN, MAIN, Stack, yaml_parse
+from stack import LOG_GROUP_ARN, MAIN, ROOT, Stack, yaml_parse
 
 FUNCTIONS = {"api": "ApiFunction", "authorizer": "AuthorizerFunction"}
 LOG_GROUPS = {"api": "ApiLogs", "authorizer": "AuthorizerLogs"}
@@ -24,6 +25,7 @@ def on_table(table, actions, partitions):
 
 @check(
     MAIN,
+    ("        RELEASE: 0.1.0\n", ""),
     ("FUNCTION: authorizer", "FUNCTION: api"),
     ("        READ_ROUTES: !Ref ReadRoutes\n", ""),
     ("        TRACK_USAGE: !Ref TrackUsage\n", ""),
@@ -35,7 +37,9 @@ def environment(text):
         return stack[FUNCTIONS[function]]["Environment"]["Variables"]
 
     stack = Stack(text)
-    common = {
+    # A release that changes nothing but tags would otherwise be an equal function, of which Lambda publishes no version.
+    release = {"RELEASE": tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]}
+    common = release | {
         "SERVICE_NAME": "gaia", "TABLE_NAME": "<Table>", "KMS_KEY_ID": "<KmsKey>", "READ_ROUTES": "", "TRACK_USAGE": "true",
     }
     same(variables(stack, "api"), common | {"FUNCTION": "api", "KEY_DISCLOSURE": "full"})
@@ -43,7 +47,7 @@ def environment(text):
         "FUNCTION": "authorizer", "KEY_HEADER": "authorization", "SIMPLE_RESPONSES": "false",
     })
     stack = Stack(text, **ADOPTED)
-    common = {
+    common = release | {
         "SERVICE_NAME": "billing", "TABLE_NAME": "old-table", "KMS_KEY_ID": f"{KEY_IDS[0]},{KEY_IDS[1]}",
         "READ_ROUTES": "POST /search/*", "TRACK_USAGE": "false",
     }
@@ -75,10 +79,10 @@ def sam_local_can_set(text):
     ("                      - !Sub \"${ServiceName}#idem\"\n", ""),
     ("- !If [TracksUsage, !Sub \"${ServiceName}#use\", !Ref AWS::NoValue]", "- !Sub \"${ServiceName}#use\""),
     ("  TracksUsage: !Equals [!Ref TrackUsage, \"true\"]", "  TracksUsage: !Equals [!Ref TrackUsage, !Ref TrackUsage]"),
-    ("                    \"Null\":\n                      dynamodb:LeadingKeys: \"false\"\n", ""),
+    ("                    \"Null\": { \"dynamodb:LeadingKeys\": \"false\" }\n", ""),
     ("dynamodb:LeadingKeys: [!Ref ServiceName]", "dynamodb:LeadingKeys: [\"*\"]"),
     ("dynamodb:LeadingKeys: [!Ref ServiceName]", "dynamodb:LeadingKeys: [!Ref ServiceName, !Sub \"${ServiceName}#idem\"]"),
-    ("                  dynamodb:LeadingKeys: \"false\"\n", "                  dynamodb:LeadingKeys: \"true\"\n"),
+    ("\"dynamodb:LeadingKeys\": \"false\"", "\"dynamodb:LeadingKeys\": \"true\""),
     ("Resource: !GetAtt AuthorizerLogs.Arn", "Resource: !GetAtt ApiLogs.Arn"),
     ("Action: [logs:CreateLogStream, logs:PutLogEvents]", "Action: logs:*"),
     ("Role: !GetAtt AuthorizerFunctionRole.Arn", "Role: !GetAtt ApiFunctionRole.Arn"),
@@ -144,8 +148,8 @@ def roles(text):
     MAIN,
     ("Timeout: 8", "Timeout: 5"),
     (
-        "        Binary: gaia-api-keys\n    Properties:\n      Description: Lambda",
-        "        Binary: other\n    Properties:\n      Description: Lambda",
+        "{ Binary: gaia-api-keys }\n    Properties:\n      Description: Lambda",
+        "{ Binary: other }\n    Properties:\n      Description: Lambda",
     ),
 )
 def functions(text):
@@ -153,22 +157,22 @@ def functions(text):
     api, authorizer = source["ApiFunction"], source["AuthorizerFunction"]
     same(api["Metadata"], {"BuildMethod": "rust-cargolambda", "BuildProperties": {"Binary": "gaia-api-keys"}})
     same(authorizer["Metadata"], api["Metadata"], "unequal, they are built twice")
-    stack = Stack(text, Architecture="arm64")
+    stack = Stack(text)
     for name, timeout in (("ApiFunction", 10), ("AuthorizerFunction", 8)):
         function = stack[name]
         same((function["Runtime"], function["Handler"]), ("provided.al2023", "bootstrap"))
-        same(function["Architectures"], ["arm64"])
-        same(function["TracingConfig"], {"Mode": "Active"})
-        same(function["LoggingConfig"]["LogFormat"], "JSON")
+        same(function["TracingConfig"], {"Mode": "PassThrough"})
         assert 6 < function["Timeout"] == timeout, "the SDK's attempts take up to 6 s"
 
 
 @check(
     MAIN,
     ("      AutoPublishAliasAllProperties: true\n", ""),
+    ("    VersionDeletionPolicy: Delete\n", ""),
     (" ${Tracing} ${ReadRoutes}", " ${Tracing}"),
     ("- ${KeyDisclosure} ${TrackUsage}", "- ${KeyDisclosure}"),
-    ("${MemorySize} ${Tracing}\n", "${MemorySize}\n"),
+    ("          ${KeyHeader} ${SimpleResponses} ${TrackUsage}", "          ${KeyHeader} ${TrackUsage}"),
+    ("    MaxLength: 90 ", "    MaxLength: 93 "),
     ("- ${KeyDisclosure} ", f"- ${{KeyDisclosure}} {'x' * 40} "),
 )
 def settings_publish_versions(text):
@@ -198,17 +202,28 @@ def settings_publish_versions(text):
     for name in FUNCTIONS.values():
         configuration = {k: v for k, v in stack.template["Resources"][name]["Properties"].items() if k not in ("Tags", "Role")}
         version, = (r for n, r in stack.template["Resources"].items() if n.startswith(name + "Version"))
-        # Another architecture is other code, and the service's name never changes.
-        same(parameters_of(version["Properties"]["Description"]), parameters_of(configuration) - {"Architecture", "ServiceName"}, name)
-        # As when the root key is replaced, in a stack with a name of 60 characters: its table's has 20 more.
-        long = {"ExistingTableName": "x" * 80, "KmsKeyId": "1" * 36, "SecondaryKmsKeyId": "2" * 36, "ReadRoutes": "x" * 60}
+        same(parameters_of(version["Properties"]["Description"]), parameters_of(configuration) - {"ServiceName"}, name)
+        # The longest settings, while the root key is replaced, beside the name of the default stack's table.
+        long = {
+            "ExistingTableName": "gaia-api-keys-Table-1234567890ABC",
+            "KmsKeyId": "1" * 36,
+            "SecondaryKmsKeyId": "2" * 36,
+            "KeyHeader": "x" * 32,
+            "SimpleResponses": "false",
+            "TrackUsage": "false",
+            "ReadRoutes": "x" * stack.template["Parameters"]["ReadRoutes"]["MaxLength"],
+        }
         for parameters in ({}, ADOPTED, long):
             description, = (
                 v["Description"]
                 for v in Stack(text, **parameters).of_type("AWS::Lambda::Version").values()
                 if v["FunctionName"] == f"<{name}>"
             )
-            assert len(description) < 256, description
+            assert len(description) <= 256, description
+    for name in FUNCTIONS.values():
+        version, = (r for n, r in stack.resources.items() if n.startswith(name + "Version"))
+        # A version that a rollback left behind would keep Lambda from publishing the same release again.
+        same(version["DeletionPolicy"], "Delete", name)
     edited = text.replace("KEY_DISCLOSURE: !Ref KeyDisclosure", "KEY_DISCLOSURE: id").replace("Timeout: 8", "Timeout: 9")
     versions = set(stack.of_type("AWS::Lambda::Version"))
     same(versions & set(Stack(edited).of_type("AWS::Lambda::Version")), set(), "versions that did not change")
@@ -217,17 +232,28 @@ def settings_publish_versions(text):
 @check(
     MAIN,
     ("Alarms: [!Ref AuthorizerErrorsAlarm, !Ref StartFailedAlarm]", "Alarms: [!Ref StartFailedAlarm]"),
+    ("        Enabled: !FindInMap [DeploymentTypes, !Ref DeploymentType, CodeDeploy]\n", ""),
+    ('AllAtOnce: { CodeDeploy: "false" }', 'AllAtOnce: { CodeDeploy: "true" }'),
+    ('Canary10Percent30Minutes: { CodeDeploy: "true" }', 'Canary10Percent30Minutes: { CodeDeploy: "false" }'),
 )
 def deployments(text):
-    stack = Stack(text, DeploymentType="Linear10PercentEvery1Minute")
-    groups = stack.of_type("AWS::CodeDeploy::DeploymentGroup")
-    same(set(groups), {"ApiFunctionDeploymentGroup", "AuthorizerFunctionDeploymentGroup"})
-    for name, group in groups.items():
-        same(group["DeploymentConfigName"], "CodeDeployDefault.LambdaLinear10PercentEvery1Minute")
-        assert "DEPLOYMENT_STOP_ON_ALARM" in group["AutoRollbackConfiguration"]["Events"]
-        alarms = {a["Name"].strip("<>") for a in group["AlarmConfiguration"]["Alarms"]}
-        assert name.replace("FunctionDeploymentGroup", "ErrorsAlarm") in alarms and "StartFailedAlarm" in alarms
-        assert alarms <= set(stack.of_type("AWS::CloudWatch::Alarm"))
+    """A canary rolls back on alarms. AllAtOnce has no deployment group, whose alarms would stop the fix that ends them."""
+    kinds = Stack(text).template["Parameters"]["DeploymentType"]["AllowedValues"]
+    same(len(kinds), 3)
+    for kind in kinds:
+        stack = Stack(text, DeploymentType=kind)
+        for name in FUNCTIONS.values():
+            policy = stack.resources[f"{name}Aliaslive"].get("UpdatePolicy")
+            same(policy and policy["CodeDeployLambdaAliasUpdate"]["DeploymentGroupName"],
+                 None if kind == "AllAtOnce" else f"<{name}DeploymentGroup>", kind)
+        groups = stack.of_type("AWS::CodeDeploy::DeploymentGroup")
+        same(set(groups), set() if kind == "AllAtOnce" else {f"{name}DeploymentGroup" for name in FUNCTIONS.values()}, kind)
+        for name, group in groups.items():
+            same(group["DeploymentConfigName"], f"CodeDeployDefault.Lambda{kind}")
+            assert "DEPLOYMENT_STOP_ON_ALARM" in group["AutoRollbackConfiguration"]["Events"]
+            alarms = {a["Name"].strip("<>") for a in group["AlarmConfiguration"]["Alarms"]}
+            assert name.replace("FunctionDeploymentGroup", "ErrorsAlarm") in alarms and "StartFailedAlarm" in alarms
+            assert alarms <= set(stack.of_type("AWS::CloudWatch::Alarm"))
 
 
 @check(

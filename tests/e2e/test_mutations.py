@@ -106,8 +106,8 @@ EDITS = [
     Edit(
         "a condition that demands no leading key",
         "- Sid: Keys",
-        'dynamodb:LeadingKeys: "false"',
-        'dynamodb:LeadingKeys: "true"',
+        '"dynamodb:LeadingKeys": "false"',
+        '"dynamodb:LeadingKeys": "true"',
         BOTH,
     ),
     Edit("another MAC algorithm", "- Sid: RootKey", "HMAC_SHA_256", "HMAC_SHA_512", f"{KEYS}.test_create"),
@@ -154,8 +154,8 @@ EDITS = [
     Edit(
         "a KMS key that administrators may use",
         "- Sid: AccountAdministers",
-        "- kms:CancelKeyDeletion",
-        "- kms:*",
+        '"kms:CancelKeyDeletion"',
+        '"kms:*"',
         f"{ROLES}.test_the_kms_key_serves_the_roles_under_its_path_only",
     ),
     Edit(
@@ -280,7 +280,7 @@ EDITS = [
     ),
     Edit(
         "no route for all other paths",
-        "        Other:\n",
+        "        Other:",
         "{ ApiId: !Ref Api }",
         "{ ApiId: !Ref Api, Method: GET, Path: /other }",
         f"{KEYS}.test_unknown_paths_and_methods_are_the_functions_own",

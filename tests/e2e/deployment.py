@@ -228,6 +228,12 @@ class Stack:
         detail = self.cloudformation.describe_stack_resource(StackName=self.name, LogicalResourceId=logical_id)
         return detail["StackResourceDetail"]["PhysicalResourceId"]
 
+    def as_role(self, role, service):
+        """A client with a role's credentials. The emulator lets the root user assume what Lambda may assume."""
+        arn = self.emulator.client("iam").get_role(RoleName=self.resource(role))["Role"]["Arn"]
+        found = self.emulator.client("sts").assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
+        return self.emulator.client(service, found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"])
+
     def items(self):
         """The table's items, as boto3's client returns them."""
         return items(self.emulator, self.outputs["TableName"])

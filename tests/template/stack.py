@@ -122,10 +122,11 @@ class Stack:
                 return str(self.resolve(value[0])) == str(self.resolve(value[1]))
             if key == "Fn::Not":
                 return not self.resolve(value[0])
-            if key == "Fn::Select":
-                return self.resolve(value[1])[value[0]]
             if key == "Fn::Join":
                 return value[0].join(self.resolve(value[1]))
+            if key == "Fn::Select":
+                values = self.resolve(value[1])  # not a list: the parts of another stack's ARN, which isn't known here
+                return values[int(value[0])] if isinstance(values, list) else f"<part {value[0]} of {values}>"
             if key == "Fn::ImportValue":
                 return f"<import {self.resolve(value)}>"
             if key == "Fn::Sub":
@@ -142,6 +143,10 @@ def routes(body):
         for path, methods in body["paths"].items()
         for method, operation in methods.items()
     }
+
+
+def as_list(value):
+    return value if isinstance(value, list) else [value]
 
 
 def log_variables(format):

@@ -604,6 +604,14 @@ class Template(unittest.TestCase):
         format, = access_logs(jwt_template(MAIN))
         self.assertIn("authorizer.claims.sub", log_variables(format))
 
+    def test_terraform(self):
+        """What the example sets and reads exists. `just terraform` checks the rest."""
+        text = "".join(path.read_text() for path in (ROOT / "examples/terraform").glob("*.tf"))
+        self.assertLessEqual(set(re.findall(r"\.keys\.outputs\[\"(\w+)\"\]", text)), set(Stack(MAIN).outputs))
+        stacks = re.findall(r'resource "aws_cloudformation_stack" .*?^  parameters = \{\n(.*?)^  \}$', text, flags=re.MULTILINE | re.DOTALL)
+        set_by_stack = [set(re.findall(r"^ +(\w+) += ", parameters, flags=re.MULTILINE)) for parameters in stacks]
+        self.assertEqual([found - set(stack.parameters) for found, stack in zip(set_by_stack, (Stack(MAIN), monitoring()))], [set(), set()])
+
 
 if __name__ == "__main__":
     unittest.main()

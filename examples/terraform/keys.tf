@@ -39,8 +39,8 @@ resource "aws_cloudformation_stack" "keys" {
     KeyDisclosure = "id"
   }
 
-  # Terraform's own limit is 30 minutes, and a canary of 30 minutes takes longer. A stack whose update Terraform gave up on
-  # goes on in AWS.
+  # An update moves the traffic of two functions step by step, and may roll back the same way. Terraform gives up after 30
+  # minutes by itself, while the stack goes on in AWS.
   timeouts {
     create = "60m"
     update = "90m"

@@ -262,10 +262,10 @@ def settings_publish_versions(text):
     ("Alarms: [!Ref AuthorizerErrorsAlarm, !Ref StartFailedAlarm]", "Alarms: [!Ref StartFailedAlarm]"),
     ("        Enabled: !FindInMap [DeploymentTypes, !Ref DeploymentType, CodeDeploy]\n", ""),
     ('AllAtOnce: { CodeDeploy: "false" }', 'AllAtOnce: { CodeDeploy: "true" }'),
-    ('Canary10Percent30Minutes: { CodeDeploy: "true" }', 'Canary10Percent30Minutes: { CodeDeploy: "false" }'),
+    ('Linear10PercentEvery1Minute: { CodeDeploy: "true" }', 'Linear10PercentEvery1Minute: { CodeDeploy: "false" }'),
 )
 def deployments(text):
-    """A canary rolls back on alarms. AllAtOnce has no deployment group, whose alarms would stop the fix that ends them."""
+    """Traffic moves back on alarms. AllAtOnce has no deployment group, whose alarms would stop the fix that ends them."""
     kinds = Stack(text).template["Parameters"]["DeploymentType"]["AllowedValues"]
     same(len(kinds), 3)
     for kind in kinds:

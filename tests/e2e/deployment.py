@@ -70,7 +70,7 @@ def for_emulator(template):
         if None in lacks or ("Metrics" in lacks and "Metrics" in resource["Properties"]):
             continue
         resources[name] = {item: value for item, value in resource.items() if item not in lacks}
-        if "Body" in lacks:
+        if "Body" in lacks and "Body" in resource["Properties"]:
             properties = dict(resource["Properties"])
             resources |= routes_of_body(name, properties.pop("Body"))
             resources[name]["Properties"] = {"ProtocolType": "HTTP"} | properties

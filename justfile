@@ -66,13 +66,22 @@ page: local
     ! command -v chromium chromium-browser google-chrome >/dev/null || {{ unittest }} tests/page
 
 # The templates, and the CDK example
-template: cdk-modules
+template: cdk-modules jwt-template terraform
     {{ unittest }} tests/template
     {{ unittest }} tests/cdk
     sam validate --lint
+    sam validate --lint --template stacks/monitoring.yaml
     sam validate --lint --template examples/protected-api/template.yaml
-    cfn-lint template.yaml examples/protected-api/template.yaml
+    cfn-lint template.yaml template-jwt.yaml stacks/monitoring.yaml examples/protected-api/template.yaml
     checkov --quiet
+
+# Write template-jwt.yaml: template.yaml for callers with tokens in place of IAM signatures
+jwt-template:
+    python .ci/jwt_template.py
+
+# The form of the Terraform example, and its resources against the AWS provider, where both are there
+terraform:
+    bash .ci/terraform
 
 # The release build, as Lambda runs it: every sample event
 artifact: release-build

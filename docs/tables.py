@@ -1,4 +1,4 @@
-"""Writes the tables of docs/cost.md, from the prices below, and of docs/template.md, from template.yaml.
+"""Writes the tables of docs/cost.md and README.md, from the prices below, and of docs/template.md, from the templates.
 
     python docs/tables.py            writes them
     python docs/tables.py --check    fails if one is out of date
@@ -35,6 +35,9 @@ PRICES = {
     "alarm_metric": (0.10, "CloudWatch, per alarm metric and month", "2026-02"),
     "own_metric": (0.30, "CloudWatch, per custom metric and month", "2026-02"),
     "dashboard": (3.00, "CloudWatch, per dashboard and month", "2026-06"),
+    "composite_alarm": (0.50, "CloudWatch, per composite alarm and month", "2025-01"),
+    "insight_rule": (0.50, "CloudWatch, per Contributor Insights rule and month", "2025-01"),
+    "insight_event": (0.02, "CloudWatch, per million log entries that a rule matches", "2025-01"),
     "trace": (5.00, "X-Ray, per million traces", "2026-06"),
 }
 
@@ -45,9 +48,6 @@ READ_UNITS = 1  # strongly consistent, an item of up to 4 KB
 LOG_BYTES = 300  # the protected API's access log
 TRACED_SHARE = 0.05  # X-Ray's default: the first request in each second, and 5 % of the others
 KEYS = 50  # keys in constant use
-# The stack's metrics; tests/template counts them in template.yaml.
-ALARM_METRICS = 18
-OWN_METRICS = 4
 
 
 def price(name):
@@ -75,8 +75,34 @@ def log(requests):
     return requests * LOG_BYTES / GB * price("log_gb")
 
 
-def fixed():
-    return price("kms_key") + ALARM_METRICS * price("alarm_metric") + OWN_METRICS * price("own_metric") + price("dashboard")
+def idle(path):
+    """What a template's resources cost a month without traffic: (name of the price, what, how many)."""
+    text = (DOCS.parent / path).read_text()
+    blocks = re.split(r"^  (?=\w+:\n)", text.split("\nResources:\n")[1], flags=re.MULTILINE)
+    of_type = lambda kind: [block for block in blocks if f"    Type: AWS::{kind}\n" in block]
+    metrics = sum(max(1, block.count("MetricStat:")) for block in of_type("CloudWatch::Alarm"))
+    own = {re.search(r"MetricName: (\w+)", block)[1] for block in of_type("Logs::MetricFilter")}
+    return [
+        ("kms_key", "KMS keys", len(of_type("KMS::Key"))),
+        ("alarm_metric", "Alarm metrics", metrics),
+        ("composite_alarm", "Composite alarms", len(of_type("CloudWatch::CompositeAlarm"))),
+        ("own_metric", "Custom metrics, in months when they have data", len(own)),
+        ("dashboard", "Dashboards", len(of_type("CloudWatch::Dashboard"))),
+        ("insight_rule", "Contributor Insights rules, with `UsageLogGroups`", len(of_type("CloudWatch::InsightRule"))),
+    ]
+
+
+def of_idle():
+    """Its table for docs/cost.md, and the two totals."""
+    columns = [idle("template.yaml"), idle("stacks/monitoring.yaml")]
+    totals = [sum(price(name) * count for name, _, count in column) for column in columns]
+    cells = lambda rows: " | ".join(f"{count} × {money(price(name))}" if count else "" for name, _, count in rows)
+    return [
+        "| Independent of traffic, per month | template.yaml | stacks/monitoring.yaml |",
+        "|---|---:|---:|",
+        *(f"| {rows[0][1]} | {cells(rows)} |" for rows in zip(*columns)),
+        f"| Total | {money(totals[0])} | {money(totals[1])} |",
+    ], totals
 
 
 def rows(checks):
@@ -103,11 +129,11 @@ def money(dollars):
 def ways(checks):
     """The table of the ways to check keys, for a number of checks per month."""
     return [
-        "| Way to check keys | Authorizer calls | Gateway | Check | X-Ray | Access log | Total per month |",
+        "| Way to check keys | Authorizer calls | Gateway | Check | Access log | Total per month | X-Ray, if active |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ] + [
-        f"| {name} | {calls:,.0f} | {money(gateway)} | {money(checking)} | {money(tracing)} | {money(log(checks))} "
-        f"| {money(gateway + checking + tracing + log(checks))} |"
+        f"| {name} | {calls:,.0f} | {money(gateway)} | {money(checking)} | {money(log(checks))} "
+        f"| {money(gateway + checking + log(checks))} | {money(tracing)} |"
         for name, calls, gateway, checking, tracing in rows(checks)
     ]
 
@@ -129,20 +155,26 @@ def of_cost():
         f"| {money(usage_writes(keys, instances) / MILLION * price('write_unit'))} |"
         for keys in (KEYS, 1000, 10_000) for instances in (1, 10)
     ]
-    yield "fixed", [
-        "| Independent of traffic | Per month |",
+    yield "fixed", of_idle()[0]
+
+
+def of_readme():
+    keys, monitoring = of_idle()[1]
+    yield "idle", [
+        "| Deployed, without traffic | USD a month, at most |",
         "|---|---:|",
-        f"| KMS key | {money(price('kms_key'))} |",
-        f"| {ALARM_METRICS} alarm metrics | {money(ALARM_METRICS * price('alarm_metric'))} |",
-        f"| {OWN_METRICS} custom metrics, in months when they have data | {money(OWN_METRICS * price('own_metric'))} |",
-        f"| Dashboard | {money(price('dashboard'))} |",
-        f"| Total | {money(fixed())} |",
+        f"| template.yaml | {money(keys)} |",
+        f"| and stacks/monitoring.yaml, which is optional | {money(keys + monitoring)} |",
     ]
 
 
 def of_template():
-    """The parameters of template.yaml by their group's name, as the console shows them."""
-    text = (DOCS.parent / "template.yaml").read_text()
+    for path in ("template.yaml", "stacks/monitoring.yaml"):
+        yield from parameters((DOCS.parent / path).read_text())
+
+
+def parameters(text):
+    """A template's parameters by their group's name, as the console shows them."""
     rows = {}
     for name, body in re.findall(r"^  (\w+):\n((?:    .*\n|\n)+)", text.split("\nParameters:\n")[1].split("\nRules:")[0], flags=re.MULTILINE):
         default = re.search(r'^    Default: "?(.*?)"?$', body, flags=re.MULTILINE)
@@ -171,12 +203,12 @@ def main():
             print(*ways(int(checks)), sep="\n")
             return
     stale = []
-    for name, tables in (("cost.md", of_cost()), ("template.md", of_template())):
-        path = DOCS / name
+    for name, tables in (("docs/cost.md", of_cost()), ("docs/template.md", of_template()), ("README.md", of_readme())):
+        path = DOCS.parent / name
         text = path.read_text()
         new = with_tables(text, tables)
         if new != text:
-            stale.append(f"docs/{name}")
+            stale.append(name)
             if "--check" not in sys.argv:
                 path.write_text(new)
     if stale and "--check" in sys.argv:

@@ -17,10 +17,10 @@ import zipfile
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/template"))
 
-from stack import MAIN, Stack, as_list, yaml_parse
+from stack import MAIN, MONITORING, Stack, as_list, yaml_parse
 
 APP = ROOT / "examples/cdk"
-KEYS, API = "gaia-api-keys", "protected-api"
+KEYS, API, WATCH = "gaia-api-keys", "protected-api", "gaia-api-keys-monitoring"
 BOOTSTRAP = b"#!/bin/sh\n"
 
 # Where the stack of the keys differs from template.yaml: the code's location, the CDK's own version check, and how the
@@ -49,7 +49,7 @@ def synth(folder, **context):
     settings = [f"--context={name}={value}" for name, value in context.items()]
     printed = run("npx", "cdk", "synth", "--quiet", "--no-notices", f"--output={folder}", *settings)
     assert "WARNING" not in printed.upper(), printed
-    return {name: (folder / f"{name}.template.json").read_text() for name in (KEYS, API)}
+    return {name: (folder / f"{name}.template.json").read_text() for name in (KEYS, API, WATCH)}
 
 
 def differences(found, expected, path=""):
@@ -92,6 +92,10 @@ class Cdk(unittest.TestCase):
         self.assertEqual(unexpected(self.defaults[KEYS]), set())
         path, packaging = self.asset("defaults", self.defaults[KEYS])
         self.assertEqual(((path / "bootstrap").read_bytes(), packaging), (BOOTSTRAP, "zip"))
+
+    def test_the_monitoring_stack_is_the_template(self):
+        paths = set(differences(json.loads(self.defaults[WATCH]), yaml_parse(MONITORING)))
+        self.assertEqual(paths, {"Parameters.BootstrapVersion", "Rules.CheckBootstrapVersion"})
 
     def test_a_difference_is_noticed(self):
         for old, new in (

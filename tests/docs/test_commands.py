@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import subprocess
+import sys
 import unittest
 
 import botocore.session
@@ -14,6 +15,14 @@ from samcli.cli.main import cli
 
 from local import ROOT, blocks
 
+sys.path.append(str(ROOT / ".ci"))
+from jwt_template import jwt_template
+
+TEMPLATES = {
+    "--config-env monitoring": (ROOT / "stacks/monitoring.yaml").read_text(),
+    "protected-api": (ROOT / "examples/protected-api/template.yaml").read_text(),
+    "": jwt_template((ROOT / "template.yaml").read_text()),  # template.yaml and two parameters
+}
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 # Service, operation, the rest. `aws configure`, `aws sso login` and `aws logs tail` are the AWS CLI's own.
 AWS = re.compile(
@@ -60,8 +69,7 @@ class Commands(unittest.TestCase):
         context = Context(cli, obj=Sam())
         for document, found in self.found(SAM, 10):
             words, group = shlex.split(found[1] or found[2], comments=True)[1:], cli
-            example = "examples/protected-api/template.yaml" in words or "protected-api" in words
-            template = (ROOT / ("examples/protected-api/template.yaml" if example else "template.yaml")).read_text()
+            template = next(template for name, template in TEMPLATES.items() if name in found[0])
             with self.subTest(document=document, command=found[0]):
                 while words and hasattr(group, "get_command"):
                     group = group.get_command(context, words.pop(0))

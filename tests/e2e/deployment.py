@@ -47,6 +47,8 @@ NOT_EMULATED = [
     ("AWS::CodeDeploy::DeploymentGroup", None, "no CodeDeploy"),
     ("AWS::Lambda::Alias", "UpdatePolicy", "no CodeDeploy, which it hands the alias to"),
     ("AWS::Logs::QueryDefinition", None, "no saved queries in its CloudFormation"),
+    ("AWS::CloudWatch::CompositeAlarm", None, "no alarms of alarms"),
+    ("AWS::CloudWatch::InsightRule", None, "no Contributor Insights"),
     ("AWS::CloudWatch::Alarm", "Metrics", "no metric math: such alarms go whole"),
     ("AWS::ApiGatewayV2::Api", "Body", "no OpenAPI body of HTTP APIs: `routes_of_body` makes resources of it"),
 ]
@@ -150,8 +152,7 @@ class Stack:
         self.name, self.text, self.emulator, self.parameters = name, text, emulator, {}
         self.cloudformation = emulator.client("cloudformation")
         if name not in SHARED:
-            # CloudWatch Logs allows 10 resource policies per account, and each stack has one.
-            unittest.addModuleCleanup(self.delete)
+                unittest.addModuleCleanup(self.delete)
         self.deploy(**parameters)
 
     def deploy(self, text=None, **parameters):

@@ -85,7 +85,7 @@ class Tls(unittest.TestCase):
         return templates.MAIN.replace(line, lines)
 
     def test_the_authority_in_the_bundle_is_trusted(self):
-        self.keys.deploy(self.template(self.server, self.own), MemorySize=300)
+        self.keys.deploy(self.template(self.server, self.own), Tracing="Active")
         self.server.operations.clear()
         key = self.keys.send("POST", "/", {"config": {"permissions": "read"}}).expect(200)["api_key"]
         self.assertTrue(self.keys.send("POST", "/verify", {"api_key": key}).expect(200)["valid"])

@@ -54,9 +54,10 @@ class Files(unittest.TestCase):
     def test_the_files(self):
         self.package()
         names = sorted(path.name for path in self.dist.iterdir())
-        self.assertEqual(names, ["SHA256SUMS", f"{NAME}-x86_64.cdx.json", f"{NAME}-x86_64.yaml", f"{NAME}-x86_64.zip"])
+        kinds = ["x86_64-jwt.yaml", "x86_64.cdx.json", "x86_64.yaml", "x86_64.zip"]
+        self.assertEqual(names, ["SHA256SUMS", f"{NAME}-monitoring.yaml", *(f"{NAME}-{kind}" for kind in kinds)])
         subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=self.dist, check=True)
-        self.assertEqual(len((self.dist / "SHA256SUMS").read_text().splitlines()), 3)
+        self.assertEqual(len((self.dist / "SHA256SUMS").read_text().splitlines()), 5)
 
     def test_the_zip(self):
         """As Lambda wants it: `bootstrap` at the root, executable. The same bytes tomorrow."""
@@ -95,10 +96,10 @@ class Files(unittest.TestCase):
             text = release.template(MAIN, architecture, "artifact.zip")
             self.assertEqual([str(match) for match in lint(text, regions=["us-east-1"])], [])
             self.assertEqual(yaml_parse(text)["Globals"]["Function"]["CodeUri"], "artifact.zip")
-            ours, theirs = Stack(text), Stack(MAIN, Architecture=architecture)
+            ours, theirs = Stack(text), Stack(MAIN.replace("[x86_64]", f"[{architecture}]"))
             self.assertEqual(ours.parameters, theirs.parameters)
             self.assertEqual(ours.resources, theirs.resources)
-            self.assertEqual(ours.template["Parameters"]["Architecture"]["AllowedValues"], [architecture])
+            self.assertEqual(ours["AuthorizerFunction"]["Architectures"], [architecture])
         with self.assertRaises(AssertionError):
             release.template(MAIN.replace("CodeUri: ./", "CodeUri: src/"), "arm64", "artifact.zip")
 
@@ -146,7 +147,7 @@ class Agreement(unittest.TestCase):
             "Cargo.toml": (f'version = "{VERSION}"', 'version = "9.9.9"'),
             "cli/pyproject.toml": (f'version = "{VERSION}"', 'version = "9.9.9"'),
             "openapi.yaml": (f"  version: {VERSION}\n", "  version: 9.9.9\n"),
-            "template.yaml": (f"SemanticVersion: {VERSION}", "SemanticVersion: 9.9.9"),
+            "template.yaml": (f"RELEASE: {VERSION}", "RELEASE: 9.9.9"),
             "CHANGELOG.md": (f"## [{VERSION}] - ", f"## [{VERSION}], "),
         }
         for changed, (old, new) in changes.items():

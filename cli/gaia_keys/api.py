@@ -1,25 +1,29 @@
-"""The management API: signed requests, repeated where that helps, and what its responses mean."""
+"""The management API: signed requests, repeated where that helps."""
 
 import os
 import re
+import ssl
+import time
 import urllib.parse
 import uuid
 
 import requests
-import urllib3
 
-from gaia_keys import lossless
-from gaia_keys.errors import Failed, Gone, NoSuchKey, Stopped
-from gaia_keys.keys import Key
+from gaia_keys import lossless, responses
+from gaia_keys.errors import Changed, Failed, Gone, NoSuchKey, Stopped, Unexpected
 
 COLLECTION = "/es/api/v1/credentials/api_keys"
+# Only characters that every parser of URLs reads alike: what is checked is what is called. No user, query or fragment.
+URL = re.compile(r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?", re.ASCII | re.IGNORECASE)
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 # An ID that no key has: the service checks a config sent to it (422, 413), and then finds no such key (404).
 NOBODY = "gaia_00000000000000000000000000"
 ATTEMPTS = 6
 RETRIED = [429, 500, 502, 503, 504]
-# Seconds that one attempt may take.
+# Seconds: what one attempt may take, the first pause (the next ones are twice as long each), and the longest.
 TIMEOUT = 30
-CHECK_URL = "Check that --url is the stack's ApiUrl."
+PAUSE = 0.2
+LONGEST_PAUSE = 20
 # For everyone who can't sign, and perhaps need not.
 UNSIGNED = "or set GAIA_KEYS_AUTH=none for `cargo local`"
 
@@ -62,119 +66,172 @@ class Bearer(requests.auth.AuthBase):
         return request
 
 
+class Address:
+    """Where the API is: `origin` for errors, `base` for requests."""
+
+    def __init__(self, url):
+        found = URL.fullmatch(url)
+        if not found:
+            raise Stopped("--url: expected https://HOST, as in the stack's output ApiUrl")
+        scheme, host, port, path = (part or "" for part in found.groups())
+        self.host = host.lower()
+        self.loopback = self.host in LOOPBACK
+        if scheme.lower() == "http" and not self.loopback:
+            raise Stopped("--url: keys are sent only over https")
+        self.origin = f"{scheme.lower()}://{self.host}{port}"
+        path = path.rstrip("/")
+        self.base = self.origin + (path[: -len(COLLECTION)] if path.endswith(COLLECTION) else path) + COLLECTION
+
+
 class Api:
-    """The API at a URL. Every method raises Failed if the service rejects the request, Stopped if it can't be reached."""
+    """The API at a URL.
+
+    Every method raises Failed if the service rejects the request, Stopped if it can't be reached or its response isn't what
+    the API documents. `key` is a Key as it was read: the change is made only if the key is still that, otherwise Changed.
+    """
 
     def __init__(self, url, auth, profile, region):
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
-            raise Stopped("--url: expected https://HOST, as in the stack's output ApiUrl")
-        if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
-            raise Stopped("--url: keys are sent only over https")
-        path = parts.path.rstrip("/")
-        path = path[: -len(COLLECTION)] if path.endswith(COLLECTION) else path
-        self.origin = f"{parts.scheme}://{parts.netloc}"
-        self.base = self.origin + path + COLLECTION
+        self.address = Address(url)
+        self.base = self.address.base
         self.http = requests.Session()
         # A function, so that requests doesn't look into ~/.netrc.
         self.http.auth = {
-            "sigv4": lambda: SigV4(parts.hostname, profile, region),
+            "sigv4": lambda: SigV4(self.address.host, profile, region),
             "bearer": Bearer,
             "none": lambda: lambda request: request,
         }[auth]()
-        retries = urllib3.Retry(
-            ATTEMPTS - 1,
-            status_forcelist=RETRIED,
-            backoff_factor=0.2,
-            allowed_methods=None,
-            raise_on_status=False,
-        )
-        self.http.mount(self.origin, requests.adapters.HTTPAdapter(max_retries=retries))
 
-    def send(self, method, url, body=None, headers=None):
-        """The response to a request that may be repeated, and its JSON."""
+    def attempt(self, method, url, data, headers):
+        """The response to one attempt, signed anew. Never a redirect's, and for a loopback address never a proxy's."""
+        request = self.http.prepare_request(requests.Request(method, url, data=data, headers=headers))
+        for name, value in request.headers.items():
+            if not re.fullmatch("[ -~]*", value if isinstance(value, str) else value.decode("latin-1")):
+                raise Stopped(f"the header {name} would have a line break or another character that no header may have; check GAIA_KEYS_TOKEN and AWS_* variables")
+        settings = self.http.merge_environment_settings(request.url, {}, None, None, None)
+        if self.address.loopback:
+            settings["proxies"] = {}
+        return self.http.send(request, timeout=TIMEOUT, allow_redirects=False, **settings)
+
+    def send(self, method, url, body, headers):
+        """The last response to a request that may be repeated, and whether an earlier attempt may have been carried out."""
         try:
-            data = None if body is None else lossless.dumps(body).encode()
-        except UnicodeEncodeError:
-            raise Failed("the config contains an unpaired UTF-16 surrogate") from None
-        sent = {"Content-Type": "application/json"} | (headers or {})
-        try:
-            response = self.http.request(method, url, data=data, headers=sent, timeout=TIMEOUT, allow_redirects=False)
-        except requests.RequestException as error:
-            cause = getattr(error.args[0] if error.args else error, "reason", error)
-            raise Stopped(f"no response from {self.origin} after {ATTEMPTS} attempts: {str(cause).split(': ', 1)[-1]}") from None
-        try:
-            content = lossless.loads(response.content.decode())
-        except ValueError:
-            raise Stopped(f"HTTP {response.status_code}: the response is not JSON. {CHECK_URL}") from None
-        return response, content
+            data = None if body is None else lossless.encoded(body)
+        except ValueError as error:
+            raise Failed(str(error)) from None
+        headers = {"Content-Type": "application/json"} | headers
+        doubtful = False
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                response = self.attempt(method, url, data, headers)
+            except requests.RequestException as error:
+                if not left:
+                    raise Stopped(f"no response from {self.address.origin} after {ATTEMPTS} attempts: {cause(error)}") from None
+                response, doubtful = None, True
+            else:
+                if response.status_code not in RETRIED or not left:
+                    return response, doubtful
+                doubtful |= response.status_code != 429
+            time.sleep(pause(response, ATTEMPTS - left))
 
     def ask(self, method, url, body=None, headers=None):
         """The response and its JSON, if it is a 200."""
-        response, content = self.send(method, url, body, headers)
+        response, doubtful = self.send(method, url, body, headers or {})
         status = response.status_code
+        try:
+            content = lossless.loads(response.content.decode())
+        except ValueError:
+            raise Unexpected(f"HTTP {status}: the response is not JSON") from None
         if status == 200:
             return response, content
+        if status == 412:
+            raise Changed(doubtful)
         if (status, content) == (404, {"detail": "API key not found"}):
-            raise NoSuchKey(repeated=bool(response.raw.retries.history))
+            raise NoSuchKey(doubtful)
         if (status, content) == (409, {"detail": "The key created with this Idempotency-Key has been deleted"}):
             raise Gone(content["detail"])
         attempts = f" (after {ATTEMPTS} attempts)" if status in RETRIED else ""
-        raise (Failed if status in (409, 413, 422) else Stopped)(f"{status}: {reason(content)}{attempts}")
+        raise (Failed if status in (409, 413, 422) else Stopped)(f"{status}: {responses.reason(content)}{attempts}")
 
     def keys(self):
         """All keys with their details, oldest first; each page is requested when the one before is used up."""
-        url = f"{self.base}/?details=true"
-        while url:
-            response, content = self.ask("GET", url)
-            if not isinstance(content, list):
-                raise Stopped(f"the response is not a list of keys. {CHECK_URL}")
-            yield from map(Key, content)
-            following = response.links.get("next")
-            url = following and urllib.parse.urljoin(url, following["url"])
+        query, after = "details=true", ""
+        while query:
+            response, content = self.ask("GET", f"{self.base}/?{query}")
+            yield from responses.page(content)
+            query = following(response)
+            before, after = after, urllib.parse.parse_qs(query).get("after", [""])[-1]
+            if query and after <= before:
+                raise Unexpected("the list has a page that doesn't follow the one before it")
 
     def find(self, key_id):
         """One key with its details."""
-        return Key(self.ask("GET", f"{self.base}/{key_id}")[1])
+        return responses.one(self.ask("GET", f"{self.base}/{key_id}")[1], key_id)
 
     def create(self, config, idempotency_key=None):
         """The new key, secret included; the same again for the same `idempotency_key`."""
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
-        return self.ask("POST", f"{self.base}/", {"config": config}, headers)[1]["api_key"]
+        return responses.new_key(self.ask("POST", f"{self.base}/", {"config": config}, headers)[1], "created")
 
-    def rotate(self, key_id, body, idempotency_key):
-        """The response, new key included; the same again for the same request. Raises Gone if the new key was deleted."""
-        return self.ask("POST", f"{self.base}/{key_id}/rotate", body, {"Idempotency-Key": idempotency_key})[1]
+    def rotate(self, key, body, idempotency_key):
+        """The new key, and when the old one expires; the same again for the same request. Gone if the new key was deleted."""
+        headers = {"Idempotency-Key": idempotency_key, "If-Match": key.etag}
+        return responses.rotated(self.ask("POST", f"{self.base}/{key.id}/rotate", body, headers)[1], key.id)
 
-    def update(self, key_id, config):
+    def update(self, key, config):
         """Replaces the entire config."""
-        self.ask("PUT", f"{self.base}/{key_id}", {"config": config})
+        content = self.ask("PUT", f"{self.base}/{key.id}", {"config": config}, {"If-Match": key.etag})[1]
+        responses.result(content, "updated", key.id)
 
     def check(self, config):
         """Whether the service would accept a config; nothing is created."""
         try:
-            self.update(NOBODY, config)
+            self.ask("PUT", f"{self.base}/{NOBODY}", {"config": config})
         except NoSuchKey:
-            pass
+            return
+        raise Unexpected("the response updates a key that can't exist")
 
-    def delete(self, key_id):
+    def delete(self, key):
         try:
-            self.ask("DELETE", f"{self.base}/delete/{key_id}")
+            content = self.ask("DELETE", f"{self.base}/delete/{key.id}", headers={"If-Match": key.etag})[1]
         except NoSuchKey as error:
-            if not error.repeated:  # else an earlier attempt was carried out, and its response got lost
+            if not error.doubtful:  # else an earlier attempt was carried out, and its response got lost
                 raise
+        else:
+            responses.result(content, "deleted", key.id)
 
     def verify(self, body):
-        return self.ask("POST", f"{self.base}/verify", body)[1]
+        return responses.verdict(self.ask("POST", f"{self.base}/verify", body)[1], body["api_key"])
 
 
-def reason(content):
-    """What an error says, without the values."""
-    if not isinstance(content, dict):
-        return "the response has no reason"
-    detail = content.get("detail", content.get("message", ""))
-    if isinstance(detail, list):
-        # A position in a list is a number, so its text.
-        place = lambda entry: ".".join(getattr(step, "encoded_json", step) for step in entry["loc"][1:])
-        return "; ".join(": ".join(filter(None, (place(entry), entry["msg"]))) for entry in detail)
-    return str(detail)
+def pause(response, attempts):
+    """Seconds to wait before the next attempt: what the response asks for, within bounds."""
+    own = PAUSE * 2 ** (attempts - 1)
+    asked = response.headers.get("Retry-After", "") if response is not None else ""
+    return min(int(asked) if re.fullmatch("[0-9]{1,9}", asked) else own, LONGEST_PAUSE)
+
+
+def following(response):
+    """The query of the next page, or "". Requests are signed, so no other address is ever called."""
+    url = response.links.get("next", {}).get("url")
+    if url is None:
+        return ""
+    found = re.fullmatch(r"\?([A-Za-z0-9_=&%.-]+)", url)
+    if not found:
+        raise Unexpected("the list has a page at another address")
+    return found[1]
+
+
+def cause(error):
+    """Why there is no response. Only what the system says: other texts may repeat a URL with a password, or a header."""
+    left, seen = [error], []
+    while left:
+        error = left.pop()
+        if not isinstance(error, BaseException) or error in seen:
+            continue
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error.verify_message
+        if isinstance(error, OSError) and error.strerror:
+            return error.strerror
+        seen.append(error)
+        left += [*error.args, getattr(error, "reason", None), error.__cause__, error.__context__]
+    return type(seen[0]).__name__

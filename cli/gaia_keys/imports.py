@@ -7,7 +7,7 @@ import pathlib
 import sys
 
 from gaia_keys.errors import Failed, Stopped
-from gaia_keys.lossless import fault, loads
+from gaia_keys.lossless import decoded, fault, leaves, loads
 from gaia_keys.output import each, say
 
 
@@ -64,9 +64,11 @@ def rows_of_json(text):
 def read(path):
     """(place, old key, config or what is wrong with it) of each entry of a file; "-" is standard input."""
     try:
-        text = (sys.stdin.buffer.read() if path == "-" else pathlib.Path(path).read_bytes()).decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Stopped(f"{path}: {error}") from None
+        text = decoded(sys.stdin.buffer.read() if path == "-" else pathlib.Path(path).read_bytes())
+    except OSError as error:
+        raise Stopped(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise Stopped(f"{path} is neither UTF-8 nor UTF-16") from None
     try:
         rows = rows_of_json(text) if text.lstrip()[:1] in ("[", "{") else rows_of_csv(text)
     except csv.Error as error:
@@ -81,9 +83,21 @@ def read(path):
     return rows
 
 
-def create(api, old, config):
-    """The new key for an old one, the same again if asked again. The old key is only sent hashed."""
-    return api.create(config, "import-" + hashlib.sha256(f"gaia-api-keys import of {old}".encode()).hexdigest())
+def idempotency_key(old):
+    """The same new key is created for the same old one, which is only sent hashed. Errors: Failed."""
+    try:
+        return "import-" + hashlib.sha256(f"gaia-api-keys import of {old}".encode()).hexdigest()
+    except UnicodeEncodeError:
+        raise Failed("api_key: unpaired UTF-16 surrogate") from None
+
+
+def masked(error, config):
+    """What the service says, without the values that it repeats: a cell in the wrong column may be an old key."""
+    text = str(error)
+    for value in sorted((leaf for leaf in leaves(config) if isinstance(leaf, str)), key=len, reverse=True):
+        text = text.replace(f"'{value}'", "'...'")
+        text = text.replace(value, "...") if len(value) >= 8 else text
+    return text
 
 
 def run(api, rows, mapping):
@@ -95,11 +109,21 @@ def run(api, rows, mapping):
             raise Failed(fault(config))
         if not isinstance(config, dict):
             raise Failed("config is not an object")
+        header = idempotency_key(old)
         if mapping:
-            mapping.add(old, create(api, old, config))
-        else:
-            api.check(config)
+            mapping.begin(old)
+        try:
+            if mapping:
+                mapping.add(old, api.create(config, header))
+            else:
+                api.check(config)
+        except Failed as error:
+            if mapping:
+                mapping.drop()
+            raise Failed(masked(error, config)) from None
 
+    if mapping:
+        mapping.drop()  # a key without a new one is asked for again
     done, failed = each([(place, (old, config)) for place, old, config in rows], len(rows), work)
     say(f"{done} {'imported' if mapping else 'can be imported'}, {failed} failed")
     return failed

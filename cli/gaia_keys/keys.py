@@ -20,18 +20,18 @@ def id_of(text):
 
 
 class Key:
-    """A key with its details, as the service returns it.
+    """A key with its details, as the service returns it; responses.py checks their types.
 
     `config` is None where the table holds an item that the service did not write. `api_key` is None where the deployment
-    shows only IDs, or no longer has the key's root key.
+    shows only IDs, or no longer has the key's root key. `etag` stands for what was read: a change sends it as If-Match.
     """
 
-    def __init__(self, response):
-        shown, config = response["api_key"], response["config"]
+    def __init__(self, shown, config, etag, details):
         self.api_key = shown if id_of(shown) and len(shown) > ID_LENGTH else None
         self.id = shown[:ID_LENGTH]
         self.config = config if isinstance(config, dict) and not fault(config) else None
-        self.details = {name: response.get(name) for name in DETAILS}
+        self.etag = etag
+        self.details = details
         self.created = times.parsed(self.details["created_at"])
         self.last_used = times.parsed(self.details["last_used_at"])
         self.expires = times.parsed(self.field("expires_at"))

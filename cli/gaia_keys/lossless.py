@@ -3,13 +3,22 @@
 The order of fields stays too. White space doesn't, nor does the spelling of a string (`\\u00fc` for `ü`); the value is the same.
 """
 
+import codecs
+
 import simplejson
 
 
+def decoded(data):
+    """The text of UTF-8 or, with its mark, UTF-16, as spreadsheets and PowerShell write them. Errors: UnicodeDecodeError."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data[: len(data) // 2 * 2].decode("utf-16")  # the first line of some may end within its last character
+    return data.decode("utf-8-sig")
+
+
 def unambiguous(pairs):
-    names = [name for name, _ in pairs]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    return ValueError(f"field named twice: {', '.join(twice)}") if twice else dict(pairs)
+    fields = dict(pairs)
+    # Without the name: in a list of another system's keys, it may be one of them.
+    return fields if len(fields) == len(pairs) else ValueError("field named twice")
 
 
 def loads(text):
@@ -27,17 +36,35 @@ def loads(text):
         raise ValueError("nested too deeply") from None
 
 
+def leaves(value):
+    """What isn't an object or a list, in order. Without recursion, as a text may be nested deeply."""
+    left = [value]
+    while left:
+        value = left.pop()
+        if isinstance(value, (dict, list)):
+            left += reversed(list(value.values()) if isinstance(value, dict) else value)
+        else:
+            yield value
+
+
 def fault(value):
     """The first ValueError in what was read, or None."""
-    if isinstance(value, ValueError):
-        return value
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return next(filter(None, map(fault, inner)), None)
+    return next((leaf for leaf in leaves(value) if isinstance(leaf, ValueError)), None)
 
 
 def dumps(value):
     """The shortest text, so that a config that fitted still fits."""
     return simplejson.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def encoded(value):
+    """The shortest text in UTF-8. Errors: ValueError if there is none."""
+    try:
+        return dumps(value).encode()
+    except UnicodeEncodeError:
+        raise ValueError("unpaired UTF-16 surrogate") from None
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def shown(value):

@@ -1,18 +1,20 @@
 """The commands. Each returns the exit status: 0 done, 1 failed; what stops it is an exception, see status."""
 
 import datetime
+import os
 import sys
+import traceback
 
 import click
 from botocore.exceptions import BotoCoreError, ClientError
 
-from gaia_keys import imports, options, rotation, times
+from gaia_keys import changes, imports, options, rotation, times
 from gaia_keys.errors import Failed, Stopped
 from gaia_keys.keys import id_of
 from gaia_keys.lossless import shown
 from gaia_keys.mapping import Mapping
 from gaia_keys.options import connected, example
-from gaia_keys.output import print_key, print_keys, printable, say
+from gaia_keys.output import print_key, print_keys, printable, result, say
 
 # `list --exit-code`, where there are keys to list.
 FOUND = 3
@@ -105,31 +107,32 @@ def get(api, key_id, show_keys, as_json):
 @options.config_fields
 @options.as_json
 @connected
-def create(api, name, as_json, **fields):
+def create(api, name, as_json, config, **fields):
     """Create a key and print it.
 
     Give either --permissions or --route: a key without them grants nothing.
     """
     if not (fields["permissions"] or fields["route"]):
         raise click.UsageError("expected --permissions or --route")
-    key = api.create(options.changed({}, options.changes(name, **fields)))
-    print_new(key, as_json)
+    key = api.create(changes.changed({}, options.changes(name, **fields)) | config)
     say(f"{id_of(key)} was created")
+    print_new(key, as_json)
     return 0
 
 
 def print_new(key, as_json, **more):
-    """A new key, alone or with what belongs to it."""
+    """A new key, alone or with what belongs to it: last, so that the rest is said even if this can't be written."""
     click.echo(shown({"key_id": id_of(key), "api_key": key, **more}) if as_json else key)
 
 
 def change(api, key_id, fields, as_json):
-    """Sets fields of a key's config and leaves all others as they are."""
-    config = api.find(key_id).config
-    if config is None:
-        raise Failed("its stored config is invalid")
-    api.update(key_id, options.changed(config, fields))
-    print_keys([api.find(key_id)], as_json)
+    """Sets fields of a key's config, leaves all others as they are, and shows the key."""
+    changes.update(api, key_id, fields)
+    try:
+        key = api.find(key_id)
+    except (Failed, Stopped) as error:
+        raise Stopped(f"{key_id} was changed, but can't be shown: {error}") from None
+    print_keys([key], as_json)
     return 0
 
 
@@ -140,20 +143,20 @@ def change(api, key_id, fields, as_json):
     )
 )
 @options.key_id
-@click.option("--name", help="New name.")
+@click.option("--name", help="New name. An empty one removes it.")
 @options.config_fields
 @click.option("--clear-allowed-ips", is_flag=True, help="Remove allowed_ips: the key works from any address.")
 @options.as_json
 @connected
-def update(api, key_id, name, clear_allowed_ips, as_json, **fields):
+def update(api, key_id, name, clear_allowed_ips, as_json, config, **fields):
     """Change some fields of a key's config.
 
     All other fields stay as they are. Each list is replaced entirely. --permissions and --route replace each other.
-    `--expires never` removes expires_at, and null in --config removes any field.
+    `--expires never` removes expires_at, and null in --config removes a field.
     """
     if clear_allowed_ips and fields["allowed_ip"]:
         raise click.UsageError("expected either --allowed-ip or --clear-allowed-ips")
-    fields = options.changes(name, **fields) | ({"allowed_ips": None} if clear_allowed_ips else {})
+    fields = options.changes(name, **fields) | ({"allowed_ips": None} if clear_allowed_ips else {}) | config
     if not fields:
         raise click.UsageError("nothing to change")
     return change(api, key_id, fields, as_json)
@@ -183,13 +186,12 @@ def enable(api, key_id, as_json):
 @connected
 def delete(api, key_id, yes):
     """Delete a key permanently."""
-    if not yes:
-        if not sys.stdin.isatty():
-            raise click.UsageError("cannot prompt for confirmation (stdin is not a terminal); use --yes")
-        name = api.find(key_id).field("name")
-        if not click.confirm(f"Delete {key_id}{f' ({printable(name)})' if name else ''} permanently?", err=True):
-            return 1
-    api.delete(key_id)
+    options.promptable(yes)
+    key = api.find(key_id)
+    name = key.field("name")
+    if not yes and not click.confirm(f"Delete {key_id}{f' ({printable(name)})' if name else ''} permanently?", err=True):
+        return 1
+    changes.delete(api, key)
     say(f"{key_id} was deleted")
     return 0
 
@@ -217,9 +219,10 @@ def delete(api, key_id, yes):
 )
 @click.option("--mapping", metavar="FILE", help="CSV file to write old and new keys to (created with mode 0600).")
 @click.option("--dry-run", is_flag=True, help="With --older-than: list the keys to rotate, and rotate none.")
+@click.option("--yes", is_flag=True, help="With --older-than: don't ask for confirmation.")
 @options.as_json
 @connected
-def rotate(api, key_id, older_than, grace, expires, mapping, dry_run, as_json):
+def rotate(api, key_id, older_than, grace, expires, mapping, dry_run, yes, as_json):
     """Replace a key: create a new one with the same config and expire the old one.
 
     The new key of a single KEY is printed; the new keys of --older-than go to --mapping. If a rotation is interrupted, run
@@ -228,25 +231,31 @@ def rotate(api, key_id, older_than, grace, expires, mapping, dry_run, as_json):
     if (key_id is None) == (older_than is None):
         raise click.UsageError("expected either a KEY or --older-than")
     if key_id:
-        if mapping or dry_run:
-            raise click.UsageError("--mapping and --dry-run go with --older-than")
+        if mapping or dry_run or yes:
+            raise click.UsageError("--mapping, --dry-run and --yes go with --older-than")
         new, old_expires_at, later = rotation.rotate_one(api, key_id, grace, expires)
-        print_new(new, as_json, rotated_from=key_id, rotated_from_expires_at=old_expires_at)
         if later:
             when = f"expires at {old_expires_at}" if old_expires_at else "never expires"
             say(f"{key_id} was rotated before and extended since: it {when}. To deny it now: gaia-keys disable {key_id}")
-            return 1
-        say(f"{key_id} was rotated; it is denied from {old_expires_at} on")
-        return 0
+        else:
+            say(f"{key_id} was rotated; it is denied from {old_expires_at} on")
+        print_new(new, as_json, rotated_from=key_id, rotated_from_expires_at=old_expires_at)
+        return 1 if later else 0
     if not (mapping or dry_run):
         raise click.UsageError("--older-than needs --mapping or --dry-run")
+    options.promptable(yes or dry_run)
     written = None if dry_run else Mapping(mapping)
     many = rotation.Rotation(api, older_than, written.known if written else {}, written and written.pending)
     if dry_run:
         print_keys(many.due, as_json)
     for obstacle, count in many.obstacles.items():
         say(f"{count} not rotated: {obstacle}")
-    return 1 if not dry_run and many.run(written, grace, expires) else 0
+    if dry_run:
+        return 0
+    denied = times.written(times.add(times.now(), grace))
+    if many.due and not yes and not click.confirm(f"Rotate {len(many.due)} keys? The old ones are denied from {denied} on.", err=True):
+        return 1
+    return 1 if many.run(written, grace, expires) else 0
 
 
 @cli.command(
@@ -266,12 +275,12 @@ def verify(api, as_json, **conditions):
     It reads the key from standard input. A terminal prompts for the key and doesn't show it.
     """
     body = {"api_key": options.read_secret()} | {name: value for name, value in conditions.items() if value is not None}
-    response = api.verify(body)
+    verdict = api.verify(body)
     if as_json:
-        click.echo(shown(response))
+        click.echo(shown(verdict.response))
     else:
-        click.echo(f"valid: {response['key_id']}" if response["valid"] else f"not valid: {response['reason']}")
-    return 0 if response["valid"] else 1
+        result(f"valid: {verdict.key_id}" if verdict.key_id else f"not valid: {verdict.reason}")
+    return 0 if verdict.key_id else 1
 
 
 @cli.command("import", epilog=example("gaia-keys import keys.csv --dry-run", "gaia-keys import keys.csv --mapping mapping.csv"))
@@ -301,7 +310,9 @@ def import_keys(api, file, mapping, dry_run):
 def status():
     """Runs the command that was typed; each error becomes a line and an exit status."""
     try:
-        return cli.main(prog_name="gaia-keys", standalone_mode=False)
+        code = cli.main(prog_name="gaia-keys", standalone_mode=False)
+        sys.stdout.flush()
+        return code
     except click.ClickException as error:
         command = error.ctx.command_path if getattr(error, "ctx", None) else "gaia-keys"
         say(f"{command}: {' '.join(error.format_message().split())} (try {command} --help)")
@@ -309,13 +320,29 @@ def status():
     except Failed as error:
         say(f"gaia-keys: {error}")
         return 1
-    except (Stopped, BotoCoreError, ClientError, OSError) as error:
+    except (Stopped, BotoCoreError, ClientError) as error:
         say(f"gaia-keys: {error}")
+        return 2
+    except OSError as error:
+        say(f"gaia-keys: {': '.join(map(str, filter(None, (error.filename, error.strerror or type(error).__name__))))}")
         return 2
     except (click.Abort, KeyboardInterrupt):
         say("gaia-keys: interrupted. To continue an import or a rotation, run the same command again.")
         return 130
+    except Exception as error:  # its text, or the code in a traceback, may hold a key or a credential
+        if os.environ.get("GAIA_KEYS_DEBUG") == "1":
+            traceback.print_exc()
+        say(f"gaia-keys: unexpected {type(error).__name__}. For a traceback, which may show secrets, set GAIA_KEYS_DEBUG=1.")
+        return 2
 
 
 def main():
-    sys.exit(status())
+    # What an encoding lacks is escaped: by then, a change has been made.
+    sys.stdout.reconfigure(errors="backslashreplace")
+    sys.stderr.reconfigure(errors="backslashreplace")
+    code = status()
+    try:
+        sys.stdout.flush()
+    except OSError:  # told already; Python would try it once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)

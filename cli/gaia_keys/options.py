@@ -12,10 +12,24 @@ from gaia_keys.keys import id_of
 
 def read_secret():
     """A key from standard input; a terminal asks for it and doesn't show it."""
-    key = click.prompt("Key", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
+    key = click.prompt("Key", hide_input=True, err=True) if sys.stdin.isatty() else read_line()
     if not key.strip():
         raise click.UsageError("expected a key on standard input")
     return key.strip()
+
+
+def read_line():
+    """The first line of standard input."""
+    try:
+        return lossless.decoded(sys.stdin.buffer.readline())
+    except UnicodeDecodeError:
+        raise click.UsageError("standard input is neither UTF-8 nor UTF-16") from None
+
+
+def promptable(yes):
+    """Rejects what needs a person's confirmation where nobody can be asked."""
+    if not yes and not sys.stdin.isatty():
+        raise click.UsageError("cannot prompt for confirmation (stdin is not a terminal); use --yes")
 
 
 class KeyId(click.ParamType):
@@ -76,7 +90,10 @@ class When(click.ParamType):
 
 
 class Fields(click.ParamType):
+    """Fields of a config. Those with an option of their own are left to that: two values would contradict each other."""
+
     name = "json"
+    own = {"name", "permissions", "routes", "expires_at", "allowed_ips"}
 
     def convert(self, value, param, ctx):
         try:
@@ -85,6 +102,8 @@ class Fields(click.ParamType):
             self.fail(f"not valid JSON: {error}", param, ctx)
         if lossless.fault(fields) or not isinstance(fields, dict):
             self.fail(str(lossless.fault(fields) or "expected a JSON object"), param, ctx)
+        if self.own & set(fields):
+            self.fail(f"{', '.join(sorted(self.own & set(fields)))}: use the option for this field", param, ctx)
         return fields
 
 
@@ -151,20 +170,15 @@ def config_fields(function):
     return function
 
 
-def changes(name, permissions, route, expires, allowed_ip, config):
+def changes(name, permissions, route, expires, allowed_ip):
     """Fields by name, as a config has them; None for one to remove."""
     if permissions and route:
         raise click.UsageError("expected either --permissions or --route")
-    given = {"name": name} if name else {}
+    given = {} if name is None else {"name": name or None}
     if permissions or route:
         given |= {"permissions": permissions, "routes": list(route) or None}
     if expires:
         given["expires_at"] = None if expires == "never" else times.written(expires)
     if allowed_ip:
         given["allowed_ips"] = list(allowed_ip)
-    return given | config
-
-
-def changed(config, fields):
-    """The config with fields set, and those that are None removed."""
-    return {name: value for name, value in (config | fields).items() if value is not None}
+    return given

@@ -24,6 +24,11 @@ def say(line):
     print(clean(line), file=sys.stderr, flush=True)
 
 
+def result(text):
+    """Prints a result. Only a table and JSON go another way: each cell of the one is printable, and the other ASCII."""
+    print(printable(text), flush=True)
+
+
 def describe(key, show_keys):
     """A key as JSON has it."""
     secret = {"api_key": key.api_key} if show_keys else {}
@@ -82,7 +87,7 @@ def print_key(key, as_json, show_keys):
         lines[name.replace("_", " ")] = key.details[name]
     lines["config"] = key.config and lossless.dumps(key.config)
     for heading, value in lines.items():
-        click.echo(f"{f'{heading}:':14}{printable(value or '-')}")
+        result(f"{f'{heading}:':14}{value or '-'}")
 
 
 class Progress:

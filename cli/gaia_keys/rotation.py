@@ -1,35 +1,54 @@
 """New keys for old ones, which expire after a grace period. The service does both in one request."""
 
-import itertools
 from collections import Counter
 
 from gaia_keys import times
-from gaia_keys.errors import Failed, Gone, NoSuchKey
+from gaia_keys.changes import CHANGES
+from gaia_keys.errors import Changed, Failed, Gone, NoSuchKey
 from gaia_keys.keys import id_of
 from gaia_keys.output import each, say
 
+# Rotations within 24 hours whose new keys were deleted since. More are a mistake.
+MOST_DELETED = 20
 
-def rotate(api, old, successor, grace, expires):
-    """The service's response to a rotation: the same one again if it was carried out within 24 hours.
 
-    For that, the request must be the same again. So it has an expires_at only if the new key gets one, and if there is a
-    new key already, it has that key's. `expires` is a time, "never", or None for the old key's lifetime.
+def rotate(api, old, new, grace, expires):
+    """The service's response to a rotation, the same one again if it was carried out within 24 hours; and `old` and `new`.
+
+    `old` is the key as it was read, `new` the key that replaces it already, or None. `expires` is a time, "never", or None
+    for the old key's lifetime. If somebody changes the key meanwhile, what it is by then is rotated.
+    """
+    for _ in range(CHANGES):
+        try:
+            return rotate_once(api, old, new, grace, expires), old, new
+        except Changed as error:
+            failure = error
+            old = api.find(old.id)
+            new = successor(api, old)
+    raise failure
+
+
+def rotate_once(api, old, new, grace, expires):
+    """For the same response again, the request must be the same again.
+
+    So it has an expires_at only if the new key gets one, and if there is a new key already, it has that key's.
     """
     if old.state == "unreadable":
         raise Failed("its stored config is invalid")
     body = {"grace_seconds": int(grace.total_seconds())}
-    if successor:
-        body |= {name: value for name, value in (successor.config or {}).items() if name == "expires_at"}
+    if new:
+        body |= {name: value for name, value in (new.config or {}).items() if name == "expires_at"}
     elif expires and expires != "never":
         body["expires_at"] = times.written(expires)
     elif "expires_at" in old.config:
         body["expires_at"] = None if expires else same_lifetime(old)
     header = f"rotate-{body['grace_seconds']}-{body.get('expires_at', 'unset')}"
-    for number in itertools.count(1):
+    for number in range(1, MOST_DELETED + 1):
         try:
-            return api.rotate(old.id, body, f"{header}-{number}")
+            return api.rotate(old, body, f"{header}-{number}")
         except Gone:  # the new key was deleted, and another one is wanted
             pass
+    raise Failed(f"the new keys of {MOST_DELETED} rotations were deleted; try again after 24 hours")
 
 
 def same_lifetime(old):
@@ -47,18 +66,18 @@ def rotate_one(api, key_id, grace, expires):
     A repeated rotation gets the first response again. Somebody may have changed the old key's expiry since.
     """
     old = api.find(key_id)
-    new = successor(api, old)
-    response = rotate(api, old, new, grace, expires)
+    response, old, new = rotate(api, old, successor(api, old), grace, expires)
     if not new:
-        return response["api_key"], response["expires_at"], False
-    later = not old.expires or old.expires > times.parse(response["expires_at"])
-    return response["api_key"], old.field("expires_at"), later
+        return response.api_key, response.old_expires_at, False
+    later = not old.expires or old.expires > times.parse(response.old_expires_at)
+    return response.api_key, old.field("expires_at"), later
 
 
 def successor(api, old):
     """The key that replaces an old one, or None."""
+    key_id = old.details["rotated_to"]
     try:
-        return api.find(old.details["rotated_to"]) if old.details["rotated_to"] else None
+        return api.find(key_id) if key_id and id_of(key_id) else None
     except NoSuchKey:
         return None
 
@@ -98,7 +117,7 @@ class Rotation:
             new = self.keys.get(old.details["rotated_to"])
             mapping.begin(old.id)
             try:
-                key = rotate(self.api, old, new, grace, expires)["api_key"]
+                key = rotate(self.api, old, new, grace, expires)[0].api_key
             except Failed as error:
                 key = new and new.api_key  # after 24 hours, or for another caller
                 if not key:
@@ -106,6 +125,8 @@ class Rotation:
                     raise Failed(lost(new) if new else str(error)) from None
             mapping.add(old.id, key)
 
+        if self.pending not in self.keys:
+            mapping.drop()
         done, failed = each([(old.id, old) for old in self.due], len(self.due), work)
         say(f"{done} rotated, {failed} failed")
         return failed

@@ -37,7 +37,7 @@ def parse(text):
 def parsed(text):
     """The UTC datetime of a time that the service returned, or None if there is none that can be read."""
     try:
-        return text and parse(text)
+        return parse(text) if isinstance(text, str) else None
     except ValueError:
         return None
 

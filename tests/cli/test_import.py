@@ -1,6 +1,7 @@
 """gaia-keys import, as docs/migrating.md describes it."""
 
 import csv
+import fcntl
 import json
 import re
 import signal
@@ -140,6 +141,90 @@ class Import(Case):
         self.assertIn("No such file", self.run_import(self.folder / "nowhere", status=2))
         self.assertEqual(self.made(), {})
 
+    def test_text_that_has_no_utf_8(self):
+        """One entry fails, in the dry run and in the import alike."""
+        configs = [("k1", "{}"), (r"\ud800", "{}"), ("k3", r'{"x": "\udfff"}'), ("k4", r'{"\ud800": 1}')]
+        entries = [f'{{"api_key": "{old}", "config": {config}}}' for old, config in configs]
+        file = self.file(f"[{', '.join(entries)}]")
+        dry = self.run_import(file, status=1, dry=True)
+        self.assertIn("1 can be imported, 3 failed", dry)
+        self.assertEqual(self.run_import(file, status=1), dry.replace("1 can be imported", "1 imported"))
+        self.assertEqual(list(self.mapped()), ["k1"])
+
+    def test_files_of_spreadsheets(self):
+        """With a byte order mark, in UTF-16, and with another system's line ends."""
+        for number, encoding in enumerate(("utf-8-sig", "utf-16", "utf-16-le", "utf-16-be")):
+            text = f"api_key,name\r\nk{number},süd\r\n"
+            mark = "\ufeff" if encoding.endswith("e") else ""
+            (self.folder / "keys").write_bytes((mark + text).encode(encoding))
+            self.assertIn("1 imported, 0 failed", self.run_import(self.folder / "keys"))
+        self.assertEqual(list(self.made().values()), [{"name": "süd"}] * 4)
+        (self.folder / "keys").write_bytes(b"api_key\nk\xff\n")
+        self.assertIn("is neither UTF-8 nor UTF-16", self.run_import(self.folder / "keys", status=2))
+
+    def test_no_cell_is_repeated(self):
+        """Whatever is wrong with a file, an error names the line: each cell may be an old key."""
+        old = "0LDKEY"
+        for text in (
+            f'api_key,routes\na,"{old}, GET /{old}//.."\n',
+            f'api_key,routes\na,"GET {old}"\n',
+            f'api_key,routes\na,"GET /{old}{{x}}"\n',
+            f"api_key,config\na,{old}\n",
+            f'api_key,config\na,"{{""{old}"": 1, ""{old}"": 2}}"\n',
+            f'api_key,config\na,"{{""x"": {{""{old}"": 1, ""{old}"": 2}}}}"\n',
+            f'api_key,config\na,"""{old}"""\n',
+            f'api_key,config\na,"[""{old}""]"\n',
+            f'api_key,config\na,"{{""permissions"": ""{old}"", ""enabled"": ""{old}"", ""expires_at"": ""{old}""}}"\n',
+            f"api_key,enabled\na,{old}\n",
+            f"api_key,permissions,expires_at,allowed_ips,routes\na,{old},{old},{old},{old}\n",
+            f"api_key\n{old}\n{old}\n",
+            f"api_key,x\n{old}\n",
+            f'[{{"api_key": "a", "config": "{old}"}}]',
+            f'[{{"api_key": "a", "config": {{"{old}": 1, "{old}": 2}}}}]',
+            f'[{{"api_key": "a", "{old}": 1, "{old}": 2}}]',
+            f'{{"{old}": 1}}',
+            f'["{old}"]',
+            f'["{old}',
+            f'[{{"api_key": "a", "config": {{"x": {"[" * 400}"{old}"{"]" * 400}}}}}]',
+            f'[{{"api_key": "a", "config": {{"x": {"[" * 5000}"{old}"{"]" * 5000}}}}}]',
+        ):
+            for dry in (True, False):
+                with self.subTest(text, dry=dry):
+                    printed, told = self.run_command("import", self.file(text), *(["--dry-run"] if dry else ["--mapping", self.mapping]), status=None)
+                    self.assertNotIn(old, printed + told)
+
+    def test_a_full_disk(self):
+        """Before a key is created, there is room for its line; with more room, the same command creates each key once."""
+        rows = [{"api_key": f"k{number}", "config": {"number": number}} for number in range(20)]
+        for room in (100, 150, 200, 213, 260):
+            told = self.run_import(self.file(rows), status=2, room=room)
+            self.assertIn("gaia-keys: File too large\n", told)
+            self.assertEqual(set(self.made()), {new for new in self.mapped().values() if new.strip()}, "each key that was created is in the file")
+        self.run_import(self.file(rows))
+        self.assertEqual({old: self.made()[new]["number"] for old, new in self.mapped().items()}, {f"k{n}": n for n in range(20)})
+
+    def test_a_mapping_that_a_spreadsheet_saved(self):
+        """With other line ends or without the last one, no key is lost or created twice."""
+        for change in (lambda text: text.replace("\n", "\r\n"), lambda text: text.replace("\n", "\r"), lambda text: text.rstrip("\n")):
+            self.mapping.unlink(missing_ok=True)
+            self.run_import(self.file(GAIA[:2]))
+            before = self.mapped()
+            self.mapping.write_bytes(change(self.mapping.read_text()).encode())
+            for record in self.local.table().scan()["Items"]:  # as after 24 hours
+                if record["service"] == "demo#idem":
+                    self.local.table().delete_item(Key={"service": record["service"], "id": record["id"]})
+            self.assertIn("2 of 3 are in", self.run_import(self.file(GAIA)))
+            after = self.mapped()
+            self.assertEqual(list(after), ["OLD-1", "OLD-2", "OLD-3"])
+            self.assertEqual({old: after[old] for old in before}, before)
+        self.assertEqual(len(self.made()), 9)
+
+    def test_a_mapping_for_one_run_at_a_time(self):
+        self.run_import(self.file(GAIA))
+        with open(self.mapping, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            self.assertIn("is in use by another run of gaia-keys", self.run_import(self.file(GAIA), status=2))
+
     def test_a_mapping_that_can_not_be_used(self):
         self.mapping.write_text("old,new\n")
         self.mapping.chmod(0o644)
@@ -148,6 +233,11 @@ class Import(Case):
         self.mapping.write_text("something else\n")
         self.assertIn("is not a mapping file written by gaia-keys", self.run_import(self.file(GAIA), status=2))
         self.assertEqual(self.mapping.read_text(), "something else\n")
+        for text in ("something else", "old,new\r\nk,\r\nl,x\r\n", "old,new\nk\nl\n", "new,old\n", "old,new\nk,\xff\n"):
+            self.mapping.write_bytes(text.encode("latin-1"))
+            self.assertIn("is not a mapping file written by gaia-keys", self.run_import(self.file(GAIA), status=2))
+            self.assertEqual(self.mapping.read_bytes(), text.encode("latin-1"), "it may be somebody's only copy")
+        self.assertIn("/dev/full is not a regular file", self.error("import", self.file(GAIA), "--mapping", "/dev/full"))
         self.assertEqual(self.made(), {})
 
     def test_a_lost_line_of_the_mapping_is_restored(self):

@@ -204,7 +204,7 @@ class Many(RotateCase):
         self.keys = [self.local.create({"permissions": "read", "n": number}) for number in range(35)]
         self.local.create({"enabled": False})
         self.local.create({"expires_at": "2020-01-01T00:00:00Z"})
-        self.all = ["rotate", "--older-than", "2100-01-01", "--grace", "7d", "--mapping", self.mapping]
+        self.all = ["rotate", "--older-than", "2100-01-01", "--grace", "7d", "--mapping", self.mapping, "--yes"]
 
     def mapped(self):
         with open(self.mapping, newline="") as file:
@@ -242,7 +242,7 @@ class Many(RotateCase):
         printed, told = self.run_command("rotate", "--older-than", "2026-01-01", "--grace", "7d", "--dry-run")
         self.assertEqual([line.split()[0] for line in printed.splitlines()[1:]], [SAMPLE])
         self.assertEqual(len(self.made()), 37)
-        _, told = self.run_command("rotate", "--older-than", "90d", "--grace", "0", "--mapping", self.mapping)
+        _, told = self.run_command("rotate", "--older-than", "90d", "--grace", "0", "--mapping", self.mapping, "--yes")
         self.assertEqual(told, "1 rotated, 0 failed\n")
         (sample,) = self.before
         self.assertEqual(self.json("verify", stdin=sample, status=1)["reason"], "expired")
@@ -263,9 +263,9 @@ class Many(RotateCase):
             self.mapping.unlink(missing_ok=True)
             old = self.local.create({"permissions": "read"})
             self.store(old, "created_at", "2020-01-01T00:00:00.000Z")
-            command = ["rotate", "--older-than", "2021-01-01", "--grace", "7d", "--mapping", self.mapping, *options]
+            command = ["rotate", "--older-than", "2021-01-01", "--grace", "7d", "--mapping", self.mapping, "--yes", *options]
             new = self.lost(*command, before=1 if self.json("get", SAMPLE)["rotated_to"] else 2)
-            self.assertTrue(self.mapping.read_text().endswith(f"{old[:31]},\n"))
+            self.assertRegex(self.mapping.read_text(), f"\n{old[:31]}, *\n$")
             if forgets:
                 self.forget()
             self.run_command(*command)
@@ -280,11 +280,30 @@ class Many(RotateCase):
         self.assertIn("35 rotated, 1 failed\n", told)
         self.assertEqual(list(self.mapped()), [key[:31] for key in self.keys])
 
+    def test_a_full_disk(self):
+        """However often the command is run while there is no room, no new key is lost."""
+        for room in (40, 60, 100, 130, 150, 150, 150, 200, 201, 202):
+            told = self.run_command(*self.all, status=2, room=room)[1]
+            self.assertIn("gaia-keys: File too large\n", told)
+        self.assertIn(" rotated, 0 failed\n", self.run_command(*self.all)[1])
+        self.assertRotatedOnce()
+
+    def test_a_line_that_an_earlier_version_or_a_spreadsheet_left(self):
+        """The pending row names its old key, whatever its line ends with, and stays until it is replaced."""
+        new = self.lost(*self.all, before=1)
+        for text in (f"old,new\r\n{SAMPLE},\r\n", f"old,new\n{SAMPLE},\n", f"old,new\r\n{SAMPLE},", f"old,new\n{SAMPLE},{new[:40]}"):
+            self.mapping.write_bytes(text.encode())
+            self.interrupted(*self.all, faults=[])
+            self.assertEqual(self.mapping.read_bytes(), text.encode())
+        self.run_command(*self.all)
+        self.assertEqual(self.mapped()[SAMPLE], new)
+        self.assertRotatedOnce()
+
     def test_a_mapping_that_was_lost(self):
         self.interrupted(*self.all, faults=[None] * 20)
         listed = self.local.list()
         self.mapping.unlink()
-        _, told = self.run_command("rotate", "--older-than", "2026-01-01", "--grace", "7d", "--mapping", self.mapping)
+        _, told = self.run_command("rotate", "--older-than", "2026-01-01", "--grace", "7d", "--mapping", self.mapping, "--yes")
         self.assertIn("1 not rotated: rotated already", told)
         self.assertEqual(self.local.list(), listed)
 

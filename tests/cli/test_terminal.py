@@ -42,6 +42,16 @@ class Terminal(Case):
         self.assertEqual(self.made(), {})
         self.assertEqual(self.talk("delete", key[:31])[0], 1, "nothing to ask about")
 
+    def test_rotating_many_asks(self):
+        rotate = ("rotate", "--older-than", "2100-01-01", "--grace", "1d", "--mapping", "rotated.csv")
+        for answer, status in (("", 1), ("n", 1), ("y", 0)):
+            self.assertEqual(self.made(), {})
+            done, seen = self.talk(*rotate, answer=answer)
+            self.assertEqual(done, status)
+            self.assertRegex(seen, r"Rotate 1 keys\? The old ones are denied from \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ on. \[y/N\]: ")
+        self.assertEqual(len(self.made()), 1)
+        self.assertEqual(self.talk(*rotate), (0, "1 not rotated: rotated already\n0 rotated, 0 failed\n"))
+
     def test_verify_asks_and_does_not_show(self):
         key = self.local.create({})
         done, seen = self.talk("verify", answer=key)
@@ -78,7 +88,8 @@ class Terminal(Case):
         self.assertIn("21/21", seen)
         self.assertIn("line 22: 422", seen)
         self.assertTrue(seen.endswith("20 imported, 1 failed\n"), seen[-200:])
-        done, seen = self.talk("rotate", "--older-than", "2100-01-01", "--grace", "1d", "--mapping", "rotated.csv")
+        rotate = ("rotate", "--older-than", "2100-01-01", "--grace", "1d", "--mapping", "rotated.csv")
+        done, seen = self.talk(*rotate, "--yes")
         self.assertEqual(done, 0)
         self.assertIn("21/21", seen)
 

@@ -50,7 +50,7 @@ pub struct Detail {
     pub msg: Cow<'static, str>,
     /// The kind of mistake, for programs.
     #[serde(rename = "type")]
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// Values interpolated into `msg`, as in pydantic.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ctx: Option<serde_json::Value>,
@@ -61,9 +61,9 @@ impl Detail {
     pub fn new(
         loc: impl IntoIterator<Item = impl Into<Step>>,
         msg: impl Into<Cow<'static, str>>,
-        kind: &'static str,
+        kind: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { loc: loc.into_iter().map(Into::into).collect(), msg: msg.into(), kind, ctx: None }
+        Self { loc: loc.into_iter().map(Into::into).collect(), msg: msg.into(), kind: kind.into(), ctx: None }
     }
 }
 
@@ -85,7 +85,7 @@ impl fmt::Display for Error {
             Self::BadRequest => f.write_str("Bad Request"),
             Self::UndecodableBody => f.write_str("There was an error parsing the body"),
             Self::NotAuthenticated => f.write_str("Not authenticated"),
-            Self::NotFound => f.write_str("Not Lookup"),
+            Self::NotFound => f.write_str("Not Found"),
             Self::KeyNotFound => f.write_str("API key not found"),
             Self::MethodNotAllowed(_) => f.write_str("Method Not Allowed"),
             Self::Conflict(why) => f.write_str(why),

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use crate::api::Api;
 use crate::api::response::{Response, json};
 use crate::error::Error;
+use crate::store::Item;
 
 mod create;
 mod delete;
@@ -47,5 +48,12 @@ impl Api {
     /// The key in a path, which may be given by its ID alone. Errors: 404 if it isn't one of this service.
     fn named(&self, api_key: &str) -> Result<NamedKey, Error> {
         self.keyring.parse_key_or_id(api_key).ok_or(Error::KeyNotFound)
+    }
+
+    /// The same with its item.
+    async fn stored(&self, api_key: &str) -> Result<(NamedKey, Item), Error> {
+        let key = self.named(api_key)?;
+        let item = self.store.named(&key).await?;
+        Ok((key, item))
     }
 }

@@ -1,6 +1,7 @@
 //! The entries of a 422: what the domain and serde reject, in the words of FastAPI with pydantic 1, which GAIA runs on.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 
 use keys::config::{ConfigError, ConfigErrorKind, ConfigErrors, MAX_CONFIG};
 use keys::json::{Fault, MAX_DEPTH, Step};
@@ -26,7 +27,7 @@ pub(super) fn config_too_long() -> Error {
 fn detail(error: ConfigError) -> Detail {
     let (msg, kind, ctx) = message(&error.kind);
     let loc = ["body".into(), "config".into()].into_iter().chain(error.path).collect();
-    Detail { loc, msg, kind, ctx }
+    Detail { loc, msg, kind: kind.into(), ctx }
 }
 
 /// The message, the type and the context of what is wrong with a config.
@@ -123,5 +124,16 @@ pub(super) fn typed(error: &serde_path_to_error::Error<serde_json::Error>) -> De
         }
         return Detail::new(loc, "extra fields not permitted", "value_error.extra");
     }
-    Detail::new(loc, msg.to_owned(), "value_error")
+    match msg.split_once(": ") {
+        Some(("invalid type", expected)) if expected.starts_with("null,") => {
+            Detail::new(loc, "none is not an allowed value", "type_error.none.not_allowed")
+        }
+        Some((kind, msg)) if kind.starts_with("value_error.") => Detail::new(loc, msg.to_owned(), kind.to_owned()),
+        _ => Detail::new(loc, msg.to_owned(), "type_error"),
+    }
+}
+
+/// An error of a typed body's field, with the type that its entry has: see [`typed`].
+pub(super) fn rejected<E: serde::de::Error>(kind: &str, msg: impl Display) -> E {
+    E::custom(format_args!("{kind}: {msg}"))
 }

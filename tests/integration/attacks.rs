@@ -263,7 +263,7 @@ async fn point_5_one_path_has_several_spellings() {
     let (encoded, every_byte) =
         (key.replace('_', "%5F"), key.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>());
     let collection = "/es/api/v1/credentials/api_keys";
-    let (not_found, no_key) = ("Not Lookup", "API key not found");
+    let (not_found, no_key) = ("Not Found", "API key not found");
     let table = [
         ("GET", "/es/api/v1/credentials/api%5Fkeys/".to_owned(), 404, not_found),
         ("GET", "/es/api/v1/credentials/api%5fkeys".to_owned(), 404, not_found),

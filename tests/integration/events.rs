@@ -38,7 +38,7 @@ pub fn expected(name: &str) -> Option<(u64, Value)> {
         "mistakes/broken-json" | "mistakes/wrong-value" => Some((422, Value::Null)),
         "mistakes/unknown-key" => error(404, "API key not found"),
         "mistakes/wrong-method" => error(405, "Method Not Allowed"),
-        "mistakes/unknown-path" => error(404, "Not Lookup"),
+        "mistakes/unknown-path" => error(404, "Not Found"),
         "mistakes/no-caller" => error(401, "Not authenticated"),
         _ => None,
     }

@@ -98,7 +98,7 @@ async fn keys_survive_a_restart_and_dynamodb_is_open() {
     assert_eq!(status, 200);
     let update = format!("{API_KEYS}{}", created["api_key"].as_str().expect("a key"));
     assert_eq!(local.send(reqwest::Method::PUT, &update, Some(json!({}))).await.0, 422);
-    assert_eq!(local.send(reqwest::Method::GET, "/other", None).await, (404, json!({ "detail": "Not Lookup" })));
+    assert_eq!(local.send(reqwest::Method::GET, "/other", None).await, (404, json!({ "detail": "Not Found" })));
     local.stop().await;
 
     let local = Local::start(data).await;

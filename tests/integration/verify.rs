@@ -11,26 +11,29 @@ async fn ask(app: &App, question: Value) -> Response {
 #[tokio::test]
 async fn invalid_questions() {
     let app = App::new().await;
-    for (question, places) in [
-        (json!({}), json!([["body", "api_key"]])),
-        (json!({ "api_key": null }), json!([["body", "api_key"]])),
-        (
-            json!({ "api_key": 7, "permission": "admin", "source_ip": "x" }),
-            json!([["body", "api_key"], ["body", "permission"], ["body", "source_ip"]]),
-        ),
-        (json!({ "api_key": "x", "source_ip": "10.0.0.0/8" }), json!([["body", "source_ip"]])),
-        (json!({ "api_key": "x", "sourceIp": "10.0.0.1", "a": null }), json!([["body", "a"], ["body", "sourceIp"]])),
-        (
-            json!({ "permission": "x", "key": "x" }),
-            json!([["body", "api_key"], ["body", "permission"], ["body", "key"]]),
-        ),
-        (json!(""), json!([["body"]])),
-        (json!([]), json!([["body"]])),
+    for (question, loc, kind) in [
+        (json!({}), json!(["body", "api_key"]), "value_error.missing"),
+        (json!({ "api_key": null }), json!(["body", "api_key"]), "type_error.none.not_allowed"),
+        (json!({ "api_key": 7 }), json!(["body", "api_key"]), "type_error"),
+        (json!({ "api_key": "x", "permission": "admin" }), json!(["body", "permission"]), "value_error.enum"),
+        (json!({ "api_key": "x", "permission": 7 }), json!(["body", "permission"]), "type_error"),
+        (json!({ "api_key": "x", "source_ip": "x" }), json!(["body", "source_ip"]), "value_error.ipvanyaddress"),
+        (json!({ "api_key": "x", "source_ip": "10.0.0.0/8" }), json!(["body", "source_ip"]), "value_error.ipvanyaddress"),
+        (json!({ "api_key": "x", "sourceIp": "10.0.0.1" }), json!(["body", "sourceIp"]), "value_error.extra"),
+        (json!({ "api_key": "x", "zone": null }), json!(["body", "zone"]), "value_error.extra"),
+        (json!(""), json!(["body"]), "type_error.dict"),
+        (json!([]), json!(["body"]), "type_error.dict"),
+        (json!(["x"]), json!(["body"]), "type_error.dict"),
+        (Value::Null, json!(["body"]), "value_error.missing"),
     ] {
         let response = ask(&app, question.clone()).await;
-        let found: Vec<_> =
-            response.json()["detail"].as_array().expect("a list").iter().map(|detail| detail["loc"].clone()).collect();
-        assert_eq!((response.status, Value::from(found)), (422, places), "{question}");
+        let detail = &response.json()["detail"];
+        assert_eq!((response.status, &detail[0]["loc"], &detail[0]["type"]), (422, &loc, &json!(kind)), "{question}");
+    }
+    // A key in the wrong field isn't repeated.
+    for field in ["permission", "route", "source_ip"] {
+        let response = ask(&app, json!({ "api_key": "x", field: "a-secret" })).await;
+        assert!(!response.body.contains("a-secret"), "{}", response.body);
     }
     let key = app.create(json!({})).await.api_key();
     let mut broken = Call::new("POST", &format!("{API_KEYS}verify"));

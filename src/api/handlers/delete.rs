@@ -11,8 +11,7 @@ use crate::error::Error;
 /// `DELETE …/api_keys/delete/{api_key}`: deletes a key.
 pub(in crate::api) async fn delete(api: &Api, request: ApiRequest<'_>) -> Result<Response, Error> {
     let precondition = Precondition::parse(request.http.headers())?;
-    let key = api.named(request.api_key)?;
-    let item = api.store.named(&key).await?;
+    let (key, item) = api.stored(request.api_key).await?;
     let if_changed = precondition.check(&item)?;
     let before = api.store.delete(key.id, item, if_changed).await?;
     let before = before.as_deref().and_then(|text| KeyConfig::parse(text).ok());

@@ -3,7 +3,6 @@ use keys::config::{self, KeyConfig};
 use keys::keyring::NamedKey;
 use keys::rotation::{self, NewExpiry, RotatedConfigs, RotationError, RotationRequest};
 use keys::timestamp;
-use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use time::{Duration, OffsetDateTime};
 
@@ -11,7 +10,7 @@ use super::create::{created_earlier, new_id};
 use super::ok;
 use crate::api::Api;
 use crate::api::audit::Audit;
-use crate::api::invalid;
+use crate::api::invalid::{self, rejected};
 use crate::api::precondition::Precondition;
 use crate::api::request::ApiRequest;
 use crate::api::response::Response;
@@ -175,10 +174,14 @@ fn rotated(api_key: &str, rotated_from: KeyId, rotated_from_expires_at: &str) ->
 
 fn grace<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let seconds = i64::deserialize(deserializer)?;
-    if !(0..=MAX_GRACE).contains(&seconds) {
-        return Err(D::Error::custom(format!("must be from 0 to {MAX_GRACE}")));
+    match seconds {
+        ..0 => Err(rejected("value_error.number.not_ge", "ensure this value is greater than or equal to 0")),
+        0..=MAX_GRACE => Ok(Duration::seconds(seconds)),
+        _ => {
+            let msg = format_args!("ensure this value is less than or equal to {MAX_GRACE}");
+            Err(rejected("value_error.number.not_le", msg))
+        }
     }
-    Ok(Duration::seconds(seconds))
 }
 
 fn unset() -> NewExpiry {
@@ -187,6 +190,10 @@ fn unset() -> NewExpiry {
 
 fn expiry<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NewExpiry, D::Error> {
     let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(NewExpiry::Never) };
-    let time = config::parse_new_expiry(&text).map_err(|kind| D::Error::custom(invalid::message(&kind).0))?;
+    let wrong = |kind| {
+        let (msg, kind, _) = invalid::message(&kind);
+        rejected(kind, msg)
+    };
+    let time = config::parse_new_expiry(&text).map_err(wrong)?;
     Ok(NewExpiry::At(time, text))
 }

@@ -13,8 +13,13 @@ use crate::store::Change;
 pub(in crate::api) async fn update(api: &Api, request: ApiRequest<'_>) -> Result<Response, Error> {
     let (config, rejections) = request.changed_config()?;
     let precondition = Precondition::parse(request.http.headers())?;
-    let key = api.named(request.api_key)?;
-    let item = api.store.named(&key).await?;
+    let stored = api.stored(request.api_key).await;
+    if let Err(Error::KeyNotFound) = stored {
+        // A key that doesn't exist has no names to keep, and a 422 comes before a 404: imports check configs that way.
+        rejections.check(&config, "")?;
+        return Err(Error::KeyNotFound);
+    }
+    let (key, item) = stored?;
     rejections.check(&config, item.config.as_deref().unwrap_or_default())?;
     let if_changed = precondition.check(&item)?;
     let change = Change { config: &config, caller: request.caller, at: &now() };

@@ -4,13 +4,13 @@ use keys::access::{self, AccessRequest, Source};
 use keys::api_key::without_scheme;
 use keys::permission::Permission;
 use keys::route::Route;
-use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
 use super::ok;
 use crate::api::Api;
+use crate::api::invalid::rejected;
 use crate::api::request::ApiRequest;
 use crate::api::response::Response;
 use crate::error::Error;
@@ -79,22 +79,22 @@ pub(in crate::api) async fn verify(api: &Api, request: ApiRequest<'_>) -> Result
 // Errors of our own: serde's would repeat the value, which may be a key in the wrong field.
 
 fn permission<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Permission>, D::Error> {
-    let parse = |word: String| Permission::parse(&word).ok_or("must be 'read' or 'write'");
-    text(deserializer)?.map(parse).transpose().map_err(D::Error::custom)
+    let wrong = || rejected("value_error.enum", "must be 'read' or 'write'");
+    text(deserializer)?.map(|word| Permission::parse(&word).ok_or_else(wrong)).transpose()
 }
 
 fn route<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     match text(deserializer)? {
         Some(route) if Route::parse(&route).is_none() => {
-            Err(D::Error::custom("must be a method, a space and a path that begins with a slash"))
+            Err(rejected("value_error.route", "must be a method, a space and a path that begins with a slash"))
         }
         route => Ok(route),
     }
 }
 
 fn source_ip<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IpAddr>, D::Error> {
-    let parse = |address: String| address.parse().map_err(|_| "must be an IPv4 or IPv6 address");
-    text(deserializer)?.map(parse).transpose().map_err(D::Error::custom)
+    let wrong = |_| rejected("value_error.ipvanyaddress", "must be an IPv4 or IPv6 address");
+    text(deserializer)?.map(|address| address.parse().map_err(wrong)).transpose()
 }
 
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {

@@ -164,7 +164,7 @@ class DisabledKmsKey(Case):
             with self.subTest(function):
                 entry = deployment.failed_start(keys, function)
                 self.assertEqual((entry["level"], entry["message"]), ("ERROR", "start failed"))
-                self.assertIn(f"KMS_KEY_ID: GenerateMac with {kms_key}: DisabledException", entry["error"])
+                self.assertRegex(entry["error"], f"^KMS_KEY_ID: GenerateMac with {kms_key}: .*DisabledException")
 
         self.kms.enable_key(KeyId=kms_key)
         self.assertTrue(self.verify(keys, key)["valid"])

@@ -22,10 +22,10 @@ use crate::api::request::ApiRequest;
 use crate::api::response::Response;
 use crate::api::router::Endpoint;
 use crate::error::Error;
-use keys::keyring::Keyring;
-use keys::route::RoutePattern;
 use crate::settings::{KeyDisclosure, Settings};
 use crate::store::Store;
+use keys::keyring::Keyring;
+use keys::route::RoutePattern;
 
 /// The longest body, in bytes.
 const MAX_BODY: usize = 64 * 1024;
@@ -54,29 +54,56 @@ impl Api {
 
     /// Responds to one invocation within `time_left`, in the format of the event. Every failure is a response; an event that
     /// can't be read is a 400.
-    pub async fn handle(&self, event: LambdaEvent<Box<RawValue>>, time_left: Duration) -> impl Serialize + use<> {
+    pub async fn handle(
+        &self,
+        event: LambdaEvent<Box<RawValue>>,
+        time_left: Duration,
+    ) -> impl Serialize + use<> {
         let request = event::read(&event.payload);
         let readable = request.is_some();
         let request = request.unwrap_or_else(|| event::empty(&event.payload));
         let respond = async |request: Request| {
-            let response = if readable { self.respond(&request, time_left).await } else { Error::BadRequest.into() };
+            let response = if readable {
+                self.respond(&request, time_left).await
+            } else {
+                Error::BadRequest.into()
+            };
             Ok::<_, Infallible>(response)
         };
-        let response = Adapter::from(service_fn(respond)).call(LambdaEvent::new(request, event.context)).await;
+        let response = Adapter::from(service_fn(respond))
+            .call(LambdaEvent::new(request, event.context))
+            .await;
         response.unwrap_or_else(|never| match never {})
     }
 
     /// Logs the cause of every 500 and 503. Nothing below does.
     async fn respond(&self, request: &Request, time_left: Duration) -> Response {
-        let route = router::route(request.method().as_str(), request.raw_http_path(), request::stage(request));
+        let route = router::route(
+            request.method().as_str(),
+            request.raw_http_path(),
+            request::stage(request),
+        );
         let endpoint = route.as_ref().ok().map(|(endpoint, _)| *endpoint);
         let response = tokio::time::timeout(time_left, self.dispatch(request, route)).await;
-        let late = |_| Err(Error::Unavailable("invocation deadline reached before DynamoDB responded".into()));
+        let late = |_| {
+            Err(Error::Unavailable(
+                "invocation deadline reached before DynamoDB responded".into(),
+            ))
+        };
         response.unwrap_or_else(late).unwrap_or_else(|error| {
             if let Error::Unavailable(cause) | Error::Internal(cause) = &error {
-                let (status, request_id) = (error.status(), request::request_id(request).unwrap_or_default());
+                let (status, request_id) = (
+                    error.status(),
+                    request::request_id(request).unwrap_or_default(),
+                );
                 let route = endpoint.map_or_else(|| "none".to_owned(), Endpoint::name);
-                tracing::error!(status, route, api_request_id = request_id, cause, "request failed");
+                tracing::error!(
+                    status,
+                    route,
+                    api_request_id = request_id,
+                    cause,
+                    "request failed"
+                );
             }
             error.into()
         })
@@ -96,7 +123,11 @@ impl Api {
         if request.body().len() > MAX_BODY {
             return Err(Error::TooLarge(format!("body exceeds {MAX_BODY} bytes")));
         }
-        let request = ApiRequest { http: request, caller, api_key };
+        let request = ApiRequest {
+            http: request,
+            caller,
+            api_key,
+        };
         match endpoint {
             Endpoint::List => handlers::list(self, request).await,
             Endpoint::Create => handlers::create(self, request).await,

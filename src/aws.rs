@@ -28,7 +28,9 @@ const AMAZON_ROOTS: &[u8] = include_bytes!("aws/amazon-roots.pem");
 pub fn loader(ca_bundle: Option<&str>) -> Result<ConfigLoader, Cause> {
     let roots = match ca_bundle {
         None => Cow::Borrowed(AMAZON_ROOTS),
-        Some(path) => std::fs::read(path).map(Cow::Owned).map_err(|error| format!("AWS_CA_BUNDLE: {path}: {error}"))?,
+        Some(path) => std::fs::read(path)
+            .map(Cow::Owned)
+            .map_err(|error| format!("AWS_CA_BUNDLE: {path}: {error}"))?,
     };
     let http = http::client(&roots).map_err(|error| format!("AWS_CA_BUNDLE: {error}"))?;
     // The default chain would also ask instance metadata, which Lambda doesn't have, and wait for it. So would the credentials'
@@ -36,7 +38,9 @@ pub fn loader(ca_bundle: Option<&str>) -> Result<ConfigLoader, Cause> {
     let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
         .or_else(ProfileFileRegionProvider::new())
         .or_else(Region::new(""));
-    let loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).region(region).http_client(http);
+    let loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .region(region)
+        .http_client(http);
     Ok(loader.retry_config(retries()).timeout_config(timeouts()))
 }
 
@@ -44,7 +48,10 @@ pub fn loader(ca_bundle: Option<&str>) -> Result<ConfigLoader, Cause> {
 /// endpoint counts as unset. Errors: there is no Region.
 pub async fn load(loader: ConfigLoader) -> Result<SdkConfig, Cause> {
     let loaded = loader.load().await;
-    if loaded.region().is_none_or(|region| region.as_ref().is_empty()) {
+    if loaded
+        .region()
+        .is_none_or(|region| region.as_ref().is_empty())
+    {
         return Err("AWS_REGION: not set".into());
     }
     let mut config = loaded.to_builder().service_config(NonEmpty(loaded.clone()));
@@ -73,13 +80,18 @@ struct NonEmpty(SdkConfig);
 
 impl LoadServiceConfig for NonEmpty {
     fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
-        self.0.service_config()?.load_config(key).filter(|value| !value.is_empty())
+        self.0
+            .service_config()?
+            .load_config(key)
+            .filter(|value| !value.is_empty())
     }
 }
 
 /// A retry quota of the client's own. By default, all clients of a process share one.
 fn own_retries() -> RetryPartition {
-    RetryPartition::custom("gaia-api-keys").token_bucket(TokenBucket::default()).build()
+    RetryPartition::custom("gaia-api-keys")
+        .token_bucket(TokenBucket::default())
+        .build()
 }
 
 /// At most three attempts. The pool itself closes a connection that failed, so the SDK doesn't have to.

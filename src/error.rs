@@ -63,7 +63,12 @@ impl Detail {
         msg: impl Into<Cow<'static, str>>,
         kind: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { loc: loc.into_iter().map(Into::into).collect(), msg: msg.into(), kind: kind.into(), ctx: None }
+        Self {
+            loc: loc.into_iter().map(Into::into).collect(),
+            msg: msg.into(),
+            kind: kind.into(),
+            ctx: None,
+        }
     }
 }
 
@@ -124,14 +129,27 @@ pub(crate) fn describe<E>(error: &SdkError<E, HttpResponse>) -> String
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    let status = error.raw_response().map(|response| format!("HTTP {}", response.status().as_u16()));
+    let status = error
+        .raw_response()
+        .map(|response| format!("HTTP {}", response.status().as_u16()));
     let service = error.as_service_error();
-    let reported = [service.and_then(E::code), service.and_then(E::message)].into_iter().flatten().map(str::to_owned);
-    status.into_iter().chain(reported).chain([with_sources(error)]).collect::<Vec<_>>().join(": ")
+    let reported = [service.and_then(E::code), service.and_then(E::message)]
+        .into_iter()
+        .flatten()
+        .map(str::to_owned);
+    status
+        .into_iter()
+        .chain(reported)
+        .chain([with_sources(error)])
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 /// An error's `Display`, then that of every source.
 pub(crate) fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {
     let chain = std::iter::successors(Some(error), |error| error.source());
-    chain.map(|error| error.to_string()).collect::<Vec<_>>().join(": ")
+    chain
+        .map(|error| error.to_string())
+        .collect::<Vec<_>>()
+        .join(": ")
 }

@@ -39,11 +39,19 @@ impl<'a> Object<'a> {
     pub(crate) fn source_ip(&self) -> Option<String> {
         let text = self.text("sourceIp")?;
         let host = match text.parse::<SocketAddr>() {
-            Ok(_) => text.rsplit_once(':').map_or(text.as_str(), |(host, _)| host),
+            Ok(_) => text
+                .rsplit_once(':')
+                .map_or(text.as_str(), |(host, _)| host),
             Err(_) => &text,
         };
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        Some(bare.filter(|bare| bare.parse::<Ipv6Addr>().is_ok()).unwrap_or(host).to_owned())
+        let bare = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
+        Some(
+            bare.filter(|bare| bare.parse::<Ipv6Addr>().is_ok())
+                .unwrap_or(host)
+                .to_owned(),
+        )
     }
 
     /// All names and values.
@@ -53,7 +61,8 @@ impl<'a> Object<'a> {
 
     /// The names and texts of the fields that are text.
     pub(crate) fn texts(&self) -> impl Iterator<Item = (String, String)> {
-        self.iter().filter_map(|(name, value)| Some((name.to_owned(), text(value)?)))
+        self.iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), text(value)?)))
     }
 }
 

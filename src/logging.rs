@@ -24,7 +24,13 @@ pub fn init() {
         .with_target("lambda_runtime", LevelFilter::WARN)
         .with_target("lambda_runtime::layers::trace", LevelFilter::INFO)
         .with_target("gaia_api_keys", level);
-    let json = tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false);
+    let json = tracing_subscriber::fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_span_list(false);
     // Fails if a subscriber is already set, as in tests that share a process. That one serves as well.
-    let _ = tracing_subscriber::registry().with(json).with(targets).try_init();
+    let _ = tracing_subscriber::registry()
+        .with(json)
+        .with(targets)
+        .try_init();
 }

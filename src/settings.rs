@@ -22,7 +22,11 @@ const FUNCTION: Setting = Setting {
     default: "`api`",
     about: "`api`: the management API. `authorizer`: the Lambda authorizer.",
 };
-const TABLE_NAME: Setting = Setting { name: "TABLE_NAME", default: "required", about: "The DynamoDB table." };
+const TABLE_NAME: Setting = Setting {
+    name: "TABLE_NAME",
+    default: "required",
+    about: "The DynamoDB table.",
+};
 const SERVICE_NAME: Setting = Setting {
     name: "SERVICE_NAME",
     default: "required",
@@ -182,7 +186,10 @@ pub struct SettingsError {
 
 impl SettingsError {
     fn new(setting: &Setting, problem: impl Into<String>) -> Self {
-        Self { name: setting.name, problem: problem.into() }
+        Self {
+            name: setting.name,
+            problem: problem.into(),
+        }
     }
 }
 
@@ -204,18 +211,25 @@ impl Settings {
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let variables = Variables(&lookup);
         Ok(Self {
-            function: variables.one_of(&FUNCTION, &[("api", Function::Api), ("authorizer", Function::Authorizer)])?,
+            function: variables.one_of(
+                &FUNCTION,
+                &[("api", Function::Api), ("authorizer", Function::Authorizer)],
+            )?,
             table_name: variables.required(&TABLE_NAME)?,
             service_name: service_name(variables.required(&SERVICE_NAME)?)?,
             root_keys: root_key_source(&variables)?,
-            key_disclosure: variables
-                .one_of(&KEY_DISCLOSURE, &[("full", KeyDisclosure::Full), ("id", KeyDisclosure::Id)])?,
-            allow_anonymous: variables.one_of(&ALLOW_ANONYMOUS, &[("false", false), ("true", true)])?,
+            key_disclosure: variables.one_of(
+                &KEY_DISCLOSURE,
+                &[("full", KeyDisclosure::Full), ("id", KeyDisclosure::Id)],
+            )?,
+            allow_anonymous: variables
+                .one_of(&ALLOW_ANONYMOUS, &[("false", false), ("true", true)])?,
             read_routes: read_routes(variables.optional(&READ_ROUTES))?,
             track_usage: variables.one_of(&TRACK_USAGE, &[("true", true), ("false", false)])?,
             authorizer: AuthorizerSettings {
                 key_header: key_header(variables.optional(&KEY_HEADER))?,
-                simple_responses: variables.one_of(&SIMPLE_RESPONSES, &[("false", false), ("true", true)])?,
+                simple_responses: variables
+                    .one_of(&SIMPLE_RESPONSES, &[("false", false), ("true", true)])?,
             },
             ca_bundle: variables.optional(&AWS_CA_BUNDLE),
         })
@@ -230,7 +244,8 @@ impl Variables<'_> {
     }
 
     fn required(&self, setting: &Setting) -> Result<String, SettingsError> {
-        self.optional(setting).ok_or_else(|| SettingsError::new(setting, "not set"))
+        self.optional(setting)
+            .ok_or_else(|| SettingsError::new(setting, "not set"))
     }
 
     /// Reads one of a few words. The first is the default.
@@ -238,15 +253,29 @@ impl Variables<'_> {
         let default = words.first().map(|(_, value)| *value);
         let value = match self.optional(setting) {
             None => default,
-            Some(word) => words.iter().find(|(known, _)| *known == word).map(|(_, value)| *value),
+            Some(word) => words
+                .iter()
+                .find(|(known, _)| *known == word)
+                .map(|(_, value)| *value),
         };
-        let known = || words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(" or ");
+        let known = || {
+            words
+                .iter()
+                .map(|(word, _)| *word)
+                .collect::<Vec<_>>()
+                .join(" or ")
+        };
         value.ok_or_else(|| SettingsError::new(setting, format!("must be {}", known())))
     }
 
     /// Reads one value, or two different ones separated by a comma.
-    fn one_or_two(&self, setting: &Setting) -> Result<Option<(String, Option<String>)>, SettingsError> {
-        let Some(list) = self.optional(setting) else { return Ok(None) };
+    fn one_or_two(
+        &self,
+        setting: &Setting,
+    ) -> Result<Option<(String, Option<String>)>, SettingsError> {
+        let Some(list) = self.optional(setting) else {
+            return Ok(None);
+        };
         let parts: Vec<_> = list.split(',').map(str::trim).collect();
         match parts.as_slice() {
             [one] if !one.is_empty() => Ok(Some(((*one).to_owned(), None))),
@@ -266,15 +295,23 @@ fn service_name(name: String) -> Result<String, SettingsError> {
     if name.len() <= 64 && name.chars().all(allowed) {
         return Ok(name);
     }
-    Err(SettingsError::new(&SERVICE_NAME, "must be 1 to 64 letters, digits, '.', '_' or '-'"))
+    Err(SettingsError::new(
+        &SERVICE_NAME,
+        "must be 1 to 64 letters, digits, '.', '_' or '-'",
+    ))
 }
 
 fn key_header(name: Option<String>) -> Result<String, SettingsError> {
-    let name = name.unwrap_or_else(|| "authorization".to_owned()).to_ascii_lowercase();
+    let name = name
+        .unwrap_or_else(|| "authorization".to_owned())
+        .to_ascii_lowercase();
     if name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
         return Ok(name);
     }
-    Err(SettingsError::new(&KEY_HEADER, "must be letters, digits and '-'"))
+    Err(SettingsError::new(
+        &KEY_HEADER,
+        "must be letters, digits and '-'",
+    ))
 }
 
 fn read_routes(list: Option<String>) -> Result<Vec<RoutePattern>, SettingsError> {
@@ -292,20 +329,29 @@ fn read_routes(list: Option<String>) -> Result<Vec<RoutePattern>, SettingsError>
 }
 
 fn root_key_source(variables: &Variables) -> Result<RootKeySource, SettingsError> {
-    let root_key =
-        |digits: String| RootKey::from_hex(&digits).ok_or(SettingsError::new(&ROOT_KEY, "must be 64 hexadecimal digits"));
-    match (variables.one_or_two(&KMS_KEY_ID)?, variables.one_or_two(&ROOT_KEY)?) {
+    let root_key = |digits: String| {
+        RootKey::from_hex(&digits).ok_or(SettingsError::new(
+            &ROOT_KEY,
+            "must be 64 hexadecimal digits",
+        ))
+    };
+    match (
+        variables.one_or_two(&KMS_KEY_ID)?,
+        variables.one_or_two(&ROOT_KEY)?,
+    ) {
         (Some((primary, secondary)), None) => Ok(RootKeySource::Kms { primary, secondary }),
         (None, Some((primary, secondary))) => Ok(RootKeySource::Fixed {
             primary: root_key(primary)?,
             secondary: secondary.map(root_key).transpose()?,
         }),
-        (None, None) => {
-            Err(SettingsError::new(&KMS_KEY_ID, "not set; set KMS_KEY_ID, or ROOT_KEY for local development"))
-        }
-        (Some(_), Some(_)) => {
-            Err(SettingsError::new(&ROOT_KEY, "set together with KMS_KEY_ID; only one of the two may be"))
-        }
+        (None, None) => Err(SettingsError::new(
+            &KMS_KEY_ID,
+            "not set; set KMS_KEY_ID, or ROOT_KEY for local development",
+        )),
+        (Some(_), Some(_)) => Err(SettingsError::new(
+            &ROOT_KEY,
+            "set together with KMS_KEY_ID; only one of the two may be",
+        )),
     }
 }
 
@@ -316,16 +362,28 @@ mod tests {
     const ROOT_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
     fn read(changes: &[(&str, &str)]) -> Result<Settings, SettingsError> {
-        let base = [("TABLE_NAME", "keys"), ("SERVICE_NAME", "demo"), ("ROOT_KEY", ROOT_KEY)];
+        let base = [
+            ("TABLE_NAME", "keys"),
+            ("SERVICE_NAME", "demo"),
+            ("ROOT_KEY", ROOT_KEY),
+        ];
         let all: Vec<_> = changes.iter().chain(&base).collect();
-        Settings::from_lookup(|name| all.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+        Settings::from_lookup(|name| {
+            all.iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
+        })
     }
 
     #[test]
     fn the_defaults() {
         let settings = read(&[("FUNCTION", ""), ("KMS_KEY_ID", "")]).unwrap();
         assert_eq!(
-            (settings.function, settings.key_disclosure, settings.allow_anonymous),
+            (
+                settings.function,
+                settings.key_disclosure,
+                settings.allow_anonymous
+            ),
             (Function::Api, KeyDisclosure::Full, false)
         );
     }
@@ -361,18 +419,32 @@ mod tests {
         let both = read(&[("KMS_KEY_ID", "alias/x")]).unwrap_err().to_string();
         let neither = read(&[("ROOT_KEY", "")]).unwrap_err().to_string();
         for error in [both, neither] {
-            assert!(error.contains("KMS_KEY_ID") && error.contains("ROOT_KEY"), "{error}");
+            assert!(
+                error.contains("KMS_KEY_ID") && error.contains("ROOT_KEY"),
+                "{error}"
+            );
         }
     }
 
     #[test]
     fn two_root_keys() {
         let two = format!("{ROOT_KEY}, {}", "f".repeat(64));
-        assert!(
-            matches!(read(&[("ROOT_KEY", &two)]).unwrap().root_keys, RootKeySource::Fixed { secondary: Some(_), .. })
+        assert!(matches!(
+            read(&[("ROOT_KEY", &two)]).unwrap().root_keys,
+            RootKeySource::Fixed {
+                secondary: Some(_),
+                ..
+            }
+        ));
+        let kms = read(&[("ROOT_KEY", ""), ("KMS_KEY_ID", "arn:a,arn:b")])
+            .unwrap()
+            .root_keys;
+        let RootKeySource::Kms { primary, secondary } = kms else {
+            panic!("{kms:?}")
+        };
+        assert_eq!(
+            (primary.as_str(), secondary.as_deref()),
+            ("arn:a", Some("arn:b"))
         );
-        let kms = read(&[("ROOT_KEY", ""), ("KMS_KEY_ID", "arn:a,arn:b")]).unwrap().root_keys;
-        let RootKeySource::Kms { primary, secondary } = kms else { panic!("{kms:?}") };
-        assert_eq!((primary.as_str(), secondary.as_deref()), ("arn:a", Some("arn:b")));
     }
 }

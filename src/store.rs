@@ -6,7 +6,9 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason, Put, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, CancellationReason, Put, ReturnValuesOnConditionCheckFailure,
+};
 use time::{Duration, OffsetDateTime};
 use ulid::Ulid;
 
@@ -109,15 +111,28 @@ pub enum IfChanged {
 impl Store {
     /// The keys of `service` in `table`. Without `track_usage`, [`Store::record_use`] does nothing.
     pub fn new(client: Client, table: String, service: String, track_usage: bool) -> Self {
-        Self { client, table, service, track_usage, attempts: Arc::default() }
+        Self {
+            client,
+            table,
+            service,
+            track_usage,
+            attempts: Arc::default(),
+        }
     }
 
     /// Opens the connection that later requests use, by reading an ID that can't exist. A failure is only logged: the first
     /// request tries again.
     pub async fn warm_up(&self) {
-        let request = self.client.get_item().table_name(&self.table).set_key(Some(self.key("0")));
+        let request = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(self.key("0")));
         if let Err(error) = request.send().await {
-            tracing::warn!(error = describe(&error), "DynamoDB warm-up request failed; continuing");
+            tracing::warn!(
+                error = describe(&error),
+                "DynamoDB warm-up request failed; continuing"
+            );
         }
     }
 
@@ -132,12 +147,16 @@ impl Store {
         change: &Change<'_>,
         token: Option<&IdempotencyToken>,
     ) -> Result<Option<IdempotencyRecord>, Error> {
-        let key = Put::builder().table_name(&self.table).set_item(Some(self.item(id, root_key, change)));
+        let key = Put::builder()
+            .table_name(&self.table)
+            .set_item(Some(self.item(id, root_key, change)));
         let mut writes = vec![put(key.condition_expression("attribute_not_exists(id)"))?];
         if let Some(token) = token {
             writes.push(put(self.record(keyring, token, id, root_key, None)?)?);
         }
-        let failed = self.transact(writes, &id.ulid(), &mut Patience::default()).await?;
+        let failed = self
+            .transact(writes, &id.ulid(), &mut Patience::default())
+            .await?;
         if failed.is_empty() {
             return Ok(None);
         }
@@ -145,7 +164,9 @@ impl Store {
             (Some(token), Some(item)) => {
                 let earlier = self.verified(keyring, token, item.clone())?;
                 // It became a day old since DynamoDB compared.
-                earlier.map(Some).ok_or_else(|| Error::Unavailable("an idempotency record has expired".into()))
+                earlier
+                    .map(Some)
+                    .ok_or_else(|| Error::Unavailable("an idempotency record has expired".into()))
             }
             _ => Err(Error::Internal(format!("{id} exists already").into())),
         }
@@ -165,14 +186,21 @@ impl Store {
         let in_doubt = InDoubt::default();
         let mut patience = Patience::default();
         loop {
-            let obstacle = match self.update_unchanged(id, &before, change, &change_id, in_doubt.clone()).await? {
+            let obstacle = match self
+                .update_unchanged(id, &before, change, &change_id, in_doubt.clone())
+                .await?
+            {
                 Outcome::Done => return Ok(before.config),
                 // An earlier attempt was carried out, and its response was lost.
-                Outcome::Changed(Some(item)) if item.change_id.is(&change_id) => return Ok(before.config),
+                Outcome::Changed(Some(item)) if item.change_id.is(&change_id) => {
+                    return Ok(before.config);
+                }
                 // An earlier attempt may have been carried out, and followed by another change.
                 Outcome::Changed(_) if in_doubt.get() => return Err(followed_by_another()),
                 Outcome::Changed(None) => return Err(Error::KeyNotFound),
-                Outcome::Changed(Some(_)) if if_changed == IfChanged::Fail => return Err(Error::PreconditionFailed),
+                Outcome::Changed(Some(_)) if if_changed == IfChanged::Fail => {
+                    return Err(Error::PreconditionFailed);
+                }
                 Outcome::Changed(Some(item)) => {
                     before = *item;
                     CHANGED.into()
@@ -186,7 +214,12 @@ impl Store {
     /// Deletes a key whose item was `before`. Returns the config that it had. Returns `None` if the item had none, or if a
     /// response was lost: the item may have been changed before it was gone. One DeleteItem; up to five while others write
     /// the same item. Errors: as of [`Store::update`].
-    pub async fn delete(&self, id: KeyId, mut before: Item, if_changed: IfChanged) -> Result<Option<String>, Error> {
+    pub async fn delete(
+        &self,
+        id: KeyId,
+        mut before: Item,
+        if_changed: IfChanged,
+    ) -> Result<Option<String>, Error> {
         let mut in_doubt = InDoubt::default();
         let mut patience = Patience::default();
         loop {
@@ -195,7 +228,11 @@ impl Store {
                 Outcome::Changed(None) if in_doubt.get() => return Ok(None),
                 Outcome::Changed(None) => return Err(Error::KeyNotFound),
                 Outcome::Changed(Some(_)) if if_changed == IfChanged::Fail => {
-                    return Err(if in_doubt.get() { followed_by_another() } else { Error::PreconditionFailed });
+                    return Err(if in_doubt.get() {
+                        followed_by_another()
+                    } else {
+                        Error::PreconditionFailed
+                    });
                 }
                 Outcome::Changed(Some(item)) => {
                     // No earlier attempt deletes this one.
@@ -219,7 +256,11 @@ impl Store {
     ) -> Result<Outcome, Error> {
         let (condition, mut values) = before.change_id.unchanged();
         let expression = replace_config(change, change_id, &mut values);
-        let request = self.client.update_item().table_name(&self.table).set_key(Some(self.key(&id.ulid())));
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(self.key(&id.ulid())));
         let outcome = request
             .update_expression(expression)
             .condition_expression(condition)
@@ -233,16 +274,27 @@ impl Store {
         match outcome {
             Ok(_) => Ok(Outcome::Done),
             Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(found)) => self.changed(id, &found.item),
+                Some(UpdateItemError::ConditionalCheckFailedException(found)) => {
+                    self.changed(id, &found.item)
+                }
                 _ if is_conflict(&error) => Ok(Outcome::Conflict(describe(&error).into())),
                 _ => Err(failure(&error)),
             },
         }
     }
 
-    async fn delete_unchanged(&self, id: KeyId, before: &Item, in_doubt: InDoubt) -> Result<Outcome, Error> {
+    async fn delete_unchanged(
+        &self,
+        id: KeyId,
+        before: &Item,
+        in_doubt: InDoubt,
+    ) -> Result<Outcome, Error> {
         let (condition, values) = before.change_id.unchanged();
-        let request = self.client.delete_item().table_name(&self.table).set_key(Some(self.key(&id.ulid())));
+        let request = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .set_key(Some(self.key(&id.ulid())));
         let outcome = request
             .condition_expression(condition)
             .set_expression_attribute_values(Some(values).filter(|values| !values.is_empty()))
@@ -254,7 +306,9 @@ impl Store {
         match outcome {
             Ok(_) => Ok(Outcome::Done),
             Err(error) => match error.as_service_error() {
-                Some(DeleteItemError::ConditionalCheckFailedException(found)) => self.changed(id, &found.item),
+                Some(DeleteItemError::ConditionalCheckFailedException(found)) => {
+                    self.changed(id, &found.item)
+                }
                 _ if is_conflict(&error) => Ok(Outcome::Conflict(describe(&error).into())),
                 _ => Err(failure(&error)),
             },
@@ -264,19 +318,30 @@ impl Store {
     /// The outcome of a change whose condition failed on `item`.
     fn changed(&self, id: KeyId, item: &Option<Attributes>) -> Result<Outcome, Error> {
         let id = id.ulid();
-        let item = item.clone().map(|item| asked_for(item, &self.service, &id, |found| found == id)).transpose()?;
-        Ok(Outcome::Changed(item.map(|item| Box::new(Item::from(item)))))
+        let item = item
+            .clone()
+            .map(|item| asked_for(item, &self.service, &id, |found| found == id))
+            .transpose()?;
+        Ok(Outcome::Changed(
+            item.map(|item| Box::new(Item::from(item))),
+        ))
     }
 
     /// The item of a key that a caller named. If the caller gave the secret, the item must name its root key. One strongly
     /// consistent GetItem.
     pub async fn named(&self, key: &NamedKey) -> Result<Item, Error> {
-        self.get(key.id).await?.filter(|item| item.is_named_by(key)).ok_or(Error::KeyNotFound)
+        self.get(key.id)
+            .await?
+            .filter(|item| item.is_named_by(key))
+            .ok_or(Error::KeyNotFound)
     }
 
     /// The item of a key that a caller named, with its details. One strongly consistent GetItem.
     pub async fn detailed(&self, key: &NamedKey) -> Result<Item, Error> {
-        self.read(key.id, DETAILED).await?.filter(|item| item.is_named_by(key)).ok_or(Error::KeyNotFound)
+        self.read(key.id, DETAILED)
+            .await?
+            .filter(|item| item.is_named_by(key))
+            .ok_or(Error::KeyNotFound)
     }
 
     /// A key's item. Returns `None` if there is no such key. One strongly consistent GetItem.
@@ -285,30 +350,52 @@ impl Store {
     }
 
     async fn read(&self, id: KeyId, attributes: &str) -> Result<Option<Item>, Error> {
-        Ok(self.get_item(&self.service, &id.ulid(), Some(attributes)).await?.map(Item::from))
+        Ok(self
+            .get_item(&self.service, &id.ulid(), Some(attributes))
+            .await?
+            .map(Item::from))
     }
 
     /// One item: the `attributes` (with `service` and `id`), or all. One strongly consistent GetItem.
-    async fn get_item(&self, partition: &str, id: &str, attributes: Option<&str>) -> Result<Option<Attributes>, Error> {
-        let request = self.client.get_item().table_name(&self.table).set_key(Some(key(partition, id)));
-        let request = request.consistent_read(true).set_projection_expression(attributes.map(str::to_owned));
+    async fn get_item(
+        &self,
+        partition: &str,
+        id: &str,
+        attributes: Option<&str>,
+    ) -> Result<Option<Attributes>, Error> {
+        let request = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(key(partition, id)));
+        let request = request
+            .consistent_read(true)
+            .set_projection_expression(attributes.map(str::to_owned));
         let item = request.send().await.map_err(|error| failure(&error))?.item;
-        item.map(|item| asked_for(item, partition, id, |found| found == id)).transpose()
+        item.map(|item| asked_for(item, partition, id, |found| found == id))
+            .transpose()
     }
 
     /// Finds the key that `text` is. One strongly consistent GetItem, none if the text fails its MAC. Errors: also
     /// [`Error::Internal`] if the stored config is invalid.
     pub async fn find(&self, keyring: &Keyring, text: &str) -> Result<Lookup, Error> {
-        let Some((id, root_key)) = keyring.parse_key(text).and_then(|key| Some((key.id, key.root_key?))) else {
+        let Some((id, root_key)) = keyring
+            .parse_key(text)
+            .and_then(|key| Some((key.id, key.root_key?)))
+        else {
             return Ok(Lookup::Invalid);
         };
-        let Some(item) = self.get(id).await? else { return Ok(Lookup::NotFound(id)) };
+        let Some(item) = self.get(id).await? else {
+            return Ok(Lookup::NotFound(id));
+        };
         if item.root_key.as_deref() != Some(root_key.as_str()) {
             return Ok(Lookup::NotFound(id));
         }
         match item.config.as_deref().map(KeyConfig::parse) {
             Some(Ok(config)) => Ok(Lookup::Key(id, Box::new(config))),
-            _ => Err(Error::Internal(format!("stored config of {id} is invalid").into())),
+            _ => Err(Error::Internal(
+                format!("stored config of {id} is invalid").into(),
+            )),
         }
     }
 
@@ -321,7 +408,9 @@ impl Store {
             ("created_by", change.caller),
             ("change_id", &change_id),
         ];
-        item.extend(texts.map(|(name, value)| (name.to_owned(), AttributeValue::S(value.to_owned()))));
+        item.extend(
+            texts.map(|(name, value)| (name.to_owned(), AttributeValue::S(value.to_owned()))),
+        );
         item.extend(ttl(change.config).map(|ttl| ("ttl".to_owned(), ttl)));
         item
     }
@@ -340,11 +429,17 @@ fn asked_for(
     asked: &str,
     is_asked: impl FnOnce(&str) -> bool,
 ) -> Result<Attributes, Error> {
-    let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).map(String::as_str);
+    let text = |name: &str| {
+        item.get(name)
+            .and_then(|value| value.as_s().ok())
+            .map(String::as_str)
+    };
     if text("service") == Some(partition) && text("id").is_some_and(is_asked) {
         return Ok(item);
     }
-    Err(Error::Internal(format!("asked for {asked} of {partition}, DynamoDB's response has another item").into()))
+    Err(Error::Internal(
+        format!("asked for {asked} of {partition}, DynamoDB's response has another item").into(),
+    ))
 }
 
 /// An item with missing or invalid attributes, which must not count as absent.
@@ -378,7 +473,9 @@ enum Outcome {
 impl Item {
     /// Whether it is the item of a key that a caller named. If the caller gave the secret, the item must name its root key.
     fn is_named_by(&self, key: &NamedKey) -> bool {
-        key.root_key.as_ref().is_none_or(|root_key| self.root_key.as_deref() == Some(root_key.as_str()))
+        key.root_key
+            .as_ref()
+            .is_none_or(|root_key| self.root_key.as_deref() == Some(root_key.as_str()))
     }
 }
 
@@ -409,9 +506,14 @@ impl From<Attributes> for Item {
 /// The update expression that replaces a config; it ends with assignments, so another one may follow. Adds its values to
 /// `values`. The name `#ttl` stands for `ttl`, which is a reserved word.
 fn replace_config(change: &Change<'_>, change_id: &str, values: &mut Attributes) -> String {
-    let texts =
-        [(":config", change.config.as_str()), (":at", change.at), (":by", change.caller), (":change", change_id)];
-    values.extend(texts.map(|(name, value)| (name.to_owned(), AttributeValue::S(value.to_owned()))));
+    let texts = [
+        (":config", change.config.as_str()),
+        (":at", change.at),
+        (":by", change.caller),
+        (":change", change_id),
+    ];
+    values
+        .extend(texts.map(|(name, value)| (name.to_owned(), AttributeValue::S(value.to_owned()))));
     let ttl = match ttl(change.config) {
         None => "REMOVE #ttl SET",
         Some(ttl) => {
@@ -430,7 +532,9 @@ fn ttl(config: &KeyConfig) -> Option<AttributeValue> {
 
 /// Until when an item with this config stays, in epoch seconds. `None` if it doesn't expire.
 fn kept_until(config: &KeyConfig) -> Option<i64> {
-    config.expires_at.map(|expires_at| kept_after(expires_at.max(OffsetDateTime::now_utc())))
+    config
+        .expires_at
+        .map(|expires_at| kept_after(expires_at.max(OffsetDateTime::now_utc())))
 }
 
 fn kept_after(time: OffsetDateTime) -> i64 {

@@ -23,11 +23,19 @@ pub struct Program {
 impl Program {
     pub fn new(name: &'static str, path: &Path) -> Self {
         let command = vec![path.to_str().expect("a path in UTF-8").to_owned()];
-        Self { name, command, environment: Vec::new() }
+        Self {
+            name,
+            command,
+            environment: Vec::new(),
+        }
     }
 
     pub fn with(mut self, environment: &[(&str, &str)]) -> Self {
-        self.environment.extend(environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        self.environment.extend(
+            environment
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        );
         self
     }
 }
@@ -64,7 +72,10 @@ impl Function {
         let (sender, requests) = mpsc::channel(8);
         tokio::spawn(accept(listener, sender));
         let mut command = Command::new(&program.command[0]);
-        command.args(&program.command[1..]).env_clear().envs(program.environment.iter().cloned());
+        command
+            .args(&program.command[1..])
+            .env_clear()
+            .envs(program.environment.iter().cloned());
         command.envs([
             ("AWS_LAMBDA_RUNTIME_API", address.as_str()),
             ("AWS_LAMBDA_FUNCTION_NAME", "bench"),
@@ -75,8 +86,17 @@ impl Function {
         ]);
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let started = Instant::now();
-        let process = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", program.command[0]));
-        Self { name: program.name, process, started, requests, next: None, invocations: 0 }
+        let process = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}", program.command[0]));
+        Self {
+            name: program.name,
+            process,
+            started,
+            requests,
+            next: None,
+            invocations: 0,
+        }
     }
 
     pub fn process_id(&self) -> u32 {
@@ -87,7 +107,12 @@ impl Function {
     pub async fn ready(&mut self) {
         if self.next.is_none() {
             let request = self.request().await;
-            assert!(request.message.path().ends_with("/next"), "{}: {}", self.name, text(request.message.bytes()));
+            assert!(
+                request.message.path().ends_with("/next"),
+                "{}: {}",
+                self.name,
+                text(request.message.bytes())
+            );
             self.next = Some(request.response);
         }
     }
@@ -119,34 +144,67 @@ impl Function {
         );
         let event = response("200 OK", &headers, event.as_bytes());
         let begin = Instant::now();
-        self.next.take().expect("a function that waits").send(event).expect("a connection");
+        self.next
+            .take()
+            .expect("a function that waits")
+            .send(event)
+            .expect("a connection");
         let request = self.request().await;
-        assert!(request.message.path().ends_with("/response"), "{}: {}", self.name, text(request.message.bytes()));
-        request.response.send(response("202 Accepted", "", b"{}")).expect("a connection");
-        (Response { body: request.message.body().to_vec(), time: request.at - begin }, request.at)
+        assert!(
+            request.message.path().ends_with("/response"),
+            "{}: {}",
+            self.name,
+            text(request.message.bytes())
+        );
+        request
+            .response
+            .send(response("202 Accepted", "", b"{}"))
+            .expect("a connection");
+        (
+            Response {
+                body: request.message.body().to_vec(),
+                time: request.at - begin,
+            },
+            request.at,
+        )
     }
 
     async fn request(&mut self) -> Request {
         let request = tokio::time::timeout(Duration::from_secs(60), self.requests.recv()).await;
-        request.ok().flatten().unwrap_or_else(|| panic!("{} does not ask for events", self.name))
+        request
+            .ok()
+            .flatten()
+            .unwrap_or_else(|| panic!("{} does not ask for events", self.name))
     }
 
     /// What all threads of the process have run for, to the nanosecond.
     pub fn processor_time(&self) -> Duration {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.process_id())).expect("a process");
+        let tasks =
+            std::fs::read_dir(format!("/proc/{}/task", self.process_id())).expect("a process");
         let nanoseconds = tasks.map(|task| {
             let path = task.expect("a thread").path().join("schedstat");
             let text = std::fs::read_to_string(path).expect("a thread's times");
-            text.split(' ').next().and_then(|text| text.parse::<u64>().ok()).expect("a time")
+            text.split(' ')
+                .next()
+                .and_then(|text| text.parse::<u64>().ok())
+                .expect("a time")
         });
         Duration::from_nanos(nanoseconds.sum())
     }
 
     /// Resident memory, in bytes.
     pub fn memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process_id())).expect("a process");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
-        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a size") * 1024
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process_id()))
+            .expect("a process");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .expect("a size");
+        line.trim()
+            .trim_end_matches(" kB")
+            .parse::<u64>()
+            .expect("a size")
+            * 1024
     }
 }
 
@@ -169,7 +227,14 @@ async fn serve(mut stream: TcpStream, requests: mpsc::Sender<Request>) -> Option
     loop {
         let message = Message::read(&mut stream).await?;
         let (response, written) = oneshot::channel();
-        requests.send(Request { message, at: Instant::now(), response }).await.ok()?;
+        requests
+            .send(Request {
+                message,
+                at: Instant::now(),
+                response,
+            })
+            .await
+            .ok()?;
         stream.write_all(&written.await.ok()?).await.ok()?;
     }
 }

@@ -11,7 +11,12 @@ const INDEX: &str = include_str!("page/index.html");
 const SCRIPT: &str = include_str!("page/page.js");
 
 /// Swagger UI's own files. The package's own page isn't used: at `/docs/` it requests `/docs//…`, and it has no options.
-const ASSETS: [&str; 4] = ["swagger-ui.css", "swagger-ui.css.map", "swagger-ui-bundle.js", "swagger-ui-bundle.js.map"];
+const ASSETS: [&str; 4] = [
+    "swagger-ui.css",
+    "swagger-ui.css.map",
+    "swagger-ui-bundle.js",
+    "swagger-ui-bundle.js.map",
+];
 
 /// The browser sends requests to this service only, whatever a script does. (Swagger UI's icons are `data:`.)
 const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; img-src 'self' data:";
@@ -31,12 +36,22 @@ pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
         INDEX,
     );
     let router = Router::new()
-        .route("/openapi.yaml", get(([(header::CONTENT_TYPE, "application/yaml")], OPENAPI)))
+        .route(
+            "/openapi.yaml",
+            get(([(header::CONTENT_TYPE, "application/yaml")], OPENAPI)),
+        )
         .route("/docs", get(index.clone()))
         .route("/docs/", get(index))
-        .route("/docs/page.js", get(([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], SCRIPT)))
+        .route(
+            "/docs/page.js",
+            get((
+                [(header::CONTENT_TYPE, "text/javascript; charset=utf-8")],
+                SCRIPT,
+            )),
+        )
         .route("/docs/{*rest}", any(StatusCode::NOT_FOUND));
-    let add =
-        |router: Router<S>, asset| router.route_service(&format!("/docs/{asset}"), package.clone().into_service());
+    let add = |router: Router<S>, asset| {
+        router.route_service(&format!("/docs/{asset}"), package.clone().into_service())
+    };
     ASSETS.into_iter().fold(router, add)
 }

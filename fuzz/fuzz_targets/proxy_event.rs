@@ -22,14 +22,21 @@ const CALLERS: [&str; 5] = [
 ];
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(payload) = serde_json::from_slice::<Box<RawValue>>(data) else { return };
+    let Ok(payload) = serde_json::from_slice::<Box<RawValue>>(data) else {
+        return;
+    };
     let event = serde_json::from_str::<Value>(payload.get());
     gaia_api_keys_fuzz::set_config(r#"{"permissions":"read","allowed_ips":["10.0.0.0/8"]}"#);
     let response = gaia_api_keys_fuzz::invoke(&API, payload);
     let written = gaia_api_keys_fuzz::written();
     // A lone surrogate or 1e999 in a field that nobody reads is no mistake, but serde_json's tree doesn't take it.
     if let Ok(event) = event {
-        let names_caller = |place: &&str| event.pointer(place).and_then(Value::as_str).is_some_and(|it| !it.is_empty());
+        let names_caller = |place: &&str| {
+            event
+                .pointer(place)
+                .and_then(Value::as_str)
+                .is_some_and(|it| !it.is_empty())
+        };
         if !CALLERS.iter().any(|place| names_caller(&place)) {
             assert!([400, 401].contains(&response.status), "{response:?}");
         }
@@ -37,7 +44,12 @@ fuzz_target!(|data: &[u8]| {
     match written {
         Some(config) => {
             assert_eq!(response.status, 200);
-            assert_eq!(KeyConfig::parse_new(&config).expect("what is stored may be stored").as_str(), config);
+            assert_eq!(
+                KeyConfig::parse_new(&config)
+                    .expect("what is stored may be stored")
+                    .as_str(),
+                config
+            );
         }
         None => assert!(!response.body.contains(r#""result":"created""#)),
     }

@@ -23,13 +23,28 @@ pub(super) struct Audit<'a> {
 impl Audit<'_> {
     /// An entry that says nothing of configs.
     pub fn new(action: &'static str, key_id: KeyId) -> Self {
-        Self { action, key_id, before: None, after: None, rotated_to: None, old_expires_at: None }
+        Self {
+            action,
+            key_id,
+            before: None,
+            after: None,
+            rotated_to: None,
+            old_expires_at: None,
+        }
     }
 
     /// Writes the entry.
     pub fn log(&self, request: ApiRequest<'_>) {
-        let permissions = |config: Option<&KeyConfig>| config?.permissions.map(|permission| permission.as_str());
-        let routes = |config: &KeyConfig| config.routes.iter().map(RoutePattern::text).collect::<Vec<_>>().join(", ");
+        let permissions =
+            |config: Option<&KeyConfig>| config?.permissions.map(|permission| permission.as_str());
+        let routes = |config: &KeyConfig| {
+            config
+                .routes
+                .iter()
+                .map(RoutePattern::text)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
         let after = self.after;
         tracing::info!(
             action = self.action,

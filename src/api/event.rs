@@ -32,19 +32,26 @@ const UNREADABLE: &str = "\u{fffd}";
 pub(super) fn read(payload: &RawValue) -> Option<LambdaRequest> {
     let event = Object::read(payload)?;
     if is_authorizers(&event) {
-        tracing::warn!("received an authorizer's event; a Lambda authorizer needs FUNCTION=authorizer");
+        tracing::warn!(
+            "received an authorizer's event; a Lambda authorizer needs FUNCTION=authorizer"
+        );
         return None;
     }
     let context = Object::read(event.get("requestContext")?)?;
     match context.get("http") {
-        Some(http) => format_2(&event, &context, &Object::read(http)?).map(LambdaRequest::ApiGatewayV2),
+        Some(http) => {
+            format_2(&event, &context, &Object::read(http)?).map(LambdaRequest::ApiGatewayV2)
+        }
         None => format_1(&event, &context).map(LambdaRequest::ApiGatewayV1),
     }
 }
 
 /// An event without content, in the format of one that can't be read, so that the same gateway understands the response.
 pub(super) fn empty(payload: &RawValue) -> LambdaRequest {
-    match Object::read(payload).and_then(|event| event.text("version")).as_deref() {
+    match Object::read(payload)
+        .and_then(|event| event.text("version"))
+        .as_deref()
+    {
         Some("2.0") => LambdaRequest::ApiGatewayV2(Default::default()),
         _ => LambdaRequest::ApiGatewayV1(Default::default()),
     }
@@ -67,20 +74,29 @@ fn format_1(event: &Object<'_>, context: &Object<'_>) -> Option<ApiGatewayProxyR
         request.headers.remove(IF_MATCH);
     }
     request.query_string_parameters = query(event.get("queryStringParameters"))?;
-    request.multi_value_query_string_parameters = query(event.get("multiValueQueryStringParameters"))?;
+    request.multi_value_query_string_parameters =
+        query(event.get("multiValueQueryStringParameters"))?;
     (request.body, request.is_base64_encoded) = body(event)?;
     request.request_context.request_id = context.text("requestId");
     request.request_context.identity.source_ip = identity.source_ip();
     request.request_context.identity.user_arn = identity.text("userArn");
     // A Lambda authorizer's context, then the claims of a Cognito authorizer's token.
     let claims = authorizer.object("claims");
-    let fields = authorizer.texts().chain(claims.texts()).map(|(name, text)| (name, text.into()));
+    let fields = authorizer
+        .texts()
+        .chain(claims.texts())
+        .map(|(name, text)| (name, text.into()));
     request.request_context.authorizer.fields = fields.collect();
 
     // lambda_http encodes this query itself: each byte may become three.
-    let parameters = [&request.query_string_parameters, &request.multi_value_query_string_parameters];
+    let parameters = [
+        &request.query_string_parameters,
+        &request.multi_value_query_string_parameters,
+    ];
     let pairs = parameters.into_iter().flat_map(QueryMap::iter);
-    let query_length = pairs.map(|(name, value)| 3 * (name.len() + value.len()) + 2).sum();
+    let query_length = pairs
+        .map(|(name, value)| 3 * (name.len() + value.len()) + 2)
+        .sum();
     if !is_uri(&path, stage.as_deref(), query_length) {
         return None;
     }
@@ -88,7 +104,11 @@ fn format_1(event: &Object<'_>, context: &Object<'_>) -> Option<ApiGatewayProxyR
     Some(request)
 }
 
-fn format_2(event: &Object<'_>, context: &Object<'_>, http: &Object<'_>) -> Option<ApiGatewayV2httpRequest> {
+fn format_2(
+    event: &Object<'_>,
+    context: &Object<'_>,
+    http: &Object<'_>,
+) -> Option<ApiGatewayV2httpRequest> {
     let (path, stage) = (event.text("rawPath")?, context.text("stage"));
     let authorizer = context.object("authorizer");
     let mut request = ApiGatewayV2httpRequest::default();
@@ -106,8 +126,12 @@ fn format_2(event: &Object<'_>, context: &Object<'_>, http: &Object<'_>) -> Opti
     request.request_context.authorizer = Some(identified);
 
     // Encoded anew, because lambda_http takes this query as it is.
-    let raw_query = event.get("rawQueryString").map_or(Some(String::new()), text)?;
-    let query = Serializer::new(String::new()).extend_pairs(parse(raw_query.as_bytes())).finish();
+    let raw_query = event
+        .get("rawQueryString")
+        .map_or(Some(String::new()), text)?;
+    let query = Serializer::new(String::new())
+        .extend_pairs(parse(raw_query.as_bytes()))
+        .finish();
     if !is_uri(&path, stage.as_deref(), query.len()) {
         return None;
     }
@@ -129,14 +153,20 @@ fn method(value: Option<&RawValue>) -> Option<Method> {
 /// The headers that can be headers, without those from which lambda_http would build a URL. Returns `None` if it is no object.
 fn headers(value: Option<&RawValue>) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
-    let Some(value) = value else { return Some(headers) };
+    let Some(value) = value else {
+        return Some(headers);
+    };
     for (name, value) in Object::read(value)?.iter() {
-        let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else { continue };
+        let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else {
+            continue;
+        };
         if name == HOST || name == "x-forwarded-proto" {
             continue;
         }
         for value in values(value) {
-            let value = HeaderValue::from_str(&value).or_else(|_| HeaderValue::from_str(UNREADABLE)).ok()?;
+            let value = HeaderValue::from_str(&value)
+                .or_else(|_| HeaderValue::from_str(UNREADABLE))
+                .ok()?;
             headers.append(&name, value);
         }
     }
@@ -145,10 +175,16 @@ fn headers(value: Option<&RawValue>) -> Option<HeaderMap> {
 
 /// The query parameters of format 1.0. Returns `None` if it is no object. A parameter without a value would be a panic.
 fn query(value: Option<&RawValue>) -> Option<QueryMap> {
-    let Some(value) = value else { return Some(QueryMap::default()) };
+    let Some(value) = value else {
+        return Some(QueryMap::default());
+    };
     let parameters = Object::read(value)?;
-    let parameters = parameters.iter().map(|(name, value)| (name.to_owned(), values(value)));
-    let with_values: HashMap<_, _> = parameters.filter(|(_, values)| !values.is_empty()).collect();
+    let parameters = parameters
+        .iter()
+        .map(|(name, value)| (name.to_owned(), values(value)));
+    let with_values: HashMap<_, _> = parameters
+        .filter(|(_, values)| !values.is_empty())
+        .collect();
     Some(with_values.into())
 }
 
@@ -158,20 +194,32 @@ fn values(value: &RawValue) -> Vec<String> {
         return Vec::new();
     }
     let list = || serde_json::from_str(value.get()).ok();
-    text(value).map(|text| vec![text]).or_else(list).unwrap_or_else(|| vec![UNREADABLE.to_owned()])
+    text(value)
+        .map(|text| vec![text])
+        .or_else(list)
+        .unwrap_or_else(|| vec![UNREADABLE.to_owned()])
 }
 
 /// The body, and whether it is base64. It is decoded if it holds text; otherwise it stays base64, in the spelling that every
 /// decoder takes. Returns `None` if either can't be read.
 fn body(event: &Object<'_>) -> Option<(Option<String>, bool)> {
-    let is_base64 = event.get("isBase64Encoded").map_or(Some(false), |value| serde_json::from_str(value.get()).ok())?;
-    let Some(body) = event.get("body") else { return Some((None, false)) };
+    let is_base64 = event
+        .get("isBase64Encoded")
+        .map_or(Some(false), |value| serde_json::from_str(value.get()).ok())?;
+    let Some(body) = event.get("body") else {
+        return Some((None, false));
+    };
     let body = text(body)?;
     if !is_base64 {
         return Some((Some(body), false));
     }
-    Some(match String::from_utf8(base64_simd::STANDARD.decode_to_vec(body.as_bytes()).ok()?) {
-        Ok(decoded) => (Some(decoded), false),
-        Err(error) => (Some(base64_simd::STANDARD.encode_to_string(error.as_bytes())), true),
-    })
+    Some(
+        match String::from_utf8(base64_simd::STANDARD.decode_to_vec(body.as_bytes()).ok()?) {
+            Ok(decoded) => (Some(decoded), false),
+            Err(error) => (
+                Some(base64_simd::STANDARD.encode_to_string(error.as_bytes())),
+                true,
+            ),
+        },
+    )
 }

@@ -47,7 +47,9 @@ fn now() -> String {
 impl Api {
     /// The key in a path, which may be given by its ID alone. Errors: 404 if it isn't one of this service.
     fn named(&self, api_key: &str) -> Result<NamedKey, Error> {
-        self.keyring.parse_key_or_id(api_key).ok_or(Error::KeyNotFound)
+        self.keyring
+            .parse_key_or_id(api_key)
+            .ok_or(Error::KeyNotFound)
     }
 
     /// The same with its item.

@@ -33,14 +33,27 @@ impl KeyList {
     /// Writes one key, or returns false if the page is full. A page can't start after a malformed ID, so such items always go
     /// into the current page; once they fill half of it, they are only logged. `usage` has the time of each key's last use,
     /// by ULID, if details are shown.
-    pub fn push(&mut self, key: &KeyView<'_>, usage: Option<&HashMap<String, String>>) -> Result<bool, Error> {
+    pub fn push(
+        &mut self,
+        key: &KeyView<'_>,
+        usage: Option<&HashMap<String, String>>,
+    ) -> Result<bool, Error> {
         let start = self.body.len();
         self.body.push(if start == 0 { b'[' } else { b',' });
-        key.write(&mut self.body, usage.map(|usage| usage.get(&key.item.id).map(String::as_str)))?;
+        key.write(
+            &mut self.body,
+            usage.map(|usage| usage.get(&key.item.id).map(String::as_str)),
+        )?;
         let doubled = |byte: &u8| matches!(byte, b'"' | b'\\' | b'\n' | b'\r' | b'\t');
         let entry = self.body.get(start..).unwrap_or_default();
         let escaped = entry.len() + entry.iter().filter(|byte| doubled(byte)).count();
-        if self.escaped + escaped > if key.id.is_some() { MAX_LIST } else { MAX_LIST / 2 } {
+        if self.escaped + escaped
+            > if key.id.is_some() {
+                MAX_LIST
+            } else {
+                MAX_LIST / 2
+            }
+        {
             self.body.truncate(start);
             return Ok(key.id.is_none());
         }

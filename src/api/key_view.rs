@@ -49,13 +49,27 @@ impl<'a> KeyView<'a> {
     /// nor keep the others from being shown.
     pub fn new(keyring: &Keyring, disclosure: KeyDisclosure, item: &'a Item) -> Self {
         let id = KeyId::from_ulid(&item.id);
-        let object = |text: &'a str| serde_json::from_str(text).ok().filter(|_| text.starts_with('{'));
+        let object = |text: &'a str| {
+            serde_json::from_str(text)
+                .ok()
+                .filter(|_| text.starts_with('{'))
+        };
         let config: Option<&RawValue> = item.config.as_deref().and_then(object);
         if id.is_none() || config.is_none() || item.root_key.is_none() {
-            tracing::error!(id = item.id, "table item has missing or invalid attributes (listed with config null)");
+            tracing::error!(
+                id = item.id,
+                "table item has missing or invalid attributes (listed with config null)"
+            );
         }
-        let key = id.zip(item.root_key.as_deref()).and_then(|(id, root_key)| keyring.key(id, root_key));
-        Self { item, id, key: key.filter(|_| disclosure == KeyDisclosure::Full), config }
+        let key = id
+            .zip(item.root_key.as_deref())
+            .and_then(|(id, root_key)| keyring.key(id, root_key));
+        Self {
+            item,
+            id,
+            key: key.filter(|_| disclosure == KeyDisclosure::Full),
+            config,
+        }
     }
 
     /// Appends the key to `body` as JSON, with details if `last_used` is given.
@@ -69,8 +83,12 @@ impl<'a> KeyView<'a> {
             }
         };
         let Some(last_used_at) = last_used else {
-            let listed = ListedKey { api_key, config: self.config };
-            return serde_json::to_writer(body, &listed).map_err(|error| Error::Internal(error.into()));
+            let listed = ListedKey {
+                api_key,
+                config: self.config,
+            };
+            return serde_json::to_writer(body, &listed)
+                .map_err(|error| Error::Internal(error.into()));
         };
         let details = &self.item.details;
         let key_id = |ulid: &Option<String>| ulid.as_ref().map(|ulid| format!("gaia_{ulid}"));

@@ -19,7 +19,11 @@ impl Precondition {
     /// Reads all lines of the header as one list. Errors: 422 if it is neither `*` nor a list of ETags.
     /// Source: <https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1>
     pub fn parse(headers: &HeaderMap) -> Result<Self, Error> {
-        let lines: Vec<_> = headers.get_all(IF_MATCH).iter().map(HeaderValue::as_bytes).collect();
+        let lines: Vec<_> = headers
+            .get_all(IF_MATCH)
+            .iter()
+            .map(HeaderValue::as_bytes)
+            .collect();
         if lines.is_empty() {
             return Ok(Self::None);
         }
@@ -38,7 +42,9 @@ impl Precondition {
         match self {
             Self::None => Ok(IfChanged::ReadAgain),
             Self::Exists => Ok(IfChanged::Fail),
-            Self::OneOf(etags) if etags.contains(&item.change_id.tag().into_bytes()) => Ok(IfChanged::Fail),
+            Self::OneOf(etags) if etags.contains(&item.change_id.tag().into_bytes()) => {
+                Ok(IfChanged::Fail)
+            }
             Self::OneOf(_) => Err(Error::PreconditionFailed),
         }
     }
@@ -56,10 +62,16 @@ fn etags(list: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut rest = list.trim_ascii_start();
     while !rest.is_empty() {
         if rest.first() != Some(&b',') {
-            let opaque = rest.strip_prefix(b"W/").unwrap_or(rest).strip_prefix(b"\"")?;
+            let opaque = rest
+                .strip_prefix(b"W/")
+                .unwrap_or(rest)
+                .strip_prefix(b"\"")?;
             let end = opaque.iter().position(|byte| *byte == b'"')?;
             let (etag, after) = opaque.split_at_checked(end)?;
-            if !etag.iter().all(|byte| byte.is_ascii_graphic() || !byte.is_ascii()) {
+            if !etag
+                .iter()
+                .all(|byte| byte.is_ascii_graphic() || !byte.is_ascii())
+            {
                 return None;
             }
             etags.push(etag.to_vec());

@@ -1,6 +1,8 @@
 //! The management API's responses: JSON that no cache may store, GAIA's errors among them.
 
-use lambda_http::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use lambda_http::http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use lambda_http::http::{HeaderValue, StatusCode};
 
 use crate::error::Error;
@@ -11,9 +13,14 @@ pub(super) type Response = lambda_http::Response<String>;
 /// A JSON response that no cache may store: it may hold keys.
 pub(super) fn json(status: u16, body: String) -> Response {
     let mut response = Response::new(body);
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    *response.status_mut() =
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
@@ -32,10 +39,14 @@ impl From<Error> for Response {
                 response.headers_mut().insert(WWW_AUTHENTICATE, schemes);
             }
             Error::MethodNotAllowed(methods) => {
-                response.headers_mut().extend(HeaderValue::try_from(methods).map(|methods| (ALLOW, methods)));
+                response
+                    .headers_mut()
+                    .extend(HeaderValue::try_from(methods).map(|methods| (ALLOW, methods)));
             }
             Error::Unavailable(_) => {
-                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+                response
+                    .headers_mut()
+                    .insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}
         }

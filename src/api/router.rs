@@ -41,20 +41,32 @@ impl Endpoint {
     /// secret.
     pub fn name(self) -> String {
         let named = ENDPOINTS.iter().find(|(endpoint, ..)| *endpoint == self);
-        named.map_or_else(String::new, |(_, method, path)| format!("{method} {API_KEYS}{path}"))
+        named.map_or_else(String::new, |(_, method, path)| {
+            format!("{method} {API_KEYS}{path}")
+        })
     }
 }
 
 /// Finds the endpoint of a method and a path, which isn't decoded, and the text at `{api_key}` (empty if the path has none). If
 /// the path is unknown, a stage in front of it is ignored: gateways and formats differ in whether it is there. One slash at
 /// the end is ignored. Errors: 404, or 405 with the methods that the path allows.
-pub fn route<'a>(method: &str, path: &'a str, stage: Option<&str>) -> Result<(Endpoint, &'a str), Error> {
+pub fn route<'a>(
+    method: &str,
+    path: &'a str,
+    stage: Option<&str>,
+) -> Result<(Endpoint, &'a str), Error> {
     let without_stage = || path.strip_prefix('/')?.strip_prefix(stage?);
-    let below = below_api_keys(path).or_else(|| below_api_keys(without_stage()?)).ok_or(Error::NotFound)?;
+    let below = below_api_keys(path)
+        .or_else(|| below_api_keys(without_stage()?))
+        .ok_or(Error::NotFound)?;
     let is_word = ENDPOINTS.iter().any(|(_, _, path)| *path == below);
     let mut allowed = Vec::new();
     for (endpoint, allowed_method, endpoint_path) in ENDPOINTS {
-        let matched = if is_word { (endpoint_path == below).then_some("") } else { api_key(endpoint_path, below) };
+        let matched = if is_word {
+            (endpoint_path == below).then_some("")
+        } else {
+            api_key(endpoint_path, below)
+        };
         match matched {
             Some(api_key) if allowed_method == method => return Ok((endpoint, api_key)),
             Some(_) => allowed.push(allowed_method),
@@ -129,10 +141,26 @@ mod tests {
             for slash in ["", "/"] {
                 let path = format!("{API_KEYS}{below}{slash}");
                 assert_eq!(outcome(method, &path, None), expected, "{method} {path}");
-                assert_eq!(outcome(method, &path, Some("prod")), expected, "{method} {path}");
-                assert_eq!(outcome(method, &path, Some("es")), expected, "{method} {path}, a stage named es");
-                assert_eq!(outcome(method, &format!("/prod{path}"), Some("prod")), expected, "{method} /prod{path}");
-                assert_eq!(outcome(method, &format!("/prod{path}"), None), "404", "{method} /prod{path}");
+                assert_eq!(
+                    outcome(method, &path, Some("prod")),
+                    expected,
+                    "{method} {path}"
+                );
+                assert_eq!(
+                    outcome(method, &path, Some("es")),
+                    expected,
+                    "{method} {path}, a stage named es"
+                );
+                assert_eq!(
+                    outcome(method, &format!("/prod{path}"), Some("prod")),
+                    expected,
+                    "{method} /prod{path}"
+                );
+                assert_eq!(
+                    outcome(method, &format!("/prod{path}"), None),
+                    "404",
+                    "{method} /prod{path}"
+                );
             }
         }
         for path in [

@@ -65,19 +65,29 @@ impl<'a> AuthorizerEvent<'a> {
             Some(token) => token.clone()?,
             None => self.header(key_header)?,
         };
-        if key_header == "authorization" { api_key::without_scheme(&value).map(str::to_owned) } else { Some(value) }
+        if key_header == "authorization" {
+            api_key::without_scheme(&value).map(str::to_owned)
+        } else {
+            Some(value)
+        }
     }
 
     /// The header's value. `None` if it is missing, isn't text, or is present more than once, readable or not.
     fn header(&self, name: &str) -> Option<String> {
-        let named = |(key, value): (&str, &'a RawValue)| key.eq_ignore_ascii_case(name).then_some(value);
+        let named =
+            |(key, value): (&str, &'a RawValue)| key.eq_ignore_ascii_case(name).then_some(value);
         let lists = self.multi_value_headers.iter().filter_map(named);
-        let mut values: Vec<&RawValue> =
-            lists.flat_map(|list| serde_json::from_str(list.get()).unwrap_or_else(|_| vec![list])).collect();
+        let mut values: Vec<&RawValue> = lists
+            .flat_map(|list| serde_json::from_str(list.get()).unwrap_or_else(|_| vec![list]))
+            .collect();
         if values.is_empty() {
             values = self.headers.iter().filter_map(named).collect();
         }
-        if let [value] = values.as_slice() { text(value) } else { None }
+        if let [value] = values.as_slice() {
+            text(value)
+        } else {
+            None
+        }
     }
 
     /// The request's source. A TOKEN event doesn't name the address, but the gateway checks the policy's conditions.
@@ -108,7 +118,11 @@ impl<'a> MethodArn<'a> {
         let (stage, below) = arn.split_at_checked(api.len() + 1 + stage_len)?;
         let below = below.strip_prefix('/').unwrap_or(below);
         let (method, path) = below.split_at_checked(below.find('/').unwrap_or(below.len()))?;
-        api.starts_with("arn:").then_some(Self { stage, method, path })
+        api.starts_with("arn:").then_some(Self {
+            stage,
+            method,
+            path,
+        })
     }
 }
 

@@ -20,16 +20,24 @@ impl ChangeId {
     /// `change_id` comes twice.
     pub(super) fn unchanged(&self) -> (&'static str, Attributes) {
         match &self.0 {
-            Some(seen) => ("change_id = :seen", [(":seen".to_owned(), seen.clone())].into()),
+            Some(seen) => (
+                "change_id = :seen",
+                [(":seen".to_owned(), seen.clone())].into(),
+            ),
             // Somebody else wrote the item.
-            None => ("attribute_exists(id) AND attribute_not_exists(change_id)", Attributes::new()),
+            None => (
+                "attribute_exists(id) AND attribute_not_exists(change_id)",
+                Attributes::new(),
+            ),
         }
     }
 
     /// What an ETag says of it: the text, if it has only ASCII letters, digits and `-`, otherwise 32 hexadecimal digits of
     /// SHA-256 over the attribute, and over nothing if there is none.
     pub fn tag(&self) -> String {
-        let plain = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let plain = |text: &str| {
+            !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        };
         match &self.0 {
             Some(AttributeValue::S(text)) if plain(text) => text.clone(),
             other => {
@@ -53,17 +61,25 @@ fn encoded(value: &AttributeValue) -> Vec<u8> {
         AttributeValue::Null(_) => ("NULL", Vec::new()),
         AttributeValue::Ss(set) => ("SS", sorted(texts(set))),
         AttributeValue::Ns(set) => ("NS", sorted(texts(set))),
-        AttributeValue::Bs(set) => ("BS", sorted(set.iter().map(|bytes| bytes.as_ref().to_vec()).collect())),
+        AttributeValue::Bs(set) => (
+            "BS",
+            sorted(set.iter().map(|bytes| bytes.as_ref().to_vec()).collect()),
+        ),
         AttributeValue::L(values) => ("L", values.iter().map(encoded).collect()),
         AttributeValue::M(fields) => {
-            let field = |(name, value): (&String, _)| [part(name.as_bytes()), part(&encoded(value))].concat();
+            let field = |(name, value): (&String, _)| {
+                [part(name.as_bytes()), part(&encoded(value))].concat()
+            };
             ("M", sorted(fields.iter().map(field).collect()))
         }
         // A type that DynamoDB didn't have when the SDK was released.
         _ => ("", Vec::new()),
     };
     let parts = parts.iter().map(|bytes| part(bytes));
-    std::iter::once(part(kind.as_bytes())).chain(parts).collect::<Vec<_>>().concat()
+    std::iter::once(part(kind.as_bytes()))
+        .chain(parts)
+        .collect::<Vec<_>>()
+        .concat()
 }
 
 fn part(bytes: &[u8]) -> Vec<u8> {

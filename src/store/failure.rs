@@ -61,7 +61,9 @@ impl Intercept for InDoubt {
         _bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let failed = !matches!(context.output_or_error(), Some(Ok(_)));
-        let rejected = context.response().is_some_and(|response| response.status().is_client_error());
+        let rejected = context
+            .response()
+            .is_some_and(|response| response.status().is_client_error());
         if failed && !rejected {
             self.0.store(true, Ordering::Relaxed);
         }
@@ -87,8 +89,13 @@ pub(super) fn is_conflict<E, R>(error: &SdkError<E, R>) -> bool
 where
     E: ProvideErrorMetadata,
 {
-    let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
-    matches!(code, Some("TransactionConflictException" | "ReplicatedWriteConflictException"))
+    let code = error
+        .as_service_error()
+        .and_then(ProvideErrorMetadata::code);
+    matches!(
+        code,
+        Some("TransactionConflictException" | "ReplicatedWriteConflictException")
+    )
 }
 
 /// A transient failure (throttled, unreachable, or DynamoDB's fault) is a 503. Any other is a fault of ours or of the
@@ -102,10 +109,15 @@ where
         SdkError::DispatchFailure(failure) => !failure.is_user(),
         SdkError::ServiceError(service) => {
             let code = service.err().code();
-            service.raw().status().is_server_error() || code.is_some_and(|code| TRANSIENT.contains(&code))
+            service.raw().status().is_server_error()
+                || code.is_some_and(|code| TRANSIENT.contains(&code))
         }
         _ => false,
     };
     let cause = describe(error).into();
-    if transient { Error::Unavailable(cause) } else { Error::Internal(cause) }
+    if transient {
+        Error::Unavailable(cause)
+    } else {
+        Error::Internal(cause)
+    }
 }

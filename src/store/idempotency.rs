@@ -26,15 +26,27 @@ pub struct IdempotencyToken {
 impl IdempotencyToken {
     /// The token of a `header` that `caller` sent with `body` to an operation, such as `rotate gaia_<ULID>`. `issuer` is that
     /// of the caller's JWT: two issuers may give one subject to different callers.
-    pub fn new(operation: &str, caller: &str, issuer: Option<&str>, header: &str, body: &str) -> Self {
-        Self { id: digest(&[operation, caller, issuer.unwrap_or_default(), header]), body: digest(&[body]) }
+    pub fn new(
+        operation: &str,
+        caller: &str,
+        issuer: Option<&str>,
+        header: &str,
+        body: &str,
+    ) -> Self {
+        Self {
+            id: digest(&[operation, caller, issuer.unwrap_or_default(), header]),
+            body: digest(&[body]),
+        }
     }
 }
 
 /// SHA-256 in hexadecimal digits, of each text with its length before it. It isn't a MAC under a root key, since that may be
 /// replaced between a request and its repetition.
 fn digest(texts: &[&str]) -> String {
-    let add = |hash: Sha256, text: &&str| hash.chain_update(text.len().to_be_bytes()).chain_update(text);
+    let add = |hash: Sha256, text: &&str| {
+        hash.chain_update(text.len().to_be_bytes())
+            .chain_update(text)
+    };
     hex::encode(texts.iter().fold(Sha256::new(), add).finalize())
 }
 
@@ -77,7 +89,17 @@ impl IdempotencyRecord {
     fn with_parts<T>(&self, id: &str, mac: impl FnOnce(&str, &[&str]) -> T) -> T {
         let (key_id, created_at) = (self.key_id.ulid(), self.created_at.to_string());
         let expires_at = self.expires_at.as_deref().unwrap_or_default();
-        mac(&self.root_key, &[id, &key_id, &self.root_key, &self.body, &created_at, expires_at])
+        mac(
+            &self.root_key,
+            &[
+                id,
+                &key_id,
+                &self.root_key,
+                &self.body,
+                &created_at,
+                expires_at,
+            ],
+        )
     }
 }
 
@@ -89,7 +111,10 @@ impl Store {
         keyring: &Keyring,
         token: &IdempotencyToken,
     ) -> Result<Option<IdempotencyRecord>, Error> {
-        match self.get_item(&self.idempotency_partition(), &token.id, None).await? {
+        match self
+            .get_item(&self.idempotency_partition(), &token.id, None)
+            .await?
+        {
             None => Ok(None),
             Some(item) => self.verified(keyring, token, item),
         }
@@ -105,10 +130,19 @@ impl Store {
     ) -> Result<Option<IdempotencyRecord>, Error> {
         let (partition, id) = (self.idempotency_partition(), &token.id);
         let item = asked_for(item, &partition, id, |found| found == id)?;
-        let record = IdempotencyRecord::from_item(&item).ok_or_else(|| unreadable(&partition, id))?;
-        let mac = item.get("mac").and_then(|value| hex::decode(value.as_s().ok()?).ok()).unwrap_or_default();
-        if record.with_parts(id, |root_key, parts| keyring.is_record_mac(root_key, parts, &mac)) == Some(false) {
-            return Err(Error::Internal(format!("the MAC of item {id} of {partition} is missing or wrong").into()));
+        let record =
+            IdempotencyRecord::from_item(&item).ok_or_else(|| unreadable(&partition, id))?;
+        let mac = item
+            .get("mac")
+            .and_then(|value| hex::decode(value.as_s().ok()?).ok())
+            .unwrap_or_default();
+        if record.with_parts(id, |root_key, parts| {
+            keyring.is_record_mac(root_key, parts, &mac)
+        }) == Some(false)
+        {
+            return Err(Error::Internal(
+                format!("the MAC of item {id} of {partition} is missing or wrong").into(),
+            ));
         }
         let stale = OffsetDateTime::now_utc().unix_timestamp() - KEPT_FOR;
         Ok(Some(record).filter(|record| record.created_at > stale))
@@ -136,8 +170,12 @@ impl Store {
             created_at: now,
             expires_at: expires_at.map(str::to_owned),
         };
-        let mac = record.with_parts(&token.id, |root_key, parts| keyring.record_mac(root_key, parts));
-        let mac = mac.ok_or_else(|| Error::Internal(format!("the root key of {id} isn't configured").into()))?;
+        let mac = record.with_parts(&token.id, |root_key, parts| {
+            keyring.record_mac(root_key, parts)
+        });
+        let mac = mac.ok_or_else(|| {
+            Error::Internal(format!("the root key of {id} isn't configured").into())
+        })?;
         let number = |number: i64| AttributeValue::N(number.to_string());
         let mut item = super::key(&self.idempotency_partition(), &token.id);
         let attributes = [
@@ -149,7 +187,11 @@ impl Store {
             ("ttl", number(now + KEPT_FOR)),
         ];
         item.extend(attributes.map(|(name, value)| (name.to_owned(), value)));
-        item.extend(record.expires_at.map(|time| ("expires_at".to_owned(), AttributeValue::S(time))));
+        item.extend(
+            record
+                .expires_at
+                .map(|time| ("expires_at".to_owned(), AttributeValue::S(time))),
+        );
         Ok(Put::builder()
             .table_name(&self.table)
             .set_item(Some(item))

@@ -65,7 +65,9 @@ impl Store {
         if !details {
             return Ok(page);
         }
-        let (Some(first), Some(last)) = (page.items.first(), page.items.last()) else { return Ok(page) };
+        let (Some(first), Some(last)) = (page.items.first(), page.items.last()) else {
+            return Ok(page);
+        };
         let usage = self.last_used_between(&first.id, &last.id, queries).await?;
         if let Some(end) = usage.read_until.filter(|end| *end < last.id) {
             page.items.retain(|item| item.id <= end);
@@ -75,22 +77,52 @@ impl Store {
         Ok(page)
     }
 
-    async fn keys_after(&self, after: Option<&str>, limit: Option<i32>, details: bool) -> Result<Page, Error> {
-        let condition = if after.is_some() { "service = :service AND id > :after" } else { "service = :service" };
-        let mut request = self.client.query().table_name(&self.table).consistent_read(true).set_limit(limit);
-        request =
-            request.key_condition_expression(condition).projection_expression(if details { DETAILED } else { PLAIN });
-        request = request.expression_attribute_values(":service", AttributeValue::S(self.service.clone()));
+    async fn keys_after(
+        &self,
+        after: Option<&str>,
+        limit: Option<i32>,
+        details: bool,
+    ) -> Result<Page, Error> {
+        let condition = if after.is_some() {
+            "service = :service AND id > :after"
+        } else {
+            "service = :service"
+        };
+        let mut request = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .set_limit(limit);
+        request = request
+            .key_condition_expression(condition)
+            .projection_expression(if details { DETAILED } else { PLAIN });
+        request = request
+            .expression_attribute_values(":service", AttributeValue::S(self.service.clone()));
         if let Some(after) = after {
-            request = request.expression_attribute_values(":after", AttributeValue::S(after.to_owned()));
+            request =
+                request.expression_attribute_values(":after", AttributeValue::S(after.to_owned()));
         }
         let output = request.send().await.map_err(|error| failure(&error))?;
         let asked = |item| {
             let is_after = |id: &str| after.is_none_or(|after| id > after);
             asked_for(item, &self.service, after.unwrap_or("all"), is_after).map(Item::from)
         };
-        let items = output.items.unwrap_or_default().into_iter().map(asked).collect::<Result<_, _>>()?;
-        let next = output.last_evaluated_key.map(asked).transpose()?.map(|item| item.id);
-        Ok(Page { items, last_used: None, next })
+        let items = output
+            .items
+            .unwrap_or_default()
+            .into_iter()
+            .map(asked)
+            .collect::<Result<_, _>>()?;
+        let next = output
+            .last_evaluated_key
+            .map(asked)
+            .transpose()?
+            .map(|item| item.id);
+        Ok(Page {
+            items,
+            last_used: None,
+            next,
+        })
     }
 }

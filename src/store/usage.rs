@@ -10,7 +10,9 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use time::{Duration, OffsetDateTime};
 
-use super::{Attributes, QueryBudget, Store, asked_for, failure, kept_after, kept_until, unreadable};
+use super::{
+    Attributes, QueryBudget, Store, asked_for, failure, kept_after, kept_until, unreadable,
+};
 use crate::error::{Error, describe};
 use keys::api_key::KeyId;
 use keys::config::KeyConfig;
@@ -96,21 +98,29 @@ impl Store {
             Some(config) => kept_until(config),
             None => Some(kept_after(OffsetDateTime::now_utc())),
         };
-        let Some(end) = end.filter(|_| self.track_usage) else { return };
+        let Some(end) = end.filter(|_| self.track_usage) else {
+            return;
+        };
         if let Err(error) = in_time(self.shorten_ttl(id, end)).await {
             tracing::warn!(key_id = %id, error, "usage is kept longer than its key");
         }
     }
 
     async fn shorten_ttl(&self, id: KeyId, end: i64) -> Result<(), String> {
-        let request = self.client.update_item().table_name(&self.table).set_key(Some(self.usage_key(&id.ulid())));
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(self.usage_key(&id.ulid())));
         let outcome = request
             .update_expression("SET #ttl = :ttl")
             .condition_expression("#ttl > :ttl")
             .expression_attribute_names("#ttl", "ttl")
             .expression_attribute_values(":ttl", AttributeValue::N(end.to_string()))
             .customize()
-            .config_override(aws_sdk_dynamodb::Config::builder().retry_config(RetryConfig::disabled()))
+            .config_override(
+                aws_sdk_dynamodb::Config::builder().retry_config(RetryConfig::disabled()),
+            )
             .send()
             .await;
         let Err(error) = outcome else { return Ok(()) };
@@ -121,20 +131,31 @@ impl Store {
         }
     }
 
-    async fn put_use(&self, id: KeyId, config: &KeyConfig, now: OffsetDateTime) -> Result<(), String> {
+    async fn put_use(
+        &self,
+        id: KeyId,
+        config: &KeyConfig,
+        now: OffsetDateTime,
+    ) -> Result<(), String> {
         let hour = now - Duration::seconds(now.unix_timestamp().rem_euclid(HOUR.whole_seconds()));
         let end = (hour + KEPT_FOR).unix_timestamp();
         let end = kept_until(config).map_or(end, |key_end| key_end.min(end));
         let ttl = AttributeValue::N(end.to_string());
         let hour = AttributeValue::S(seconds(hour));
-        let request = self.client.put_item().table_name(&self.table).set_item(Some(self.usage_key(&id.ulid())));
+        let request = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(self.usage_key(&id.ulid())));
         let outcome = request
             .item("last_used_at", hour.clone())
             .item("ttl", ttl)
             .condition_expression("attribute_not_exists(last_used_at) OR last_used_at < :hour")
             .expression_attribute_values(":hour", hour)
             .customize()
-            .config_override(aws_sdk_dynamodb::Config::builder().retry_config(RetryConfig::disabled()))
+            .config_override(
+                aws_sdk_dynamodb::Config::builder().retry_config(RetryConfig::disabled()),
+            )
             .send()
             .await;
         let Err(error) = outcome else { return Ok(()) };
@@ -148,8 +169,13 @@ impl Store {
     /// When a key was last used. One strongly consistent GetItem. Errors: also [`Error::Internal`] if the item can't be read.
     pub async fn last_used(&self, id: KeyId) -> Result<Option<String>, Error> {
         let partition = self.usage_partition();
-        let item = self.get_item(&partition, &id.ulid(), Some("id, last_used_at, service")).await?;
-        Ok(item.map(|item| use_in(item, &partition)).transpose()?.map(|(_, at)| at))
+        let item = self
+            .get_item(&partition, &id.ulid(), Some("id, last_used_at, service"))
+            .await?;
+        Ok(item
+            .map(|item| use_in(item, &partition))
+            .transpose()?
+            .map(|(_, at)| at))
     }
 
     /// When the keys with the ULIDs from `first` to `last` were last used. Strongly consistent Queries until all are read or
@@ -162,11 +188,19 @@ impl Store {
     ) -> Result<Usage, Error> {
         let text = |text: &str| AttributeValue::S(text.to_owned());
         let partition = self.usage_partition();
-        let asked = |item| asked_for(item, &partition, first, |id: &str| first <= id && id <= last);
+        let asked = |item| {
+            asked_for(item, &partition, first, |id: &str| {
+                first <= id && id <= last
+            })
+        };
         let (mut last_used, mut start) = (HashMap::new(), None);
         loop {
-            let request =
-                self.client.query().table_name(&self.table).consistent_read(true).set_exclusive_start_key(start);
+            let request = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .consistent_read(true)
+                .set_exclusive_start_key(start);
             let output = request
                 .key_condition_expression("service = :service AND id BETWEEN :first AND :last")
                 .projection_expression("id, last_used_at, service")
@@ -184,7 +218,10 @@ impl Store {
             start = output.last_evaluated_key.map(asked).transpose()?;
             if start.is_none() || !queries.allows_usage() {
                 let id = start.and_then(|mut key| key.remove("id")?.as_s().ok().cloned());
-                return Ok(Usage { last_used, read_until: id });
+                return Ok(Usage {
+                    last_used,
+                    read_until: id,
+                });
             }
         }
     }
@@ -209,13 +246,20 @@ pub(super) struct Usage {
 fn use_in(mut item: Attributes, partition: &str) -> Result<(String, String), Error> {
     match (item.remove("id"), item.remove("last_used_at")) {
         (Some(AttributeValue::S(id)), Some(AttributeValue::S(at))) => Ok((id, at)),
-        (id, _) => Err(unreadable(partition, id.as_ref().and_then(|id| id.as_s().ok()).map_or("", String::as_str))),
+        (id, _) => Err(unreadable(
+            partition,
+            id.as_ref()
+                .and_then(|id| id.as_s().ok())
+                .map_or("", String::as_str),
+        )),
     }
 }
 
 /// Awaited, since Lambda freezes the function after the response.
 async fn in_time(write: impl Future<Output = Result<(), String>>) -> Result<(), String> {
-    tokio::time::timeout(PATIENCE, write).await.unwrap_or_else(|_| Err("no response within 200 ms".to_owned()))
+    tokio::time::timeout(PATIENCE, write)
+        .await
+        .unwrap_or_else(|_| Err("no response within 200 ms".to_owned()))
 }
 
 #[cfg(test)]
@@ -241,7 +285,11 @@ mod tests {
         let due = &attempts.memory().due;
         let waits: std::collections::BTreeSet<_> = due.values().collect();
         assert!(waits.len() > 900, "not all at the same time");
-        assert!(waits.iter().all(|at| (HOUR..HOUR + JITTER).contains(&(**at - NOW - Duration::DAY))));
+        assert!(
+            waits
+                .iter()
+                .all(|at| (HOUR..HOUR + JITTER).contains(&(**at - NOW - Duration::DAY)))
+        );
     }
 
     #[test]
@@ -249,7 +297,10 @@ mod tests {
         let attempts = Attempts::default();
         assert!(attempts.is_due(id(1), NOW));
         attempts.pause(NOW);
-        assert!(!attempts.is_due(id(2), NOW + PAUSE - Duration::SECOND) && attempts.is_due(id(2), NOW + PAUSE));
+        assert!(
+            !attempts.is_due(id(2), NOW + PAUSE - Duration::SECOND)
+                && attempts.is_due(id(2), NOW + PAUSE)
+        );
     }
 
     #[test]
@@ -278,6 +329,9 @@ mod tests {
         };
         let filling = time(0..MAX_KEYS);
         let full = time(MAX_KEYS..2 * MAX_KEYS);
-        assert!(full < 20 * filling, "{filling:?} for the first {MAX_KEYS} keys, {full:?} for the next");
+        assert!(
+            full < 20 * filling,
+            "{filling:?} for the first {MAX_KEYS} keys, {full:?} for the next"
+        );
     }
 }

@@ -14,8 +14,17 @@ pub(in crate::api) async fn delete(api: &Api, request: ApiRequest<'_>) -> Result
     let (key, item) = api.stored(request.api_key).await?;
     let if_changed = precondition.check(&item)?;
     let before = api.store.delete(key.id, item, if_changed).await?;
-    let before = before.as_deref().and_then(|text| KeyConfig::parse(text).ok());
-    Audit { before: before.as_ref(), ..Audit::new("delete", key.id) }.log(request);
+    let before = before
+        .as_deref()
+        .and_then(|text| KeyConfig::parse(text).ok());
+    Audit {
+        before: before.as_ref(),
+        ..Audit::new("delete", key.id)
+    }
+    .log(request);
     api.store.limit_usage(key.id, None).await;
-    ok(&ChangedKey { api_key: request.api_key, result: "deleted" })
+    ok(&ChangedKey {
+        api_key: request.api_key,
+        result: "deleted",
+    })
 }

@@ -14,7 +14,8 @@ pub(in crate::api) async fn get(api: &Api, request: ApiRequest<'_>) -> Result<Re
     let item = api.store.detailed(&key).await?;
     let last_used = api.store.last_used(key.id).await?;
     let mut body = Vec::new();
-    KeyView::new(&api.keyring, api.disclosure, &item).write(&mut body, Some(last_used.as_deref()))?;
+    KeyView::new(&api.keyring, api.disclosure, &item)
+        .write(&mut body, Some(last_used.as_deref()))?;
     let body = String::from_utf8(body).map_err(|error| Error::Internal(error.into()))?;
     let etag = HeaderValue::try_from(etag(&item)).map_err(|error| Error::Internal(error.into()))?;
     let mut response = json(200, body);

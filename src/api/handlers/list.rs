@@ -22,7 +22,10 @@ pub(in crate::api) async fn list(api: &Api, request: ApiRequest<'_>) -> Result<R
             let left = limit.saturating_sub(list.count()).saturating_add(1);
             i32::try_from(left).unwrap_or(i32::MAX)
         });
-        let page = api.store.page(after.as_deref(), wanted, details, &mut queries).await?;
+        let page = api
+            .store
+            .page(after.as_deref(), wanted, details, &mut queries)
+            .await?;
         for item in &page.items {
             let key = KeyView::new(&api.keyring, api.disclosure, item);
             if limit == Some(list.count()) || !list.push(&key, page.last_used.as_ref())? {
@@ -44,7 +47,9 @@ pub(in crate::api) async fn list(api: &Api, request: ApiRequest<'_>) -> Result<R
 fn page_with_next(list: KeyList, limit: Option<usize>, details: bool) -> Result<Response, Error> {
     // SigV4 signs parameters sorted by name, and curl doesn't sort them.
     let details = if details { "&details=true" } else { "" };
-    let limit = limit.map(|limit| format!("&limit={limit}")).unwrap_or_default();
+    let limit = limit
+        .map(|limit| format!("&limit={limit}"))
+        .unwrap_or_default();
     let link = format!("<?after={}{details}{limit}>; rel=\"next\"", list.last());
     let link = HeaderValue::try_from(link).map_err(|error| Error::Internal(error.into()))?;
     let mut response = json(200, list.into_body()?);

@@ -15,7 +15,9 @@ use crate::api::precondition::Precondition;
 use crate::api::request::ApiRequest;
 use crate::api::response::Response;
 use crate::error::{Detail, Error};
-use crate::store::{CHANGED, Change, IdempotencyToken, IfChanged, Item, Patience, Rotated, Rotation};
+use crate::store::{
+    CHANGED, Change, IdempotencyToken, IfChanged, Item, Patience, Rotated, Rotation,
+};
 
 /// The longest grace period, in seconds: a year.
 const MAX_GRACE: i64 = 31_536_000;
@@ -42,7 +44,10 @@ struct RotatedKey<'a> {
 /// `POST …/api_keys/{api_key}/rotate`: creates an API key with the same config, and sets the old one's expiry.
 pub(in crate::api) async fn rotate(api: &Api, request: ApiRequest<'_>) -> Result<Response, Error> {
     let body: RotateRequest = request.typed()?;
-    let body = RotationRequest { grace: body.grace_seconds, expiry: body.expires_at };
+    let body = RotationRequest {
+        grace: body.grace_seconds,
+        expiry: body.expires_at,
+    };
     let precondition = Precondition::parse(request.http.headers())?;
     let key = api.named(request.api_key)?;
     let token = request.idempotency_token(&format!("rotate {}", key.id))?;
@@ -59,7 +64,11 @@ pub(in crate::api) async fn rotate(api: &Api, request: ApiRequest<'_>) -> Result
             Err(error) if error.status() < 500 => return earlier().await?.ok_or(error),
             prepared => prepared?,
         };
-        let RotatedConfigs { new, old, old_expires_at } = &prepared.configs;
+        let RotatedConfigs {
+            new,
+            old,
+            old_expires_at,
+        } = &prepared.configs;
         let rotation = Rotation {
             old_id: key.id,
             old: &prepared.item,
@@ -68,9 +77,17 @@ pub(in crate::api) async fn rotate(api: &Api, request: ApiRequest<'_>) -> Result
             expires_at: old_expires_at,
             id: new_key.id(),
             root_key,
-            change: Change { config: new, caller: request.caller, at: &timestamp::milliseconds(now) },
+            change: Change {
+                config: new,
+                caller: request.caller,
+                at: &timestamp::milliseconds(now),
+            },
         };
-        match api.store.rotate(&api.keyring, &rotation, token.as_ref(), &mut patience).await? {
+        match api
+            .store
+            .rotate(&api.keyring, &rotation, token.as_ref(), &mut patience)
+            .await?
+        {
             Rotated::Done => {
                 let audit = Audit {
                     before: Some(&prepared.config),
@@ -112,21 +129,39 @@ async fn prepare(
     now: OffsetDateTime,
 ) -> Result<Prepared, Error> {
     if body.expires_by(now) {
-        return Err(Detail::new(["body", "expires_at"], "must be later than now", "value_error.datetime").into());
+        return Err(Detail::new(
+            ["body", "expires_at"],
+            "must be later than now",
+            "value_error.datetime",
+        )
+        .into());
     }
     let item = api.store.detailed(key).await?;
     let if_changed = precondition.check(&item)?;
     let Some(Ok(config)) = item.config.as_deref().map(KeyConfig::parse) else {
-        return Err(Error::Internal(format!("stored config of {} is invalid", key.id).into()));
+        return Err(Error::Internal(
+            format!("stored config of {} is invalid", key.id).into(),
+        ));
     };
-    if let Some(successor) = item.details.rotated_to.as_deref().and_then(KeyId::from_ulid)
+    if let Some(successor) = item
+        .details
+        .rotated_to
+        .as_deref()
+        .and_then(KeyId::from_ulid)
         && api.store.get(successor).await?.is_some()
     {
-        let why = format!("API key was rotated to {successor} already: delete that key to rotate this one again");
+        let why = format!(
+            "API key was rotated to {successor} already: delete that key to rotate this one again"
+        );
         return Err(Error::Conflict(why.into()));
     }
     let configs = rotation::rotate(&config, body, now)?;
-    Ok(Prepared { item, if_changed, config, configs })
+    Ok(Prepared {
+        item,
+        if_changed,
+        config,
+        configs,
+    })
 }
 
 impl From<RotationError> for Error {
@@ -154,7 +189,9 @@ async fn rotated_earlier(
     token: Option<&IdempotencyToken>,
 ) -> Result<Option<Response>, Error> {
     let Some(token) = token else { return Ok(None) };
-    let Some(record) = api.store.recorded(&api.keyring, token).await? else { return Ok(None) };
+    let Some(record) = api.store.recorded(&api.keyring, token).await? else {
+        return Ok(None);
+    };
     let (new_key, new_config) = created_earlier(api, &record, token).await?;
     let old_expires_at = record.expires_at.as_deref();
     let audit = Audit {
@@ -167,15 +204,27 @@ async fn rotated_earlier(
     rotated(new_key.expose(), id, old_expires_at.unwrap_or_default()).map(Some)
 }
 
-fn rotated(api_key: &str, rotated_from: KeyId, rotated_from_expires_at: &str) -> Result<Response, Error> {
+fn rotated(
+    api_key: &str,
+    rotated_from: KeyId,
+    rotated_from_expires_at: &str,
+) -> Result<Response, Error> {
     let rotated_from = rotated_from.to_string();
-    ok(&RotatedKey { api_key, result: "rotated", rotated_from, rotated_from_expires_at })
+    ok(&RotatedKey {
+        api_key,
+        result: "rotated",
+        rotated_from,
+        rotated_from_expires_at,
+    })
 }
 
 fn grace<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let seconds = i64::deserialize(deserializer)?;
     match seconds {
-        ..0 => Err(rejected("value_error.number.not_ge", "ensure this value is greater than or equal to 0")),
+        ..0 => Err(rejected(
+            "value_error.number.not_ge",
+            "ensure this value is greater than or equal to 0",
+        )),
         0..=MAX_GRACE => Ok(Duration::seconds(seconds)),
         _ => {
             let msg = format_args!("ensure this value is less than or equal to {MAX_GRACE}");
@@ -189,7 +238,9 @@ fn unset() -> NewExpiry {
 }
 
 fn expiry<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NewExpiry, D::Error> {
-    let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(NewExpiry::Never) };
+    let Some(text) = Option::<String>::deserialize(deserializer)? else {
+        return Ok(NewExpiry::Never);
+    };
     let wrong = |kind| {
         let (msg, kind, _) = invalid::message(&kind);
         rejected(kind, msg)

@@ -22,10 +22,24 @@ pub(in crate::api) async fn update(api: &Api, request: ApiRequest<'_>) -> Result
     let (key, item) = stored?;
     rejections.check(&config, item.config.as_deref().unwrap_or_default())?;
     let if_changed = precondition.check(&item)?;
-    let change = Change { config: &config, caller: request.caller, at: &now() };
+    let change = Change {
+        config: &config,
+        caller: request.caller,
+        at: &now(),
+    };
     let before = api.store.update(key.id, item, &change, if_changed).await?;
-    let before = before.as_deref().and_then(|text| KeyConfig::parse(text).ok());
-    Audit { before: before.as_ref(), after: Some(&config), ..Audit::new("update", key.id) }.log(request);
+    let before = before
+        .as_deref()
+        .and_then(|text| KeyConfig::parse(text).ok());
+    Audit {
+        before: before.as_ref(),
+        after: Some(&config),
+        ..Audit::new("update", key.id)
+    }
+    .log(request);
     api.store.limit_usage(key.id, Some(&config)).await;
-    ok(&ChangedKey { api_key: request.api_key, result: "updated" })
+    ok(&ChangedKey {
+        api_key: request.api_key,
+        result: "updated",
+    })
 }

@@ -53,13 +53,20 @@ pub(in crate::api) async fn verify(api: &Api, request: ApiRequest<'_>) -> Result
         Some(address) => Source::Address(address.to_canonical()),
         None => Source::Unknown,
     };
-    let access = AccessRequest { permission: body.permission, route: body.route.as_deref().and_then(Route::parse) };
+    let access = AccessRequest {
+        permission: body.permission,
+        route: body.route.as_deref().and_then(Route::parse),
+    };
     let now = OffsetDateTime::now_utc();
     let lookup = api.store.find(&api.keyring, api_key).await?;
     match access::decide(&lookup, access, &api.read_routes, source, now) {
         Ok((id, config)) => {
             api.store.record_use(id, config, now).await;
-            ok(&Valid { valid: true, key_id: &id.to_string(), config: config.as_raw() })
+            ok(&Valid {
+                valid: true,
+                key_id: &id.to_string(),
+                config: config.as_raw(),
+            })
         }
         Err(denial) => {
             tracing::info!(
@@ -71,7 +78,10 @@ pub(in crate::api) async fn verify(api: &Api, request: ApiRequest<'_>) -> Result
                 api_request_id = request.request_id(),
                 "denied"
             );
-            ok(&NotValid { valid: false, reason: denial.as_str() })
+            ok(&NotValid {
+                valid: false,
+                reason: denial.as_str(),
+            })
         }
     }
 }
@@ -80,21 +90,31 @@ pub(in crate::api) async fn verify(api: &Api, request: ApiRequest<'_>) -> Result
 
 fn permission<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Permission>, D::Error> {
     let wrong = || rejected("value_error.enum", "must be 'read' or 'write'");
-    text(deserializer)?.map(|word| Permission::parse(&word).ok_or_else(wrong)).transpose()
+    text(deserializer)?
+        .map(|word| Permission::parse(&word).ok_or_else(wrong))
+        .transpose()
 }
 
 fn route<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     match text(deserializer)? {
-        Some(route) if Route::parse(&route).is_none() => {
-            Err(rejected("value_error.route", "must be a method, a space and a path that begins with a slash"))
-        }
+        Some(route) if Route::parse(&route).is_none() => Err(rejected(
+            "value_error.route",
+            "must be a method, a space and a path that begins with a slash",
+        )),
         route => Ok(route),
     }
 }
 
 fn source_ip<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IpAddr>, D::Error> {
-    let wrong = |_| rejected("value_error.ipvanyaddress", "must be an IPv4 or IPv6 address");
-    text(deserializer)?.map(|address| address.parse().map_err(wrong)).transpose()
+    let wrong = |_| {
+        rejected(
+            "value_error.ipvanyaddress",
+            "must be an IPv4 or IPv6 address",
+        )
+    };
+    text(deserializer)?
+        .map(|address| address.parse().map_err(wrong))
+        .transpose()
 }
 
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {

@@ -1,4 +1,5 @@
-//! `cargo bench --bench micro`: the parts of a request, one at a time, without a process or a network around them.
+//! `cargo bench --bench micro`: the parts of a request, one at a time, without a process or a
+//! network around them.
 
 #![allow(clippy::expect_used, clippy::string_slice, clippy::unwrap_used)]
 

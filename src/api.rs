@@ -30,7 +30,8 @@ use keys::route::RoutePattern;
 /// The longest body, in bytes.
 const MAX_BODY: usize = 64 * 1024;
 
-/// The management API: the table, the keyring that its keys are derived from, and the settings of the endpoints.
+/// The management API: the table, the keyring that its keys are derived from, and the settings of
+/// the endpoints.
 #[derive(Debug)]
 pub struct Api {
     store: Store,
@@ -52,8 +53,8 @@ impl Api {
         }
     }
 
-    /// Responds to one invocation within `time_left`, in the format of the event. Every failure is a response; an event that
-    /// can't be read is a 400.
+    /// Responds to one invocation within `time_left`, in the format of the event. Every failure is
+    /// a response; an event that can't be read is a 400.
     pub async fn handle(
         &self,
         event: LambdaEvent<Box<RawValue>>,

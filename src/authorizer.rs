@@ -1,7 +1,7 @@
 //! The Lambda authorizer: reads events in four formats, and responds with a decision.
 //!
-//! A denial is a normal response, so that garbage raises no alarm. If the key can't be checked, the invocation fails; the
-//! gateway turns that into a 500 and doesn't cache it.
+//! A denial is a normal response, so that garbage raises no alarm. If the key can't be checked, the
+//! invocation fails; the gateway turns that into a 500 and doesn't cache it.
 
 mod event;
 mod policy;
@@ -50,7 +50,8 @@ impl Authorizer {
         }
     }
 
-    /// Responds to one event within `time_left`. Errors: the key can't be checked, or the event names no API.
+    /// Responds to one event within `time_left`. Errors: the key can't be checked, or the event
+    /// names no API.
     pub async fn handle(
         &self,
         payload: &RawValue,
@@ -120,10 +121,11 @@ impl Authorizer {
         self.with_config_if_it_fits(found, denial, response)
     }
 
-    /// The policy of a key doesn't depend on the request's method or route, so a gateway may cache it for the next request.
-    /// The gateway itself denies what the policy doesn't grant, so a request that lacks a permission or a route still gets that
-    /// policy. Every other reason gets a deny-all policy. A gateway that caches applies it to every request with this key until
-    /// the entry expires, even if the reason is the address of one request.
+    /// The policy of a key doesn't depend on the request's method or route, so a gateway may cache
+    /// it for the next request. The gateway itself denies what the policy doesn't grant, so a
+    /// request that lacks a permission or a route still gets that policy. Every other reason gets a
+    /// deny-all policy. A gateway that caches applies it to every request with this key until the
+    /// entry expires, even if the reason is the address of one request.
     fn policy(&self, found: &Lookup, denial: Option<Denial>, stage: &str) -> AuthorizerResponse {
         let permitted = match (found, denial) {
             (Lookup::Key(id, config), None | Some(Denial::Permission | Denial::Route)) => {

@@ -32,7 +32,8 @@ pub enum Error {
     TooLarge(String),
     /// 422: the request can be read, but not accepted.
     Invalid(Vec<Detail>),
-    /// 503: DynamoDB is throttling or out of reach, or others write the same item; the same request may succeed soon.
+    /// 503: DynamoDB is throttling or out of reach, or others write the same item; the same request
+    /// may succeed soon.
     Unavailable(Cause),
     /// 500: a fault of ours, or of the deployment.
     Internal(Cause),
@@ -41,7 +42,8 @@ pub enum Error {
 /// The cause of a 500 or a 503: for the log, never for the caller.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// One entry of a 422: where in the request, what is wrong, and a name for it that programs can match.
+/// One entry of a 422: where in the request, what is wrong, and a name for it that programs can
+/// match.
 #[derive(Debug, PartialEq, Serialize)]
 pub struct Detail {
     /// The place: `"body"`, `"query"` or `"header"`, then field names and list positions.
@@ -123,8 +125,9 @@ impl Error {
     }
 }
 
-/// Describes a failed request to AWS for the log: the response's status code, the service's code and message if there are any,
-/// then the `Display` of every source. Never a `Debug`, and never the body: they hold KMS's MAC or a config.
+/// Describes a failed request to AWS for the log: the response's status code, the service's code
+/// and message if there are any, then the `Display` of every source. Never a `Debug`, and never the
+/// body: they hold KMS's MAC or a config.
 pub(crate) fn describe<E>(error: &SdkError<E, HttpResponse>) -> String
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,

@@ -1,7 +1,8 @@
 //! GAIA's API keys on AWS Lambda and DynamoDB: a developer's guide to the crate.
 //!
-//! One binary serves as two Lambda functions, and the environment variable `FUNCTION` chooses one. [`api::Api`] manages keys:
-//! GAIA's four endpoints, get, rotate and verify. [`authorizer::Authorizer`] checks keys for other APIs behind API Gateway.
+//! One binary serves as two Lambda functions, and the environment variable `FUNCTION` chooses one.
+//! [`api::Api`] manages keys: GAIA's four endpoints, get, rotate and verify.
+//! [`authorizer::Authorizer`] checks keys for other APIs behind API Gateway.
 //!
 //! # Modules
 //!
@@ -16,24 +17,27 @@
 //! keys/          a crate: api_key, keyring, config, permission, route, access, rotation     the domain
 //! ```
 //!
-//! `main → startup → api, authorizer → store, aws → keys`: a module imports only modules to its right. The crate [`keys`]
-//! depends on no AWS crate, runtime or log, and clippy keeps it from reading a clock.
+//! `main → startup → api, authorizer → store, aws → keys`: a module imports only modules to its
+//! right. The crate [`keys`] depends on no AWS crate, runtime or log, and clippy keeps it from
+//! reading a clock.
 //!
 //! # From an event to a response
 //!
-//! - **Start.** [`settings`] reads this crate's environment variables. [`aws`] has aws-config load credentials, Region and
-//!   endpoints, and creates the clients. [`startup`] asks KMS for the root keys and opens the connection to DynamoDB.
-//! - **Management API.** `api::event` reads what the service needs of the event, and lambda_http turns that into an
-//!   `http::Request`. [`api::router`] finds the endpoint, `api::request` reads and checks what the request holds, and `api::handlers` has one function
-//!   per endpoint.
-//!   [`api`] turns every [`error`] into a response, and logs its cause if it is a 500 or 503.
+//! - **Start.** [`settings`] reads this crate's environment variables. [`aws`] has aws-config load
+//!   credentials, Region and endpoints, and creates the clients. [`startup`] asks KMS for the root
+//!   keys and opens the connection to DynamoDB.
+//! - **Management API.** `api::event` reads what the service needs of the event, and lambda_http
+//!   turns that into an `http::Request`. [`api::router`] finds the endpoint, `api::request` reads
+//!   and checks what the request holds, and `api::handlers` has one function per endpoint. [`api`]
+//!   turns every [`error`] into a response, and logs its cause if it is a 500 or 503.
 //! - **Authorizer.** An event of four formats in, an [`authorizer::AuthorizerResponse`] out: an IAM
 //!   policy ([`authorizer::PolicyDocument`]), or an HTTP API's simple response.
 //! - **Both** find a key in the [`store`] and decide by [`keys::access`], so they can't disagree.
 //!
 //! # What a key is
 //!
-//! The secret of a key is never stored. The [`keys::keyring`] computes it from the ID, and compares in constant time.
+//! The secret of a key is never stored. The [`keys::keyring`] computes it from the ID, and compares
+//! in constant time.
 //!
 //! ```
 //! use keys::access::{AccessRequest, Denial, Lookup, Source, decide};
@@ -64,9 +68,10 @@
 //!
 //! # Where the decisions are explained
 //!
-//! `docs/architecture.md`: why each part is as it is; `docs/keys.md`: how a key is derived; `docs/security.md`: who can do
-//! what; `docs/reliability.md`: what happens when something breaks; `docs/performance.md`: what a start and a check cost.
-//! `CONTRIBUTING.md` lists every place of a new setting, route, config field or log entry.
+//! `docs/architecture.md`: why each part is as it is; `docs/keys.md`: how a key is derived;
+//! `docs/security.md`: who can do what; `docs/reliability.md`: what happens when something breaks;
+//! `docs/performance.md`: what a start and a check cost. `CONTRIBUTING.md` lists every place of a
+//! new setting, route, config field or log entry.
 
 #![cfg_attr(
     test,

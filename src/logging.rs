@@ -1,5 +1,5 @@
-//! Log entries: one JSON object per line on standard output, as Lambda's JSON format takes them. template.yaml searches for
-//! their texts: CONTRIBUTING.md, "Change a log entry".
+//! Log entries: one JSON object per line on standard output, as Lambda's JSON format takes them.
+//! template.yaml searches for their texts: CONTRIBUTING.md, "Change a log entry".
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -10,9 +10,10 @@ use crate::settings::LOG_LEVEL;
 
 /// Starts logging at `AWS_LAMBDA_LOG_LEVEL` (Lambda's own variable; INFO if it isn't set).
 ///
-/// The level applies to this crate alone: at DEBUG and TRACE the runtime and the SDK print whole events and responses, which
-/// hold keys and the root key. From the runtime come warnings, errors and the span with the request ID. From all other
-/// crates comes nothing, since the SDK's crates print `Debug` of responses at any level.
+/// The level applies to this crate alone: at DEBUG and TRACE the runtime and the SDK print whole
+/// events and responses, which hold keys and the root key. From the runtime come warnings, errors
+/// and the span with the request ID. From all other crates comes nothing, since the SDK's crates
+/// print `Debug` of responses at any level.
 pub fn init() {
     let level = match std::env::var(LOG_LEVEL.name).unwrap_or_default().as_str() {
         "" => LevelFilter::INFO,
@@ -28,7 +29,8 @@ pub fn init() {
         .json()
         .flatten_event(true)
         .with_span_list(false);
-    // Fails if a subscriber is already set, as in tests that share a process. That one serves as well.
+    // Fails if a subscriber is already set, as in tests that share a process. That one serves as
+    // well.
     let _ = tracing_subscriber::registry()
         .with(json)
         .with(targets)

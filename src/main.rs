@@ -1,4 +1,5 @@
-//! The Lambda function's entry point: settings, the SDK's configuration, then the function that `FUNCTION` names.
+//! The Lambda function's entry point: settings, the SDK's configuration, then the function that
+//! `FUNCTION` names.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,5 @@
-//! This crate's environment variables, read once at start. An empty variable counts as unset. The Runtime API's address is read
-//! in `main.rs`, and the log level in `logging.rs`.
+//! This crate's environment variables, read once at start. An empty variable counts as unset. The
+//! Runtime API's address is read in `main.rs`, and the log level in `logging.rs`.
 
 use std::fmt;
 
@@ -113,21 +113,25 @@ pub struct Settings {
     pub function: Function,
     /// `TABLE_NAME`: the DynamoDB table.
     pub table_name: String,
-    /// `SERVICE_NAME`: the service whose keys these are. The MAC of every key covers it, so it must never change.
+    /// `SERVICE_NAME`: the service whose keys these are. The MAC of every key covers it, so it must
+    /// never change.
     pub service_name: String,
     /// `KMS_KEY_ID` or `ROOT_KEY`: where the root keys come from, the primary first.
     pub root_keys: RootKeySource,
     /// `KEY_DISCLOSURE`: what a list shows of a key.
     pub key_disclosure: KeyDisclosure,
-    /// `ALLOW_ANONYMOUS`: whether a request without a caller's identity is served. For local development.
+    /// `ALLOW_ANONYMOUS`: whether a request without a caller's identity is served. For local
+    /// development.
     pub allow_anonymous: bool,
-    /// `READ_ROUTES`: routes that need only read although their methods write, as `METHOD /path` separated by commas.
+    /// `READ_ROUTES`: routes that need only read although their methods write, as `METHOD /path`
+    /// separated by commas.
     pub read_routes: Vec<RoutePattern>,
     /// `TRACK_USAGE`: whether an allowed check records when its key was used.
     pub track_usage: bool,
     /// The settings of the authorizer alone.
     pub authorizer: AuthorizerSettings,
-    /// `AWS_CA_BUNDLE`: a PEM file of the authorities to trust in place of Amazon's. aws-config doesn't read it.
+    /// `AWS_CA_BUNDLE`: a PEM file of the authorities to trust in place of Amazon's. aws-config
+    /// doesn't read it.
     pub ca_bundle: Option<String>,
 }
 
@@ -171,13 +175,15 @@ pub enum KeyDisclosure {
 /// The settings of the authorizer alone.
 #[derive(Clone, Debug)]
 pub struct AuthorizerSettings {
-    /// `KEY_HEADER`, in lower case: `authorization` holds a scheme and the key, any other the key alone.
+    /// `KEY_HEADER`, in lower case: `authorization` holds a scheme and the key, any other the key
+    /// alone.
     pub key_header: String,
     /// `SIMPLE_RESPONSES`: whether HTTP APIs with payload format 2.0 expect them.
     pub simple_responses: bool,
 }
 
-/// A variable that is missing or invalid. The message names the variable and never repeats a secret's value.
+/// A variable that is missing or invalid. The message names the variable and never repeats a
+/// secret's value.
 #[derive(Debug)]
 pub struct SettingsError {
     name: &'static str,

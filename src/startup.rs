@@ -15,8 +15,8 @@ use crate::settings::{Function, RootKeySource, Settings};
 use crate::store::Store;
 use keys::keyring::Keyring;
 
-/// Serves the function that the settings name, one request at a time, until Lambda ends it. Returns if the runtime ends by
-/// itself, and logs why. Errors: the function can't start.
+/// Serves the function that the settings name, one request at a time, until Lambda ends it. Returns
+/// if the runtime ends by itself, and logs why. Errors: the function can't start.
 pub async fn serve(settings: &Settings, sdk: &SdkConfig) -> Result<(), Cause> {
     let ended = match settings.function {
         Function::Api => {
@@ -68,8 +68,8 @@ pub async fn authorizer(settings: &Settings, sdk: &SdkConfig) -> Result<Authoriz
     Ok(Authorizer::new(settings, store, keyring))
 }
 
-/// The time until an invocation ends, less 300 ms to return the response. Ignores deadlines in the past: cargo-lambda's
-/// emulator sends 1970.
+/// The time until an invocation ends, less 300 ms to return the response. Ignores deadlines in the
+/// past: cargo-lambda's emulator sends 1970.
 pub fn time_left(context: &Context) -> Duration {
     let left = context.deadline().duration_since(SystemTime::now());
     left.map_or(Duration::MAX, |left| {

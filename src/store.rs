@@ -1,4 +1,5 @@
-//! The table: partition key `service`, sort key `id` (the ULID), one item per key. It holds no secret.
+//! The table: partition key `service`, sort key `id` (the ULID), one item per key. It holds no
+//! secret.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -35,16 +36,16 @@ pub use rotation::{Rotated, Rotation};
 use transaction::put;
 use usage::Attempts;
 
-/// How long an item stays after its expiry, or after an expiry in the past was written, so that checks respond `expired` for a
-/// known time before `not_found`.
+/// How long an item stays after its expiry, or after an expiry in the past was written, so that
+/// checks respond `expired` for a known time before `not_found`.
 const KEPT_AFTER_EXPIRY: Duration = Duration::days(30);
 
 type Attributes = HashMap<String, AttributeValue>;
 
 /// The keys of one service.
 ///
-/// Errors, of every method that asks DynamoDB: [`Error::Unavailable`] if the same request may succeed soon (DynamoDB is
-/// throttling, out of reach or failing), else [`Error::Internal`].
+/// Errors, of every method that asks DynamoDB: [`Error::Unavailable`] if the same request may
+/// succeed soon (DynamoDB is throttling, out of reach or failing), else [`Error::Internal`].
 #[derive(Clone, Debug)]
 pub struct Store {
     client: Client,
@@ -61,7 +62,8 @@ pub struct Item {
     pub id: String,
     /// The config's text. `None` in an item that someone else wrote.
     pub config: Option<String>,
-    /// The ID of the key's root key (attribute `root_key_id`). `None` in an item that someone else wrote.
+    /// The ID of the key's root key (attribute `root_key_id`). `None` in an item that someone else
+    /// wrote.
     pub root_key: Option<String>,
     /// New after each change.
     pub change_id: ChangeId,
@@ -69,8 +71,8 @@ pub struct Item {
     pub details: Details,
 }
 
-/// Who created and changed a key when, and the keys that it was rotated from and to (ULIDs). `None` if it wasn't read or
-/// never happened.
+/// Who created and changed a key when, and the keys that it was rotated from and to (ULIDs). `None`
+/// if it wasn't read or never happened.
 #[derive(Debug, Default)]
 #[allow(missing_docs)] // The fields are the item's attributes.
 pub struct Details {
@@ -104,7 +106,8 @@ pub struct Change<'a> {
 pub enum IfChanged {
     /// It reads the item again and applies to that.
     ReadAgain,
-    /// It fails with [`Error::PreconditionFailed`]: its caller asked to change the item as it was read, or not at all.
+    /// It fails with [`Error::PreconditionFailed`]: its caller asked to change the item as it was
+    /// read, or not at all.
     Fail,
 }
 
@@ -120,8 +123,8 @@ impl Store {
         }
     }
 
-    /// Opens the connection that later requests use, by reading an ID that can't exist. A failure is only logged: the first
-    /// request tries again.
+    /// Opens the connection that later requests use, by reading an ID that can't exist. A failure
+    /// is only logged: the first request tries again.
     pub async fn warm_up(&self) {
         let request = self
             .client
@@ -136,9 +139,10 @@ impl Store {
         }
     }
 
-    /// Writes a new key and, with a `token`, the token's item, or neither. Returns what the same token created within the last
-    /// day, if anything. One TransactWriteItems: DynamoDB carries it out once, however often and however late an attempt of
-    /// it arrives. Errors: also those of [`Store::recorded`].
+    /// Writes a new key and, with a `token`, the token's item, or neither. Returns what the same
+    /// token created within the last day, if anything. One TransactWriteItems: DynamoDB carries it
+    /// out once, however often and however late an attempt of it arrives. Errors: also those of
+    /// [`Store::recorded`].
     pub async fn create(
         &self,
         keyring: &Keyring,
@@ -172,9 +176,10 @@ impl Store {
         }
     }
 
-    /// Replaces the config of a key whose item was `before`. Returns the previous config, or `None` if the item had none. One
-    /// UpdateItem; up to five while others write the same item. Errors: also [`Error::KeyNotFound`] if it was deleted
-    /// meanwhile. After an [`Error::Unavailable`], the update may have been carried out.
+    /// Replaces the config of a key whose item was `before`. Returns the previous config, or `None`
+    /// if the item had none. One UpdateItem; up to five while others write the same item. Errors:
+    /// also [`Error::KeyNotFound`] if it was deleted meanwhile. After an [`Error::Unavailable`],
+    /// the update may have been carried out.
     pub async fn update(
         &self,
         id: KeyId,
@@ -211,9 +216,10 @@ impl Store {
         }
     }
 
-    /// Deletes a key whose item was `before`. Returns the config that it had. Returns `None` if the item had none, or if a
-    /// response was lost: the item may have been changed before it was gone. One DeleteItem; up to five while others write
-    /// the same item. Errors: as of [`Store::update`].
+    /// Deletes a key whose item was `before`. Returns the config that it had. Returns `None` if the
+    /// item had none, or if a response was lost: the item may have been changed before it was gone.
+    /// One DeleteItem; up to five while others write the same item. Errors: as of
+    /// [`Store::update`].
     pub async fn delete(
         &self,
         id: KeyId,
@@ -327,8 +333,8 @@ impl Store {
         ))
     }
 
-    /// The item of a key that a caller named. If the caller gave the secret, the item must name its root key. One strongly
-    /// consistent GetItem.
+    /// The item of a key that a caller named. If the caller gave the secret, the item must name its
+    /// root key. One strongly consistent GetItem.
     pub async fn named(&self, key: &NamedKey) -> Result<Item, Error> {
         self.get(key.id)
             .await?
@@ -356,7 +362,8 @@ impl Store {
             .map(Item::from))
     }
 
-    /// One item: the `attributes` (with `service` and `id`), or all. One strongly consistent GetItem.
+    /// One item: the `attributes` (with `service` and `id`), or all. One strongly consistent
+    /// GetItem.
     async fn get_item(
         &self,
         partition: &str,
@@ -376,8 +383,8 @@ impl Store {
             .transpose()
     }
 
-    /// Finds the key that `text` is. One strongly consistent GetItem, none if the text fails its MAC. Errors: also
-    /// [`Error::Internal`] if the stored config is invalid.
+    /// Finds the key that `text` is. One strongly consistent GetItem, none if the text fails its
+    /// MAC. Errors: also [`Error::Internal`] if the stored config is invalid.
     pub async fn find(&self, keyring: &Keyring, text: &str) -> Result<Lookup, Error> {
         let Some((id, root_key)) = keyring
             .parse_key(text)
@@ -420,9 +427,10 @@ impl Store {
     }
 }
 
-/// Returns an item of a response if its key is the one asked for, of which the log says `asked`. Otherwise the response belongs
-/// to another request, which a broken proxy can cause if there is no TLS. That isn't [`Error::Unavailable`]: such a connection
-/// stays wrong, so another try doesn't help, and somebody must look.
+/// Returns an item of a response if its key is the one asked for, of which the log says `asked`.
+/// Otherwise the response belongs to another request, which a broken proxy can cause if there is no
+/// TLS. That isn't [`Error::Unavailable`]: such a connection stays wrong, so another try doesn't
+/// help, and somebody must look.
 fn asked_for(
     item: Attributes,
     partition: &str,
@@ -471,7 +479,8 @@ enum Outcome {
 }
 
 impl Item {
-    /// Whether it is the item of a key that a caller named. If the caller gave the secret, the item must name its root key.
+    /// Whether it is the item of a key that a caller named. If the caller gave the secret, the item
+    /// must name its root key.
     fn is_named_by(&self, key: &NamedKey) -> bool {
         key.root_key
             .as_ref()
@@ -503,8 +512,8 @@ impl From<Attributes> for Item {
     }
 }
 
-/// The update expression that replaces a config; it ends with assignments, so another one may follow. Adds its values to
-/// `values`. The name `#ttl` stands for `ttl`, which is a reserved word.
+/// The update expression that replaces a config; it ends with assignments, so another one may
+/// follow. Adds its values to `values`. The name `#ttl` stands for `ttl`, which is a reserved word.
 fn replace_config(change: &Change<'_>, change_id: &str, values: &mut Attributes) -> String {
     let texts = [
         (":config", change.config.as_str()),
@@ -524,8 +533,8 @@ fn replace_config(change: &Change<'_>, change_id: &str, values: &mut Attributes)
     format!("{ttl} config = :config, updated_at = :at, updated_by = :by, change_id = :change")
 }
 
-/// The `ttl` attribute: epoch seconds, present only with an expiry. Never in the past, since DynamoDB ignores a `ttl` that is
-/// older than five years.
+/// The `ttl` attribute: epoch seconds, present only with an expiry. Never in the past, since
+/// DynamoDB ignores a `ttl` that is older than five years.
 fn ttl(config: &KeyConfig) -> Option<AttributeValue> {
     kept_until(config).map(|end| AttributeValue::N(end.to_string()))
 }

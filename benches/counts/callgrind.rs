@@ -52,8 +52,9 @@ fn output(program: &str, arguments: &[&str]) -> Option<String> {
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// A start and a number of invocations with the same event, whose responses all contain a text. On a busy machine, callgrind
-/// slows the function so much that a request times out and is retried; such a run doesn't count.
+/// A start and a number of invocations with the same event, whose responses all contain a text. On
+/// a busy machine, callgrind slows the function so much that a request times out and is retried;
+/// such a run doesn't count.
 pub async fn count(
     aws: &Aws,
     program: &Program,
@@ -103,8 +104,8 @@ async fn run(
 }
 
 impl Profile {
-    /// Reads callgrind's file. A line of numbers is a position and a cost: of the function itself, or, after `calls=`, of
-    /// one that it called.
+    /// Reads callgrind's file. A line of numbers is a position and a cost: of the function itself,
+    /// or, after `calls=`, of one that it called.
     fn parse(text: &str) -> Self {
         let mut profile = Self::default();
         let mut function = String::new();

@@ -1,7 +1,9 @@
-//! `cargo bench --bench counts`: how many instructions the service runs. Unlike times, these repeat on any machine.
+//! `cargo bench --bench counts`: how many instructions the service runs. Unlike times, these repeat
+//! on any machine.
 //!
-//! Fails if a count has grown by more than 3 % over `benches/counts.json`, or is above its budget. After an intended
-//! change, `cargo bench --bench counts -- --record` writes the file. What the figures mean: docs/performance.md.
+//! Fails if a count has grown by more than 3 % over `benches/counts.json`, or is above its budget.
+//! After an intended change, `cargo bench --bench counts -- --record` writes the file. What the
+//! figures mean: docs/performance.md.
 
 #![allow(
     clippy::expect_used,

@@ -89,7 +89,8 @@ fn largest(functions: &BTreeMap<String, i64>) -> BTreeMap<String, i64> {
         .collect()
 }
 
-/// Prints all figures; then records them, or fails if one has grown. One above its budget fails in any case.
+/// Prints all figures; then records them, or fails if one has grown. One above its budget fails in
+/// any case.
 pub fn report(recorded: &Record, figures: &[Figure], environment: &str, record: bool) -> ExitCode {
     // Another libc or valgrind alone moves a count by some percent.
     let tolerance = if recorded.environment == environment {

@@ -40,7 +40,8 @@ struct Counters {
 }
 
 impl Aws {
-    /// The function finds both on `host`: a name, which it has to look up, as it does in AWS, or an address.
+    /// The function finds both on `host`: a name, which it has to look up, as it does in AWS, or an
+    /// address.
     pub async fn start(host: &str) -> Self {
         let (database, _) = database::open(":memory:").expect("a database");
         let counters = Arc::new(Counters::default());

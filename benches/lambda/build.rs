@@ -1,4 +1,5 @@
-//! What is measured is what is deployed: built by itself, since `cargo bench` adds its own dependencies' features.
+//! What is measured is what is deployed: built by itself, since `cargo bench` adds its own
+//! dependencies' features.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,8 +8,8 @@ use crate::runtime::Program;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// The service's release binary: with `strip` set to `symbols`, as deployed; with `none`, its functions have names. The
-/// variable `BINARY` replaces it with another build.
+/// The service's release binary: with `strip` set to `symbols`, as deployed; with `none`, its
+/// functions have names. The variable `BINARY` replaces it with another build.
 pub fn service(strip: &str) -> PathBuf {
     if let Some(binary) = std::env::var_os("BINARY") {
         return binary.into();

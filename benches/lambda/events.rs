@@ -1,4 +1,5 @@
-//! What API Gateway hands over, with the headers that a real one has; and the key in what it gets back.
+//! What API Gateway hands over, with the headers that a real one has; and the key in what it gets
+//! back.
 
 use serde_json::{Value, json};
 

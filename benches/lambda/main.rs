@@ -1,8 +1,9 @@
-//! `cargo bench --bench lambda`: how fast the service is, as ratios to two hello-worlds that run beside it.
+//! `cargo bench --bench lambda`: how fast the service is, as ratios to two hello-worlds that run
+//! beside it.
 //!
-//! Measured from outside: the release binary as it is deployed, a Runtime API, DynamoDB and KMS behind TLS. What the
-//! figures mean, and what was tried to improve them: docs/performance.md. One part: `cargo bench --bench lambda cold`
-//! (throttled, warm, list, size, memory, peers).
+//! Measured from outside: the release binary as it is deployed, a Runtime API, DynamoDB and KMS
+//! behind TLS. What the figures mean, and what was tried to improve them: docs/performance.md. One
+//! part: `cargo bench --bench lambda cold` (throttled, warm, list, size, memory, peers).
 
 #![allow(
     clippy::expect_used,

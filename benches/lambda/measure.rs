@@ -95,8 +95,8 @@ pub async fn warm(
         let (response, forged) = timed(aws, &mut authorizer, &events::check(&forge(&key))).await;
         assert!(response.contains("Deny"), "{response}");
         let delete = timed(aws, &mut api, &events::delete(&key)).await.1;
-        // An update and a delete read first, and a check records the new key's first use. At the start, both functions open
-        // their connection with a read.
+        // An update and a delete read first, and a check records the new key's first use. At the
+        // start, both functions open their connection with a read.
         assert_eq!(
             aws.requests() - before,
             if round == 0 { 9 } else { 7 },
@@ -129,7 +129,8 @@ pub async fn creates(aws: &Aws, program: &Program, rounds: usize) -> (Times, f64
     (times, function.memory() as f64)
 }
 
-/// A list of a service's keys: what the function takes, and what a bare client takes for the same pages.
+/// A list of a service's keys: what the function takes, and what a bare client takes for the same
+/// pages.
 pub async fn list(aws: &Aws, api: &Program, count: u64, rounds: usize) -> [Times; 2] {
     let service = format!("list-{count}");
     aws.put_keys(&service, count);

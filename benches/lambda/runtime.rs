@@ -1,4 +1,5 @@
-//! A function under a Runtime API that passes it one event at a time, and takes the time of each response.
+//! A function under a Runtime API that passes it one event at a time, and takes the time of each
+//! response.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -65,7 +66,8 @@ pub struct Response {
 }
 
 impl Function {
-    /// Starts a function with nothing but the variables that Lambda would set and the program's own.
+    /// Starts a function with nothing but the variables that Lambda would set and the program's
+    /// own.
     pub async fn start(program: &Program) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
@@ -124,7 +126,8 @@ impl Function {
         response
     }
 
-    /// The first event, with the time from the start of the process to the response, and the processor time.
+    /// The first event, with the time from the start of the process to the response, and the
+    /// processor time.
     pub async fn first(&mut self, event: &str) -> (Duration, Duration) {
         let (_, at) = self.respond(event).await;
         let processor = self.processor_time();

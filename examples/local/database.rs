@@ -12,8 +12,8 @@ use tokio::net::TcpListener;
 /// The table's name.
 pub const TABLE_NAME: &str = "gaia-api-keys";
 
-/// Opens the database in `path` (`:memory:`: a temporary one), and creates the table if it doesn't exist. Returns whether it
-/// created the table.
+/// Opens the database in `path` (`:memory:`: a temporary one), and creates the table if it doesn't
+/// exist. Returns whether it created the table.
 pub fn open(path: &str) -> Result<(Database, bool), String> {
     let failed = |error: dynoxide::DynoxideError| error.to_string();
     let database = if path == ":memory:" {
@@ -43,7 +43,8 @@ pub fn open(path: &str) -> Result<(Database, bool), String> {
     Ok((database, true))
 }
 
-/// Writes the sample key, which the events in events/ use. It is derived from the publicly known root key.
+/// Writes the sample key, which the events in events/ use. It is derived from the publicly known
+/// root key.
 pub fn put_sample(database: &Database) -> Result<(), String> {
     let item = json!({
         "service": {"S": "demo"},
@@ -71,7 +72,8 @@ pub async fn serve(
     }
 }
 
-/// Creates the file if it doesn't exist. An existing one must be this database's: it would add its tables to any SQLite file.
+/// Creates the file if it doesn't exist. An existing one must be this database's: it would add its
+/// tables to any SQLite file.
 fn check_file(path: &str) -> Result<(), String> {
     File::options()
         .read(true)

@@ -1,4 +1,5 @@
-//! Stands in for API Gateway: turns HTTP requests into events of payload format 2.0, and responses into HTTP.
+//! Stands in for API Gateway: turns HTTP requests into events of payload format 2.0, and responses
+//! into HTTP.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -34,7 +35,8 @@ pub struct Functions {
     pub authorizer: Authorizer,
 }
 
-/// `/demo` and all paths below it are a protected API, `/docs` is a page, and all other paths go to the management API.
+/// `/demo` and all paths below it are a protected API, `/docs` is a page, and all other paths go to
+/// the management API.
 pub fn router(functions: Functions) -> Router {
     page::router()
         .route("/demo", any(demo))
@@ -45,8 +47,8 @@ pub fn router(functions: Functions) -> Router {
         .with_state(Arc::new(functions))
 }
 
-/// Rejects what a page of another site makes a browser send here. Such a page is served under a name that leads to this machine
-/// (DNS rebinding), or its origin isn't this service.
+/// Rejects what a page of another site makes a browser send here. Such a page is served under a
+/// name that leads to this machine (DNS rebinding), or its origin isn't this service.
 async fn keep_other_sites_out(request: Request, next: Next) -> Response<Body> {
     let host = request
         .headers()

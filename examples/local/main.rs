@@ -19,10 +19,12 @@ mod page;
 
 use gateway::Functions;
 
-/// The root key for local development, unless ROOT_KEY sets another. It is publicly known, so use it nowhere else.
+/// The root key for local development, unless ROOT_KEY sets another. It is publicly known, so use
+/// it nowhere else.
 const LOCAL_ROOT_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
-/// Run the whole service locally: the management API and a demo route on one port, an embedded DynamoDB on another
+/// Run the whole service locally: the management API and a demo route on one port, an embedded
+/// DynamoDB on another
 #[derive(Parser)]
 #[command(name = "cargo local", version)]
 struct Arguments {

@@ -1,4 +1,5 @@
-//! A line with the key's config, then an authorizer's event: garbage is denied, and only a valid key is allowed anything.
+//! A line with the key's config, then an authorizer's event: garbage is denied, and only a valid
+//! key is allowed anything.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -97,7 +98,8 @@ fuzz_target!(|data: &[u8]| {
         return;
     }
 
-    // Allowed: so the key is in the event, its config is valid now, and the policy says no more than it.
+    // Allowed: so the key is in the event, its config is valid now, and the policy says no more
+    // than it.
     assert_eq!(statement["Effect"], "Allow");
     assert_eq!(
         response["principalId"],

@@ -81,7 +81,8 @@ fuzz_target!(|data: &[u8]| {
         ranges.as_array().map(Vec::len)
     );
 
-    // What may be written can be read, and no name in it is but for its spelling one that has a meaning.
+    // What may be written can be read, and no name in it is but for its spelling one that has a
+    // meaning.
     match KeyConfig::parse_new(text) {
         Ok(new) => {
             assert_eq!(new.as_str(), kept);

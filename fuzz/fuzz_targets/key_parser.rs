@@ -52,7 +52,8 @@ fuzz_target!(|data: &[u8]| {
         assert!(!format!("{key:?}{named:?}").contains(&key.expose()[32..]));
     }
 
-    // The known key with some characters replaced, dropped or put in: accepted only if it came out the same.
+    // The known key with some characters replaced, dropped or put in: accepted only if it came out
+    // the same.
     let mut edited: Vec<char> = KEY.chars().collect();
     for edit in data.as_chunks::<2>().0 {
         let (place, what) = (

@@ -1,5 +1,5 @@
-//! Any JSON as an event of the management API: the response to it is no 5xx, and nothing panics. Without a caller nothing
-//! is done, and a config that is written can be read again.
+//! Any JSON as an event of the management API: the response to it is no 5xx, and nothing panics.
+//! Without a caller nothing is done, and a config that is written can be read again.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -29,7 +29,8 @@ fuzz_target!(|data: &[u8]| {
     gaia_api_keys_fuzz::set_config(r#"{"permissions":"read","allowed_ips":["10.0.0.0/8"]}"#);
     let response = gaia_api_keys_fuzz::invoke(&API, payload);
     let written = gaia_api_keys_fuzz::written();
-    // A lone surrogate or 1e999 in a field that nobody reads is no mistake, but serde_json's tree doesn't take it.
+    // A lone surrogate or 1e999 in a field that nobody reads is no mistake, but serde_json's tree
+    // doesn't take it.
     if let Ok(event) = event {
         let names_caller = |place: &&str| {
             event

@@ -1,4 +1,5 @@
-//! What the targets share: both functions as a whole, over a table that responds to every request at once.
+//! What the targets share: both functions as a whole, over a table that responds to every request
+//! at once.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -124,7 +125,8 @@ fn root_key_id() -> String {
     keyring().create(key_id()).1.as_str().to_owned()
 }
 
-/// A table that holds every key of this service, each with the same config, and one item that someone else wrote.
+/// A table that holds every key of this service, each with the same config, and one item that
+/// someone else wrote.
 #[derive(Debug)]
 struct Table {
     root_key_id: String,

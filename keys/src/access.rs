@@ -77,7 +77,8 @@ pub enum Denial {
     Route,
 }
 
-/// What is asked of a key. With neither field set, only the key's own state counts; with both set, both must hold.
+/// What is asked of a key. With neither field set, only the key's own state counts; with both set,
+/// both must hold.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AccessRequest<'a> {
     /// A permission that the key must have.
@@ -101,7 +102,8 @@ impl Denial {
     }
 }
 
-/// Decides at the time `now`. `read_routes` are the deployment's routes that need only read although their methods write.
+/// Decides at the time `now`. `read_routes` are the deployment's routes that need only read
+/// although their methods write.
 pub fn decide<'a>(
     lookup: &'a Lookup,
     request: AccessRequest<'_>,
@@ -181,7 +183,8 @@ mod tests {
         .map(drop)
     }
 
-    /// Every state of a key, permission, requirement and source, against the rules written in another way.
+    /// Every state of a key, permission, requirement and source, against the rules written in
+    /// another way.
     #[test]
     fn every_case() {
         let inside = Source::Address("10.1.2.3".parse().unwrap());

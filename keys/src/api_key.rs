@@ -1,4 +1,5 @@
-//! API keys: `gaia_<ULID>_<SECRET>`, derived from a root key and so never stored. `docs/keys.md` has the derivation.
+//! API keys: `gaia_<ULID>_<SECRET>`, derived from a root key and so never stored. `docs/keys.md`
+//! has the derivation.
 
 use std::fmt;
 
@@ -47,8 +48,8 @@ impl fmt::Debug for KeyId {
     }
 }
 
-/// The text behind a scheme and a space: GAIA's clients send `Authorization: Search <key>`, others `Bearer <key>`. Returns `None`
-/// if there is neither scheme in front, in any case.
+/// The text behind a scheme and a space: GAIA's clients send `Authorization: Search <key>`, others
+/// `Bearer <key>`. Returns `None` if there is neither scheme in front, in any case.
 pub fn without_scheme(text: &str) -> Option<&str> {
     let (scheme, key) = text.split_once(' ')?;
     let known = ["search", "bearer"]
@@ -57,7 +58,8 @@ pub fn without_scheme(text: &str) -> Option<&str> {
     known.then_some(key.trim_start_matches(' '))
 }
 
-/// A whole key, secret included. Its `Debug` shows the ID only, and it is wiped from memory when dropped.
+/// A whole key, secret included. Its `Debug` shows the ID only, and it is wiped from memory when
+/// dropped.
 pub struct ApiKey {
     id: KeyId,
     text: Zeroizing<String>,
@@ -95,7 +97,8 @@ pub(crate) fn parse_parts(text: &str) -> Option<(KeyId, [u8; 16])> {
     Some((KeyId::parse(id)?, canonical_ulid(secret)?.to_bytes()))
 }
 
-/// Crockford base32 has several spellings of a value (case, `I` for `1`, `O` for `0`): only the one we write counts.
+/// Crockford base32 has several spellings of a value (case, `I` for `1`, `O` for `0`): only the one
+/// we write counts.
 fn canonical_ulid(text: &str) -> Option<Ulid> {
     let ulid = Ulid::from_string(text).ok()?;
     (ulid.array_to_str(&mut [0; ulid::ULID_LEN]) == text).then_some(ulid)

@@ -478,8 +478,9 @@ fn value_of<'a>(fields: &Fields<'a>, name: &str) -> Option<&'a RawValue> {
 pub struct Field {
     /// Its name.
     pub name: &'static str,
-    /// The names under which other products restrict a key like this: folded, with spaces between. Words that may also describe
-    /// a key's owner or the API behind it (`active`, `ip`, `role`, `ttl`) aren't among them.
+    /// The names under which other products restrict a key like this: folded, with spaces between.
+    /// Words that may also describe a key's owner or the API behind it (`active`, `ip`, `role`,
+    /// `ttl`) aren't among them.
     pub synonyms: &'static str,
 }
 

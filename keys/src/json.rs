@@ -1,6 +1,7 @@
 //! JSON with one meaning: no duplicate field names, every string valid Unicode, bounded depth.
 //!
-//! Values are kept as text and never become numbers or maps, so what is stored is what was sent, 30-digit integers included.
+//! Values are kept as text and never become numbers or maps, so what is stored is what was sent,
+//! 30-digit integers included.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -54,14 +55,16 @@ pub enum Fault {
     TooDeep,
 }
 
-/// Checks a whole text. Returns the value in it, without the white space around. Errors: the first fault.
+/// Checks a whole text. Returns the value in it, without the white space around. Errors: the first
+/// fault.
 pub fn parse(text: &str) -> Result<&RawValue, Fault> {
     let value = syntax(text)?;
     check(text)?;
     Ok(value)
 }
 
-/// Reads a text that is well-formed JSON, which may still have more than one meaning: see [`check`].
+/// Reads a text that is well-formed JSON, which may still have more than one meaning: see
+/// [`check`].
 pub fn syntax(text: &str) -> Result<&RawValue, Fault> {
     serde_json::from_str(text).map_err(|error| Fault::Syntax(message(&error), offset(text, &error)))
 }
@@ -106,8 +109,8 @@ impl Open {
     }
 }
 
-/// Checks a well-formed text in one pass. A parser of `RawValue`s that calls itself for each level would read the innermost
-/// one as often as it is deep.
+/// Checks a well-formed text in one pass. A parser of `RawValue`s that calls itself for each level
+/// would read the innermost one as often as it is deep.
 pub fn check(text: &str) -> Result<(), Fault> {
     let mut open: Vec<Open> = Vec::new();
     let mut at = 0;
@@ -129,7 +132,8 @@ pub fn check(text: &str) -> Result<(), Fault> {
             b'"' => {
                 let literal = string_literal(text.get(at..).unwrap_or_default());
                 len = literal.len();
-                // serde_json's scanner takes a lone surrogate for well-formed, but it isn't valid Unicode.
+                // serde_json's scanner takes a lone surrogate for well-formed, but it isn't valid
+                // Unicode.
                 let string: String = serde_json::from_str(literal).map_err(|error| {
                     Fault::Syntax(message(&error), at + offset(literal, &error))
                 })?;

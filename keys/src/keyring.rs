@@ -38,7 +38,8 @@ impl fmt::Debug for RootKey {
     }
 }
 
-/// Which root key an API key is derived from: 8 hexadecimal digits, the attribute `root_key_id` of its item.
+/// Which root key an API key is derived from: 8 hexadecimal digits, the attribute `root_key_id` of
+/// its item.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RootKeyId(String);
 
@@ -54,14 +55,16 @@ impl RootKeyId {
 pub struct NamedKey {
     /// The key's ID.
     pub id: KeyId,
-    /// The root key of the secret. A key is valid only if its item names the same one. `None` if only the ID was given.
+    /// The root key of the secret. A key is valid only if its item names the same one. `None` if
+    /// only the ID was given.
     pub root_key: Option<RootKeyId>,
 }
 
 /// A root key prepared for the keys of one service.
 struct SigningKey {
     id: RootKeyId,
-    /// The HMAC's state before the ULID. What it has absorbed is the same for all keys of the service.
+    /// The HMAC's state before the ULID. What it has absorbed is the same for all keys of the
+    /// service.
     mac: Hmac<Sha256>,
     /// Likewise, before the parts of an idempotency record.
     record_mac: Hmac<Sha256>,
@@ -111,7 +114,8 @@ impl SigningKey {
     }
 }
 
-/// The configured root keys of one service: the primary signs new keys, the secondary only verifies.
+/// The configured root keys of one service: the primary signs new keys, the secondary only
+/// verifies.
 pub struct Keyring {
     primary: SigningKey,
     secondary: Option<SigningKey>,
@@ -131,14 +135,14 @@ impl Keyring {
         (self.primary.key(id), &self.primary.id)
     }
 
-    /// Computes the key of an ID again under the root key with the ID `root_key`. Returns `None` if that root key is no
-    /// longer configured.
+    /// Computes the key of an ID again under the root key with the ID `root_key`. Returns `None` if
+    /// that root key is no longer configured.
     pub fn key(&self, id: KeyId, root_key: &str) -> Option<ApiKey> {
         Some(self.signing_key(root_key)?.key(id))
     }
 
-    /// The MAC of an idempotency record's parts under the root key with the ID `root_key`. Returns `None` if that root key is
-    /// no longer configured.
+    /// The MAC of an idempotency record's parts under the root key with the ID `root_key`. Returns
+    /// `None` if that root key is no longer configured.
     pub fn record_mac(&self, root_key: &str, parts: &[&str]) -> Option<[u8; 32]> {
         Some(
             self.signing_key(root_key)?
@@ -149,8 +153,8 @@ impl Keyring {
         )
     }
 
-    /// Whether `mac` is what [`Keyring::record_mac`] computes; compares in constant time. Returns `None` if that root key is
-    /// no longer configured.
+    /// Whether `mac` is what [`Keyring::record_mac`] computes; compares in constant time. Returns
+    /// `None` if that root key is no longer configured.
     pub fn is_record_mac(&self, root_key: &str, parts: &[&str], mac: &[u8]) -> Option<bool> {
         Some(
             self.signing_key(root_key)?
@@ -160,7 +164,8 @@ impl Keyring {
         )
     }
 
-    /// Reads a whole key. Returns `None` unless it is the canonical spelling of a key under a configured root key.
+    /// Reads a whole key. Returns `None` unless it is the canonical spelling of a key under a
+    /// configured root key.
     pub fn parse_key(&self, text: &str) -> Option<NamedKey> {
         let (id, secret) = parse_parts(text)?;
         let signing_key = self
@@ -207,7 +212,8 @@ fn first<const N: usize>(tag: &[u8; 32]) -> [u8; N] {
     *tag.first_chunk().expect("32 bytes")
 }
 
-/// Feeds one field with its length before it (4 bytes, big-endian), so that no two lists of fields are the same bytes.
+/// Feeds one field with its length before it (4 bytes, big-endian), so that no two lists of fields
+/// are the same bytes.
 #[expect(
     clippy::expect_used,
     reason = "no field is longer than a request's body"
@@ -237,7 +243,8 @@ mod tests {
         keyring.create(Ulid::generate().into()).0
     }
 
-    /// Root key, service, ULID, `root_key_id`, API key: an independent implementation computed them.
+    /// Root key, service, ULID, `root_key_id`, API key: an independent implementation computed
+    /// them.
     const VECTORS: [[&str; 5]; 4] = [
         [
             HEX,

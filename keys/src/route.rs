@@ -1,4 +1,5 @@
-//! Routes as patterns: `METHOD /path`, in which `*` is any text. A pattern means the same in an IAM policy.
+//! Routes as patterns: `METHOD /path`, in which `*` is any text. A pattern means the same in an IAM
+//! policy.
 
 use crate::permission::Permission;
 
@@ -15,8 +16,8 @@ const STAGE: usize = 205;
 /// Source: <https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-lambda-authorizer-output.html>
 const MAX_RESOURCE: usize = 512;
 
-/// The longest list of resources, in bytes. A response has at most 8 KB, of which a config's addresses take up to 4 KiB, and
-/// the context and the rest 1 KB.
+/// The longest list of resources, in bytes. A response has at most 8 KB, of which a config's
+/// addresses take up to 4 KiB, and the context and the rest 1 KB.
 const MAX_RESOURCES: usize = 2900;
 
 /// A pattern of routes: `POST /es/api/v1/search/*`.
@@ -28,13 +29,14 @@ pub struct RoutePattern {
 }
 
 impl RoutePattern {
-    /// Reads `METHOD /path`, where the method is one of [`METHODS`]. Errors: the text, and what is wrong with it.
+    /// Reads `METHOD /path`, where the method is one of [`METHODS`]. Errors: the text, and what is
+    /// wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
         Self::parse_with(&METHODS, text)
     }
 
-    /// Reads an entry of `READ_ROUTES`: a method that writes unless a deployment says otherwise. Errors: as of
-    /// [`RoutePattern::parse`].
+    /// Reads an entry of `READ_ROUTES`: a method that writes unless a deployment says otherwise.
+    /// Errors: as of [`RoutePattern::parse`].
     pub fn parse_read(text: &str) -> Result<Self, String> {
         let writing: Vec<_> = METHODS
             .into_iter()
@@ -70,7 +72,8 @@ impl RoutePattern {
         })
     }
 
-    /// Whether a request is on this route. A path with `..` in it never is: a server may take it for another path.
+    /// Whether a request is on this route. A path with `..` in it never is: a server may take it
+    /// for another path.
     pub fn covers(&self, request: Route<'_>) -> bool {
         let path = request.path.filter(|path| !path.contains(".."));
         self.method == request.method && path.is_some_and(|path| matches(&self.path, path))
@@ -97,8 +100,8 @@ impl RoutePattern {
 pub struct Route<'a> {
     /// The request's method.
     pub method: &'a str,
-    /// The path without the stage. `None` if the gateway doesn't name the request's own method with it, as on routes with
-    /// `ANY`: then no pattern covers the request.
+    /// The path without the stage. `None` if the gateway doesn't name the request's own method with
+    /// it, as on routes with `ANY`: then no pattern covers the request.
     pub path: Option<&'a str>,
 }
 
@@ -144,7 +147,8 @@ fn matches(pattern: &str, text: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// Whether a policy can name the read routes, and the methods of each for paths with `..` once more.
+/// Whether a policy can name the read routes, and the methods of each for paths with `..` once
+/// more.
 pub fn read_routes_fit(routes: &[RoutePattern]) -> bool {
     let mut methods: Vec<_> = routes.iter().map(RoutePattern::method).collect();
     methods.sort_unstable();

@@ -1,4 +1,5 @@
-//! The audit log: one entry for each change, who did what to which key, and from where. docs/log-entries.md lists its fields.
+//! The audit log: one entry for each change, who did what to which key, and from where.
+//! docs/log-entries.md lists its fields.
 
 use keys::api_key::KeyId;
 use keys::config::KeyConfig;

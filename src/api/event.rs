@@ -1,8 +1,9 @@
-//! The guard before lambda_http 1.3. Its own reading of an event rejects types that gateways and emulators send in fields that
-//! nobody reads (a JWT's claim that is a number), and it panics on some values: a query with a character that a URI may not
-//! hold, odd `Host` and `X-Forwarded-Proto` headers, a path without a slash in front, broken base64, a long URI. A panic is a
-//! failed invocation: a 500 and an alarm that any caller could cause. So the guard fills lambda_http's events itself, with
-//! what the service reads and nothing else.
+//! The guard before lambda_http 1.3. Its own reading of an event rejects types that gateways and
+//! emulators send in fields that nobody reads (a JWT's claim that is a number), and it panics on
+//! some values: a query with a character that a URI may not hold, odd `Host` and
+//! `X-Forwarded-Proto` headers, a path without a slash in front, broken base64, a long URI. A panic
+//! is a failed invocation: a 500 and an alarm that any caller could cause. So the guard fills
+//! lambda_http's events itself, with what the service reads and nothing else.
 
 use std::collections::HashMap;
 
@@ -22,12 +23,13 @@ use crate::event::{Object, text};
 /// The longest URI of the `http` crate, in bytes.
 const MAX_URI: usize = 65_534;
 
-/// What stands for the value of a header or query parameter that isn't text. Every check rejects it, and where nothing reads
-/// it, it does no harm.
+/// What stands for the value of a header or query parameter that isn't text. Every check rejects
+/// it, and where nothing reads it, it does no harm.
 const UNREADABLE: &str = "\u{fffd}";
 
-/// Reads an event of API Gateway in payload format 1.0 or 2.0, so that lambda_http turns it into a request without a panic.
-/// Returns `None` if it isn't such an event, or its method, path, query or body can't be read.
+/// Reads an event of API Gateway in payload format 1.0 or 2.0, so that lambda_http turns it into a
+/// request without a panic. Returns `None` if it isn't such an event, or its method, path, query or
+/// body can't be read.
 /// Source: <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>
 pub(super) fn read(payload: &RawValue) -> Option<LambdaRequest> {
     let event = Object::read(payload)?;
@@ -46,7 +48,8 @@ pub(super) fn read(payload: &RawValue) -> Option<LambdaRequest> {
     }
 }
 
-/// An event without content, in the format of one that can't be read, so that the same gateway understands the response.
+/// An event without content, in the format of one that can't be read, so that the same gateway
+/// understands the response.
 pub(super) fn empty(payload: &RawValue) -> LambdaRequest {
     match Object::read(payload)
         .and_then(|event| event.text("version"))
@@ -150,7 +153,8 @@ fn method(value: Option<&RawValue>) -> Option<Method> {
     Method::from_bytes(text(value?)?.as_bytes()).ok()
 }
 
-/// The headers that can be headers, without those from which lambda_http would build a URL. Returns `None` if it is no object.
+/// The headers that can be headers, without those from which lambda_http would build a URL. Returns
+/// `None` if it is no object.
 fn headers(value: Option<&RawValue>) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
     let Some(value) = value else {
@@ -173,7 +177,8 @@ fn headers(value: Option<&RawValue>) -> Option<HeaderMap> {
     Some(headers)
 }
 
-/// The query parameters of format 1.0. Returns `None` if it is no object. A parameter without a value would be a panic.
+/// The query parameters of format 1.0. Returns `None` if it is no object. A parameter without a
+/// value would be a panic.
 fn query(value: Option<&RawValue>) -> Option<QueryMap> {
     let Some(value) = value else {
         return Some(QueryMap::default());
@@ -200,8 +205,8 @@ fn values(value: &RawValue) -> Vec<String> {
         .unwrap_or_else(|| vec![UNREADABLE.to_owned()])
 }
 
-/// The body, and whether it is base64. It is decoded if it holds text; otherwise it stays base64, in the spelling that every
-/// decoder takes. Returns `None` if either can't be read.
+/// The body, and whether it is base64. It is decoded if it holds text; otherwise it stays base64,
+/// in the spelling that every decoder takes. Returns `None` if either can't be read.
 fn body(event: &Object<'_>) -> Option<(Option<String>, bool)> {
     let is_base64 = event
         .get("isBase64Encoded")

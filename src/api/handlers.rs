@@ -45,7 +45,8 @@ fn now() -> String {
 }
 
 impl Api {
-    /// The key in a path, which may be given by its ID alone. Errors: 404 if it isn't one of this service.
+    /// The key in a path, which may be given by its ID alone. Errors: 404 if it isn't one of this
+    /// service.
     fn named(&self, api_key: &str) -> Result<NamedKey, Error> {
         self.keyring
             .parse_key_or_id(api_key)

@@ -1,4 +1,5 @@
-//! The entries of a 422: what the domain and serde reject, in the words of FastAPI with pydantic 1, which GAIA runs on.
+//! The entries of a 422: what the domain and serde reject, in the words of FastAPI with pydantic 1,
+//! which GAIA runs on.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -118,7 +119,8 @@ pub(super) fn message(kind: &ConfigErrorKind) -> (Cow<'static, str>, &'static st
     (msg, kind, None)
 }
 
-/// The entry for a body that isn't JSON with one meaning. A syntax error's entry is FastAPI's, which repeats the body.
+/// The entry for a body that isn't JSON with one meaning. A syntax error's entry is FastAPI's,
+/// which repeats the body.
 pub(super) fn fault(fault: Fault, body: &str) -> Detail {
     let mut place: Vec<Step> = vec!["body".into()];
     match fault {

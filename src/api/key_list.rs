@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use crate::api::key_view::KeyView;
 use crate::error::Error;
 
-/// The longest list, in bytes of the response as Lambda counts them, with the body's quotes escaped: Lambda's limit of 6 MB,
-/// less a reserve for the headers.
+/// The longest list, in bytes of the response as Lambda counts them, with the body's quotes
+/// escaped: Lambda's limit of 6 MB, less a reserve for the headers.
 const MAX_LIST: usize = 5_500_000;
 
 /// A list being written.
@@ -30,9 +30,9 @@ impl KeyList {
         format!("gaia_{}", self.last)
     }
 
-    /// Writes one key, or returns false if the page is full. A page can't start after a malformed ID, so such items always go
-    /// into the current page; once they fill half of it, they are only logged. `usage` has the time of each key's last use,
-    /// by ULID, if details are shown.
+    /// Writes one key, or returns false if the page is full. A page can't start after a malformed
+    /// ID, so such items always go into the current page; once they fill half of it, they are only
+    /// logged. `usage` has the time of each key's last use, by ULID, if details are shown.
     pub fn push(
         &mut self,
         key: &KeyView<'_>,

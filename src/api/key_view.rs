@@ -45,8 +45,8 @@ pub(super) struct KeyView<'a> {
 }
 
 impl<'a> KeyView<'a> {
-    /// An item that someone else wrote is shown by its ID, with the config `null`, and reported: it must neither be hidden
-    /// nor keep the others from being shown.
+    /// An item that someone else wrote is shown by its ID, with the config `null`, and reported: it
+    /// must neither be hidden nor keep the others from being shown.
     pub fn new(keyring: &Keyring, disclosure: KeyDisclosure, item: &'a Item) -> Self {
         let id = KeyId::from_ulid(&item.id);
         let object = |text: &'a str| {

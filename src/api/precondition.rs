@@ -1,4 +1,5 @@
-//! `ETag` and `If-Match`: a caller changes a key only as they read it, so that nobody undoes a change that they don't know.
+//! `ETag` and `If-Match`: a caller changes a key only as they read it, so that nobody undoes a
+//! change that they don't know.
 
 use lambda_http::http::header::{HeaderMap, HeaderValue, IF_MATCH};
 
@@ -16,7 +17,8 @@ pub(super) enum Precondition {
 }
 
 impl Precondition {
-    /// Reads all lines of the header as one list. Errors: 422 if it is neither `*` nor a list of ETags.
+    /// Reads all lines of the header as one list. Errors: 422 if it is neither `*` nor a list of
+    /// ETags.
     /// Source: <https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1>
     pub fn parse(headers: &HeaderMap) -> Result<Self, Error> {
         let lines: Vec<_> = headers
@@ -36,8 +38,8 @@ impl Precondition {
         Ok(Self::OneOf(etags(&list).ok_or_else(invalid)?))
     }
 
-    /// Whether it holds for a key as it was just read. Returns what the change does if the key isn't like that any more.
-    /// Errors: 412 if it doesn't hold.
+    /// Whether it holds for a key as it was just read. Returns what the change does if the key
+    /// isn't like that any more. Errors: 412 if it doesn't hold.
     pub fn check(&self, item: &Item) -> Result<IfChanged, Error> {
         match self {
             Self::None => Ok(IfChanged::ReadAgain),
@@ -55,8 +57,8 @@ pub(super) fn etag(item: &Item) -> String {
     format!("\"{}\"", item.change_id.tag())
 }
 
-/// The ETags of a list without their quotes: at least one. Elements may be empty. `W/` in front is ignored, because proxies
-/// that compress responses add it. Returns `None` if it is anything else.
+/// The ETags of a list without their quotes: at least one. Elements may be empty. `W/` in front is
+/// ignored, because proxies that compress responses add it. Returns `None` if it is anything else.
 fn etags(list: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut etags = Vec::new();
     let mut rest = list.trim_ascii_start();

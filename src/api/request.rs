@@ -173,8 +173,9 @@ impl<'a> ApiRequest<'a> {
         )))
     }
 
-    /// The body's text. Like FastAPI, checks first that there is one, then the Content-Type, then the encoding.
-    /// `wrong_content_type` is the entry of the 422 for another Content-Type than JSON.
+    /// The body's text. Like FastAPI, checks first that there is one, then the Content-Type, then
+    /// the encoding. `wrong_content_type` is the entry of the 422 for another Content-Type than
+    /// JSON.
     fn body(&self, wrong_content_type: fn() -> Detail) -> Result<&'a str, Error> {
         if self.http.body().is_empty() {
             return Err(missing(&["body"]).into());
@@ -214,7 +215,8 @@ impl<'a> ApiRequest<'a> {
     }
 }
 
-/// The caller: the IAM principal's ARN or the JWT's subject. Each format has its own place for either.
+/// The caller: the IAM principal's ARN or the JWT's subject. Each format has its own place for
+/// either.
 pub(super) fn caller(request: &Request) -> Option<&str> {
     let caller = match request.request_context_ref()? {
         RequestContext::ApiGatewayV1(context) => {
@@ -287,7 +289,8 @@ fn without_mark(body: &str) -> &str {
     body.strip_prefix('\u{feff}').unwrap_or(body)
 }
 
-/// Whether a Content-Type is JSON's: `application/json` or `application/…+json`. An empty one counts as JSON.
+/// Whether a Content-Type is JSON's: `application/json` or `application/…+json`. An empty one
+/// counts as JSON.
 fn is_json(content_type: &str) -> bool {
     let essence = content_type
         .split(';')
@@ -302,8 +305,8 @@ fn is_json(content_type: &str) -> bool {
         || subtype.is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
 }
 
-/// One detail for each field with a meaning that stands beside `config`, where it would have none. Null counts as absent, and
-/// GAIA ignores other names.
+/// One detail for each field with a meaning that stands beside `config`, where it would have none.
+/// Null counts as absent, and GAIA ignores other names.
 fn misplaced(fields: &Fields<'_>) -> Vec<Detail> {
     let known = |name: &str| FIELDS.iter().any(|field| field.name == name);
     let misplaced = fields

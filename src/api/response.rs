@@ -33,7 +33,8 @@ impl From<Error> for Response {
         };
         let mut response = json(error.status(), body.to_string());
         match error {
-            // RFC 9110 requires it. The template sets up the first scheme; template-jwt.yaml the second.
+            // RFC 9110 requires it. The template sets up the first scheme; template-jwt.yaml the
+            // second.
             Error::NotAuthenticated => {
                 let schemes = HeaderValue::from_static("AWS4-HMAC-SHA256, Bearer");
                 response.headers_mut().insert(WWW_AUTHENTICATE, schemes);

@@ -24,8 +24,8 @@ pub enum Endpoint {
     Delete,
 }
 
-/// Every endpoint, its method, and its path below [`API_KEYS`], in which `{api_key}` stands for a key or its ID. A path
-/// without `{api_key}` is a word of its own: `/verify` is no key.
+/// Every endpoint, its method, and its path below [`API_KEYS`], in which `{api_key}` stands for a
+/// key or its ID. A path without `{api_key}` is a word of its own: `/verify` is no key.
 pub const ENDPOINTS: [(Endpoint, &str, &str); 7] = [
     (Endpoint::List, "GET", ""),
     (Endpoint::Create, "POST", ""),
@@ -37,8 +37,8 @@ pub const ENDPOINTS: [(Endpoint, &str, &str); 7] = [
 ];
 
 impl Endpoint {
-    /// The endpoint's name in logs, such as `GET /es/api/v1/credentials/api_keys/{api_key}`. The path of a request may hold a
-    /// secret.
+    /// The endpoint's name in logs, such as `GET /es/api/v1/credentials/api_keys/{api_key}`. The
+    /// path of a request may hold a secret.
     pub fn name(self) -> String {
         let named = ENDPOINTS.iter().find(|(endpoint, ..)| *endpoint == self);
         named.map_or_else(String::new, |(_, method, path)| {
@@ -47,9 +47,10 @@ impl Endpoint {
     }
 }
 
-/// Finds the endpoint of a method and a path, which isn't decoded, and the text at `{api_key}` (empty if the path has none). If
-/// the path is unknown, a stage in front of it is ignored: gateways and formats differ in whether it is there. One slash at
-/// the end is ignored. Errors: 404, or 405 with the methods that the path allows.
+/// Finds the endpoint of a method and a path, which isn't decoded, and the text at `{api_key}`
+/// (empty if the path has none). If the path is unknown, a stage in front of it is ignored:
+/// gateways and formats differ in whether it is there. One slash at the end is ignored. Errors:
+/// 404, or 405 with the methods that the path allows.
 pub fn route<'a>(
     method: &str,
     path: &'a str,
@@ -80,7 +81,8 @@ pub fn route<'a>(
     Err(Error::MethodNotAllowed(allowed.join(", ")))
 }
 
-/// What follows the collection's path, without one slash at the end: nothing, or text that begins with a slash.
+/// What follows the collection's path, without one slash at the end: nothing, or text that begins
+/// with a slash.
 fn below_api_keys(path: &str) -> Option<&str> {
     let below = path.strip_prefix(API_KEYS)?;
     let below = below.strip_suffix('/').unwrap_or(below);

@@ -1,4 +1,5 @@
-//! The authorizer's events in four formats. Only the fields that are used are read, and garbage in them is no key.
+//! The authorizer's events in four formats. Only the fields that are used are read, and garbage in
+//! them is no key.
 
 use serde_json::value::RawValue;
 
@@ -7,8 +8,9 @@ use crate::event::{Object, text};
 use keys::access::Source;
 use keys::api_key;
 
-/// An event of a REST API (TOKEN or REQUEST) or an HTTP API (payload format 1.0 or 2.0). It holds a key, so it has no `Debug`.
-/// Sources: <https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-lambda-authorizer-input.html>,
+/// An event of a REST API (TOKEN or REQUEST) or an HTTP API (payload format 1.0 or 2.0). It holds a
+/// key, so it has no `Debug`. Sources:
+/// <https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-lambda-authorizer-input.html>,
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-lambda-authorizer.html>
 pub(super) struct AuthorizerEvent<'a> {
     /// In a TOKEN event, what its identity source holds, if that is text.
@@ -17,7 +19,8 @@ pub(super) struct AuthorizerEvent<'a> {
     route_arn: Option<String>,
     /// All but 2.0.
     method_arn: Option<String>,
-    /// The request's own method. `None` in a TOKEN event: its ARN names the method, unless the route is `ANY`.
+    /// The request's own method. `None` in a TOKEN event: its ARN names the method, unless the
+    /// route is `ANY`.
     pub method: Option<String>,
     /// The caller's address, as the gateway saw it. `None` in a TOKEN event.
     pub source_ip: Option<String>,
@@ -59,7 +62,8 @@ impl<'a> AuthorizerEvent<'a> {
         self.route_arn.is_some()
     }
 
-    /// What should be a key: the value of `key_header`, without the scheme if that is `authorization`.
+    /// What should be a key: the value of `key_header`, without the scheme if that is
+    /// `authorization`.
     pub(super) fn key(&self, key_header: &str) -> Option<String> {
         let value = match &self.token {
             Some(token) => token.clone()?,
@@ -72,7 +76,8 @@ impl<'a> AuthorizerEvent<'a> {
         }
     }
 
-    /// The header's value. `None` if it is missing, isn't text, or is present more than once, readable or not.
+    /// The header's value. `None` if it is missing, isn't text, or is present more than once,
+    /// readable or not.
     fn header(&self, name: &str) -> Option<String> {
         let named =
             |(key, value): (&str, &'a RawValue)| key.eq_ignore_ascii_case(name).then_some(value);
@@ -90,7 +95,8 @@ impl<'a> AuthorizerEvent<'a> {
         }
     }
 
-    /// The request's source. A TOKEN event doesn't name the address, but the gateway checks the policy's conditions.
+    /// The request's source. A TOKEN event doesn't name the address, but the gateway checks the
+    /// policy's conditions.
     pub(super) fn source(&self) -> Source {
         match self.token {
             Some(_) => Source::CheckedLater,
@@ -111,7 +117,8 @@ pub struct MethodArn<'a> {
 }
 
 impl<'a> MethodArn<'a> {
-    /// Reads an ARN. A missing part is empty. Returns `None` if it has no slash or doesn't begin with `arn:`.
+    /// Reads an ARN. A missing part is empty. Returns `None` if it has no slash or doesn't begin
+    /// with `arn:`.
     pub fn parse(arn: &'a str) -> Option<Self> {
         let (api, rest) = arn.split_once('/')?;
         let stage_len = rest.find('/').unwrap_or(rest.len());

@@ -1,5 +1,5 @@
-//! What a key may do in a stage, as an IAM policy. It is the same for every request with that key, so it may be cached;
-//! docs/protect-an-api.md has the one exception, a disallowed address.
+//! What a key may do in a stage, as an IAM policy. It is the same for every request with that key,
+//! so it may be cached; docs/protect-an-api.md has the one exception, a disallowed address.
 
 use std::collections::BTreeSet;
 
@@ -29,8 +29,8 @@ struct Statement {
 }
 
 impl PolicyDocument {
-    /// Everything that a key with this config may do in the stage. Its expiry and its addresses are conditions. Returns `None`
-    /// if the config grants nothing.
+    /// Everything that a key with this config may do in the stage. Its expiry and its addresses are
+    /// conditions. Returns `None` if the config grants nothing.
     pub fn allow(config: &KeyConfig, stage: &str, read_routes: &[RoutePattern]) -> Option<Self> {
         let named = |routes: &[RoutePattern]| -> Vec<String> {
             routes

@@ -8,12 +8,12 @@ use zeroize::Zeroize;
 use crate::error::{Cause, describe};
 use keys::keyring::RootKey;
 
-/// NEVER CHANGE: a root key is KMS's MAC of it. It names no Region and no ARN, so a multi-Region key's replicas give the same
-/// root key.
+/// NEVER CHANGE: a root key is KMS's MAC of it. It names no Region and no ARN, so a multi-Region
+/// key's replicas give the same root key.
 const MESSAGE: &[u8] = b"gaia-api-key/v1/root-key";
 
-/// Asks KMS for the root key of one KMS key, by ID or ARN: `GenerateMac` with HMAC_SHA_256, 32 bytes. Errors: KMS failed, or
-/// the MAC has another length.
+/// Asks KMS for the root key of one KMS key, by ID or ARN: `GenerateMac` with HMAC_SHA_256, 32
+/// bytes. Errors: KMS failed, or the MAC has another length.
 pub async fn root_key(client: &Client, key_id: &str) -> Result<RootKey, Cause> {
     let request = client
         .generate_mac()

@@ -1,7 +1,8 @@
-//! Creates and rotations that are safe to repeat: an `Idempotency-Key` has an item of its own, written together with the key.
+//! Creates and rotations that are safe to repeat: an `Idempotency-Key` has an item of its own,
+//! written together with the key.
 //!
-//! The item decides which key a response shows, so it has a MAC: otherwise whoever can write the table and create a key could
-//! get any key of the service.
+//! The item decides which key a response shows, so it has a MAC: otherwise whoever can write the
+//! table and create a key could get any key of the service.
 
 use aws_sdk_dynamodb::types::builders::PutBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure};
@@ -13,7 +14,8 @@ use crate::error::Error;
 use keys::api_key::KeyId;
 use keys::keyring::{Keyring, RootKeyId};
 
-/// Seconds for which an `Idempotency-Key` returns the key it created: a day. TTL deletes the item some time later.
+/// Seconds for which an `Idempotency-Key` returns the key it created: a day. TTL deletes the item
+/// some time later.
 const KEPT_FOR: i64 = 24 * 60 * 60;
 
 /// An `Idempotency-Key` of one caller and operation, with the request's body.
@@ -24,8 +26,9 @@ pub struct IdempotencyToken {
 }
 
 impl IdempotencyToken {
-    /// The token of a `header` that `caller` sent with `body` to an operation, such as `rotate gaia_<ULID>`. `issuer` is that
-    /// of the caller's JWT: two issuers may give one subject to different callers.
+    /// The token of a `header` that `caller` sent with `body` to an operation, such as `rotate
+    /// gaia_<ULID>`. `issuer` is that of the caller's JWT: two issuers may give one subject to
+    /// different callers.
     pub fn new(
         operation: &str,
         caller: &str,
@@ -40,8 +43,8 @@ impl IdempotencyToken {
     }
 }
 
-/// SHA-256 in hexadecimal digits, of each text with its length before it. It isn't a MAC under a root key, since that may be
-/// replaced between a request and its repetition.
+/// SHA-256 in hexadecimal digits, of each text with its length before it. It isn't a MAC under a
+/// root key, since that may be replaced between a request and its repetition.
 fn digest(texts: &[&str]) -> String {
     let add = |hash: Sha256, text: &&str| {
         hash.chain_update(text.len().to_be_bytes())
@@ -104,8 +107,8 @@ impl IdempotencyRecord {
 }
 
 impl Store {
-    /// What a token created within the last day, if anything. One strongly consistent GetItem. Errors: also
-    /// [`Error::Internal`] if the record can't be read or its MAC is wrong.
+    /// What a token created within the last day, if anything. One strongly consistent GetItem.
+    /// Errors: also [`Error::Internal`] if the record can't be read or its MAC is wrong.
     pub async fn recorded(
         &self,
         keyring: &Keyring,
@@ -120,8 +123,8 @@ impl Store {
         }
     }
 
-    /// The record in a token's item. Returns `None` if it is older than a day. If its root key is no longer configured, nobody
-    /// can check its MAC, nor compute the key that it names.
+    /// The record in a token's item. Returns `None` if it is older than a day. If its root key is
+    /// no longer configured, nobody can check its MAC, nor compute the key that it names.
     pub(super) fn verified(
         &self,
         keyring: &Keyring,
@@ -152,8 +155,8 @@ impl Store {
         format!("{}#idem", self.service)
     }
 
-    /// The write of a token's item. It fails if there is one from the last day, and then returns that one. Errors:
-    /// [`Error::Internal`] if the root key isn't one of the keyring's.
+    /// The write of a token's item. It fails if there is one from the last day, and then returns
+    /// that one. Errors: [`Error::Internal`] if the root key isn't one of the keyring's.
     pub(super) fn record(
         &self,
         keyring: &Keyring,

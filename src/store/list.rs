@@ -7,8 +7,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use super::{DETAILED, Item, PLAIN, Store, asked_for, failure};
 use crate::error::Error;
 
-/// How many Queries a page of the list takes at most, so that one request takes at most half of the 3,000 read units that a
-/// partition gives each second: DynamoDB reads 1 MB per Query, which is 256 units.
+/// How many Queries a page of the list takes at most, so that one request takes at most half of the
+/// 3,000 read units that a partition gives each second: DynamoDB reads 1 MB per Query, which is 256
+/// units.
 const MAX_QUERIES: usize = 6;
 
 /// How many Queries a page of the list may still take.
@@ -50,9 +51,10 @@ pub struct Page {
 }
 
 impl Store {
-    /// At most `limit` keys, oldest first, after the ULID `after`; with `details`, also when they were last used. One strongly
-    /// consistent Query of keys; with `details`, at least one of usage, and more while `queries` allows. If it doesn't, the
-    /// page ends at the last key whose usage was read.
+    /// At most `limit` keys, oldest first, after the ULID `after`; with `details`, also when they
+    /// were last used. One strongly consistent Query of keys; with `details`, at least one of
+    /// usage, and more while `queries` allows. If it doesn't, the page ends at the last key whose
+    /// usage was read.
     pub async fn page(
         &self,
         after: Option<&str>,

@@ -43,8 +43,8 @@ pub enum Rotated {
 }
 
 impl Store {
-    /// Creates the new key, updates the old one and, with a `token`, writes the token's item. One TransactWriteItems, more
-    /// within `patience`.
+    /// Creates the new key, updates the old one and, with a `token`, writes the token's item. One
+    /// TransactWriteItems, more within `patience`.
     pub async fn rotate(
         &self,
         keyring: &Keyring,
@@ -68,7 +68,8 @@ impl Store {
             .table_name(&self.table)
             .set_item(Some(new_item));
 
-        // Both configs come from the one that was read. Who edits it by hand may leave the change_id as it is.
+        // Both configs come from the one that was read. Who edits it by hand may leave the
+        // change_id as it is.
         let (unchanged, mut values) = old.change_id.unchanged();
         let old_change = Change {
             config: rotation.old_config,
@@ -97,8 +98,8 @@ impl Store {
                 Some(rotation.expires_at),
             )?)?);
         }
-        // A new token each time the old key is read again, since the requests differ. An earlier one that arrives late fails
-        // its condition.
+        // A new token each time the old key is read again, since the requests differ. An earlier
+        // one that arrives late fails its condition.
         let failed = self
             .transact(writes, &Ulid::generate().to_string(), patience)
             .await?;

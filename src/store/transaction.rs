@@ -25,9 +25,10 @@ fn incomplete(error: BuildError) -> Error {
 }
 
 impl Store {
-    /// Carries out `writes` together or not at all. Returns the reasons, one per write, if a condition failed, else nothing.
-    /// `token` must be the operation's own, of at most 36 characters: DynamoDB remembers it for 10 minutes and carries out
-    /// no second request with it. One TransactWriteItems, repeated within `patience` while another transaction works on the
+    /// Carries out `writes` together or not at all. Returns the reasons, one per write, if a
+    /// condition failed, else nothing. `token` must be the operation's own, of at most 36
+    /// characters: DynamoDB remembers it for 10 minutes and carries out no second request with it.
+    /// One TransactWriteItems, repeated within `patience` while another transaction works on the
     /// same items, or an earlier attempt of this one is in progress.
     pub(super) async fn transact(
         &self,

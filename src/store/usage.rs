@@ -1,5 +1,6 @@
-//! When keys were last used: an item of its own for each, in a partition of its own, so that a usage write never
-//! overwrites a revocation, and the authorizer's role writes there and nowhere else.
+//! When keys were last used: an item of its own for each, in a partition of its own, so that a
+//! usage write never overwrites a revocation, and the authorizer's role writes there and nowhere
+//! else.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,7 +19,8 @@ use keys::api_key::KeyId;
 use keys::config::KeyConfig;
 use keys::timestamp::seconds;
 
-/// The precision of a recorded use, and how long an instance waits before it records another one of the same key.
+/// The precision of a recorded use, and how long an instance waits before it records another one of
+/// the same key.
 const HOUR: Duration = Duration::HOUR;
 /// The longest random addition to that wait: instances must not all write in the same minute.
 const JITTER: Duration = Duration::minutes(15);
@@ -45,8 +47,9 @@ struct Memory {
 }
 
 impl Attempts {
-    /// Whether to try now. If so, the next try is an hour away, whether this one succeeds or not. Beyond [`MAX_KEYS`], the key
-    /// that is due first is forgotten: an instance that checks more keys in an hour writes some of them again.
+    /// Whether to try now. If so, the next try is an hour away, whether this one succeeds or not.
+    /// Beyond [`MAX_KEYS`], the key that is due first is forgotten: an instance that checks more
+    /// keys in an hour writes some of them again.
     fn is_due(&self, id: KeyId, now: OffsetDateTime) -> bool {
         let mut memory = self.memory();
         let known = memory.due.get(&id).copied();
@@ -77,8 +80,9 @@ impl Attempts {
 }
 
 impl Store {
-    /// Records that a key was used, rounded down to the hour. At most one PutItem per key, hour and instance, one attempt of
-    /// 200 ms at most. A failure is logged and changes nothing for the caller.
+    /// Records that a key was used, rounded down to the hour. At most one PutItem per key, hour and
+    /// instance, one attempt of 200 ms at most. A failure is logged and changes nothing for the
+    /// caller.
     pub async fn record_use(&self, id: KeyId, config: &KeyConfig, now: OffsetDateTime) {
         if !self.track_usage || !self.attempts.is_due(id, now) {
             return;
@@ -89,10 +93,11 @@ impl Store {
         }
     }
 
-    /// Keeps a key's usage no longer than the key, which was given this config (`None`: deleted) a moment ago. Otherwise
-    /// lists with details would read the usage of rotated keys for a year. One UpdateItem if the key expires, one attempt of
-    /// 200 ms at most. A failure is logged and changes nothing for the caller. Shortens only, so a late attempt does no harm:
-    /// the next use writes anew.
+    /// Keeps a key's usage no longer than the key, which was given this config (`None`: deleted) a
+    /// moment ago. Otherwise lists with details would read the usage of rotated keys for a year.
+    /// One UpdateItem if the key expires, one attempt of 200 ms at most. A failure is logged and
+    /// changes nothing for the caller. Shortens only, so a late attempt does no harm: the next use
+    /// writes anew.
     pub async fn limit_usage(&self, id: KeyId, config: Option<&KeyConfig>) {
         let end = match config {
             Some(config) => kept_until(config),
@@ -166,7 +171,8 @@ impl Store {
         }
     }
 
-    /// When a key was last used. One strongly consistent GetItem. Errors: also [`Error::Internal`] if the item can't be read.
+    /// When a key was last used. One strongly consistent GetItem. Errors: also [`Error::Internal`]
+    /// if the item can't be read.
     pub async fn last_used(&self, id: KeyId) -> Result<Option<String>, Error> {
         let partition = self.usage_partition();
         let item = self
@@ -178,8 +184,9 @@ impl Store {
             .map(|(_, at)| at))
     }
 
-    /// When the keys with the ULIDs from `first` to `last` were last used. Strongly consistent Queries until all are read or
-    /// `queries` is spent, at least one. Errors: also [`Error::Internal`] if an item can't be read.
+    /// When the keys with the ULIDs from `first` to `last` were last used. Strongly consistent
+    /// Queries until all are read or `queries` is spent, at least one. Errors: also
+    /// [`Error::Internal`] if an item can't be read.
     pub(super) async fn last_used_between(
         &self,
         first: &str,

@@ -1,5 +1,5 @@
-//! Each function calls exactly the AWS actions of `tests/template/actions.json`, which the template's tests compare with the
-//! roles.
+//! Each function calls exactly the AWS actions of `tests/template/actions.json`, which the
+//! template's tests compare with the roles.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! Attacks that once succeeded. Sections and numbers are those of the review that found them, which isn't in the repository.
+//! Attacks that once succeeded. Sections and numbers are those of the review that found them, which
+//! isn't in the repository.
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
@@ -690,7 +691,8 @@ async fn point_16_the_link_is_sorted_as_sigv4_signs_it() {
     );
 }
 
-/// Checking costs time, so the size is checked first, and nothing else of a config that is too long.
+/// Checking costs time, so the size is checked first, and nothing else of a config that is too
+/// long.
 #[tokio::test]
 async fn point_18_a_config_too_long_is_checked_in_depth() {
     let app = App::new().await;

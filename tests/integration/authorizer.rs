@@ -1,4 +1,5 @@
-//! The authorizer: four formats in, policies and simple responses out, and what a gateway makes of them.
+//! The authorizer: four formats in, policies and simple responses out, and what a gateway makes of
+//! them.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -522,7 +523,8 @@ fn all_formats_and_the_verify_endpoint_agree_and_no_cached_response_grants_more(
                         config,
                         second
                     );
-                    // The gateway caches by the header; simple responses by header, method, path and address, which is one visit.
+                    // The gateway caches by the header; simple responses by header, method, path
+                    // and address, which is one visit.
                     if shape != Shape::Simple {
                         let cached = protected
                             .response(shape, first.event(shape))
@@ -545,7 +547,8 @@ fn all_formats_and_the_verify_endpoint_agree_and_no_cached_response_grants_more(
     outcome.expect("no disagreement");
 }
 
-/// Ranges and addresses around the IPv4-mapped ones, in the spellings that a config or a gateway may use.
+/// Ranges and addresses around the IPv4-mapped ones, in the spellings that a config or a gateway
+/// may use.
 fn address() -> impl Strategy<Value = std::net::IpAddr> {
     let v6 = |bits: u128| std::net::IpAddr::from(bits.to_be_bytes());
     prop_oneof![
@@ -570,7 +573,8 @@ fn range() -> impl Strategy<Value = String> {
     })
 }
 
-/// The code's decision for an address, and IAM's evaluation of the policy's conditions for the same address as text.
+/// The code's decision for an address, and IAM's evaluation of the policy's conditions for the same
+/// address as text.
 #[test]
 fn the_code_and_the_policy_agree_on_every_address() {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -608,7 +612,8 @@ fn the_code_and_the_policy_agree_on_every_address() {
                     .response(Shape::RestToken, token)
                     .await
                     .expect("a response");
-                // The first address of a range is in it, unless it is one of those that a wider range doesn't mean.
+                // The first address of a range is in it, unless it is one of those that a wider
+                // range doesn't mean.
                 let first = index
                     .get(&ranges)
                     .split('/')
@@ -645,8 +650,8 @@ fn the_code_and_the_policy_agree_on_every_address() {
     assert!(allowed.get() > 200, "{} were allowed", allowed.get());
 }
 
-/// Routes that name no method or no path: whatever the gateway writes into the ARN, a read key's cached policy must not
-/// cover a request that writes.
+/// Routes that name no method or no path: whatever the gateway writes into the ARN, a read key's
+/// cached policy must not cover a request that writes.
 #[tokio::test]
 async fn a_read_key_s_cached_policy_allows_no_write_on_routes_without_a_method() {
     let protected = Protected::new(&[("READ_ROUTES", "POST /search/*")]).await;
@@ -686,7 +691,8 @@ async fn a_read_key_s_cached_policy_allows_no_write_on_routes_without_a_method()
                 "{shape:?} {route}: {response}"
             );
         }
-        // A simple response goes by the request's own method, and a read route needs an ARN that names it.
+        // A simple response goes by the request's own method, and a read route needs an ARN that
+        // names it.
         for (method, expected) in [("GET", true), ("POST", false)] {
             let mut event = Visit::new(&key, method, "/search/x").event(Shape::Simple);
             event["routeArn"] = format!("{API}/{route}").into();
@@ -770,7 +776,8 @@ async fn a_source_address_may_come_with_a_port_but_a_list_is_unknown() {
     }
 }
 
-/// An event of a gateway names an API. Whatever else is in it, a failed invocation would be an alarm that any caller could cause.
+/// An event of a gateway names an API. Whatever else is in it, a failed invocation would be an
+/// alarm that any caller could cause.
 #[tokio::test]
 async fn garbage_in_an_event_that_names_an_api_is_a_denial() {
     let protected = Protected::new(&[]).await;
@@ -834,7 +841,8 @@ async fn garbage_in_an_event_that_names_an_api_is_a_denial() {
     }
 }
 
-/// Each value counts, readable or not: a key beside garbage is ambiguous. An empty list is no value.
+/// Each value counts, readable or not: a key beside garbage is ambiguous. An empty list is no
+/// value.
 #[tokio::test]
 async fn a_key_beside_an_unreadable_value_of_its_header_is_denied() {
     let protected = Protected::new(&[]).await;

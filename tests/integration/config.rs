@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use crate::support::{API_KEYS, App, Call};
 
-/// JSON texts: white space, escapes and spellings of numbers included, field names unlike the ones with a meaning.
+/// JSON texts: white space, escapes and spellings of numbers included, field names unlike the ones
+/// with a meaning.
 fn json_text() -> impl Strategy<Value = String> {
     let space = prop_oneof![4 => Just(String::new()), 1 => "[ \t\r\n]{1,3}"];
     let string = prop_oneof![
@@ -197,7 +198,8 @@ async fn invalid_addresses() {
     }
 }
 
-/// Other programs can't read a leap second, and those that send a time before 1970 (Go's zero time) mean "never".
+/// Other programs can't read a leap second, and those that send a time before 1970 (Go's zero time)
+/// mean "never".
 #[tokio::test]
 async fn an_expiry_that_other_programs_misunderstand_is_not_written() {
     let app = App::new().await;
@@ -289,7 +291,8 @@ async fn an_expiry_that_other_programs_misunderstand_is_not_written() {
     }
 }
 
-/// Who writes `permissions` beside `config` would get a key that grants nothing, and `enabled` a key that stays valid.
+/// Who writes `permissions` beside `config` would get a key that grants nothing, and `enabled` a
+/// key that stays valid.
 #[tokio::test]
 async fn a_field_with_a_meaning_beside_config_is_rejected() {
     let app = App::new().await;

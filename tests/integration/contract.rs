@@ -1,4 +1,5 @@
-//! The responses of a FastAPI 0.95 / pydantic 1.10 reference of GAIA's API: the recorded rows, and rows derived since.
+//! The responses of a FastAPI 0.95 / pydantic 1.10 reference of GAIA's API: the recorded rows, and
+//! rows derived since.
 
 use serde_json::{Value, json};
 

@@ -96,7 +96,8 @@ async fn one_fault_is_retried_transparently_and_no_retry_lies() {
     }
 }
 
-/// The SDK stops retrying once too many requests have failed. One client's failures must not count for another.
+/// The SDK stops retrying once too many requests have failed. One client's failures must not count
+/// for another.
 #[tokio::test]
 async fn each_client_has_a_retry_quota_of_its_own() {
     let (troubled, other) = (App::new().await, App::new().await);

@@ -34,7 +34,8 @@ const FAULTS: [(Fault, &str); 10] = [
     (Fault::Late, "reset, applied much later"),
 ];
 
-/// What a caller gets: a status, and for the authorizer the one that its gateway would respond with.
+/// What a caller gets: a status, and for the authorizer the one that its gateway would respond
+/// with.
 struct Outcome {
     status: u64,
     /// Whether a key was allowed or valid.
@@ -78,8 +79,9 @@ async fn ask(protected: &Protected, operation: &str, key: &str) -> Outcome {
     }
 }
 
-/// One case of the table: the status if only the first attempt meets the fault; if all attempts meet it, the status and that
-/// of the caller's next try. A change of a key reads first: the table shows its write, and its read is like any other.
+/// One case of the table: the status if only the first attempt meets the fault; if all attempts
+/// meet it, the status and that of the caller's next try. A change of a key reads first: the table
+/// shows its write, and its read is like any other.
 async fn case(operation: &str, fault: Fault) -> String {
     // How many reads come before the write.
     let reads = match operation {
@@ -122,7 +124,8 @@ async fn through(operation: &str, fault: Fault, sound: usize) -> String {
             "{operation}, {fault:?}: an error was treated as an allow"
         );
 
-        // An acknowledged write is there. One that isn't acknowledged is there completely or not at all.
+        // An acknowledged write is there. One that isn't acknowledged is there completely or not at
+        // all.
         let is_key = |item: &&Value| item["service"]["S"] == "demo";
         let keys = |items: &[Value]| items.iter().filter(is_key).count();
         let whole = |item: &Value| {
@@ -187,8 +190,8 @@ async fn through(operation: &str, fault: Fault, sound: usize) -> String {
     responses.join("; ")
 }
 
-/// What is acknowledged by now, and another change after it, stay when late attempts are carried out. Only a create without
-/// `Idempotency-Key` that wasn't acknowledged may still appear.
+/// What is acknowledged by now, and another change after it, stay when late attempts are carried
+/// out. Only a create without `Idempotency-Key` that wasn't acknowledged may still appear.
 async fn undone_by_no_late_attempt(app: &App) {
     let keys = |list: &[Value]| -> Vec<Value> {
         list.iter().map(|entry| entry["api_key"].clone()).collect()

@@ -1,4 +1,5 @@
-//! Events as gateways and emulators write them: what the service doesn't read can't make an event unreadable.
+//! Events as gateways and emulators write them: what the service doesn't read can't make an event
+//! unreadable.
 
 use serde_json::{Value, json};
 
@@ -11,7 +12,8 @@ async fn send_text(app: &App, event: String) -> Response {
     Response::from_lambda(invoke_text(&app.api, event, TIMEOUT).await)
 }
 
-/// A request with everything that API Gateway may write into an event, from one who signed in with a JWT.
+/// A request with everything that API Gateway may write into an event, from one who signed in with
+/// a JWT.
 fn complete(method: &str, format: Format) -> Value {
     let mut call = Call::new(method, API_KEYS)
         .json(&json!({ "config": {} }))
@@ -91,7 +93,8 @@ async fn a_field_that_the_service_does_not_read_may_be_anything() {
         let rest = matches!(format, Format::Rest | Format::RestStageInPath);
         let mut tried = 0;
         for pointer in pointers(&event) {
-            // The query is in these only in format 1.0. Without the stage, a path that begins with it is unknown.
+            // The query is in these only in format 1.0. Without the stage, a path that begins with
+            // it is unknown.
             let query = rest
                 && pointer
                     .to_ascii_lowercase()
@@ -157,7 +160,8 @@ async fn claims_need_not_be_strings_apart_from_the_subject() {
     );
 }
 
-/// A header that asks for something must not be dropped in silence because a gateway wrote it in another type.
+/// A header that asks for something must not be dropped in silence because a gateway wrote it in
+/// another type.
 #[tokio::test]
 async fn a_header_of_another_type_is_rejected_by_the_check_that_reads_it() {
     let app = App::new().await;
@@ -176,7 +180,8 @@ async fn a_header_of_another_type_is_rejected_by_the_check_that_reads_it() {
     }
 }
 
-/// What is read must have its type: a query that is dropped would list other keys than were asked for.
+/// What is read must have its type: a query that is dropped would list other keys than were asked
+/// for.
 #[tokio::test]
 async fn an_unreadable_method_path_query_or_body_is_a_400_in_the_format_of_the_event() {
     let app = App::new().await;

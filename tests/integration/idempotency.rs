@@ -49,8 +49,8 @@ fn sign(item: &mut Value) {
     item["mac"] = json!({ "S": hex::encode(mac) });
 }
 
-/// A create and a rotation, each with an `Idempotency-Key`, on a table of their own; and another key, which the caller
-/// never saw.
+/// A create and a rotation, each with an `Idempotency-Key`, on a table of their own; and another
+/// key, which the caller never saw.
 async fn recorded() -> (App, [Call; 2], String) {
     let app = App::new().await;
     let foreign = app
@@ -183,7 +183,8 @@ async fn parallel_requests_create_one_key() {
 async fn through_throttling_and_lost_responses() {
     for fault in QUICK {
         let app = App::new().await;
-        // First the retry is transparent. Then the first request fails for good, and the caller's repetition recovers.
+        // First the retry is transparent. Then the first request fails for good, and the caller's
+        // repetition recovers.
         app.table.proxy.plan(&[fault]);
         let key = send(&app, "a").await.api_key();
         app.table.proxy.plan(&[fault]);

@@ -1,4 +1,5 @@
-//! Root keys from KMS: a recorded exchange stands in for KMS here; CI repeats the exchange with moto.
+//! Root keys from KMS: a recorded exchange stands in for KMS here; CI repeats the exchange with
+//! moto.
 
 use std::sync::{Arc, Mutex};
 
@@ -135,7 +136,8 @@ async fn a_failing_kms_stops_the_start_and_is_named() {
     }
 }
 
-/// One fault is retried transparently. One that lasts stops the start, within the ten seconds that Lambda allows.
+/// One fault is retried transparently. One that lasts stops the start, within the ten seconds that
+/// Lambda allows.
 #[tokio::test]
 async fn every_fault_at_start() {
     let (endpoint, _) = kms(StatusCode::OK, json!({ "Mac": MAC, "KeyId": KEY_ID })).await;

@@ -1,4 +1,5 @@
-//! The built binary as Lambda runs it: under a simulator of the Runtime API, which also freezes and thaws it.
+//! The built binary as Lambda runs it: under a simulator of the Runtime API, which also freezes and
+//! thaws it.
 
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -91,7 +92,8 @@ impl Lambda {
     }
 }
 
-/// The binary that cargo built for the tests, or the one in `TEST_BINARY`: CI runs the same tests on the release artifact.
+/// The binary that cargo built for the tests, or the one in `TEST_BINARY`: CI runs the same tests
+/// on the release artifact.
 fn binary() -> String {
     std::env::var("TEST_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_gaia-api-keys").to_owned())
 }
@@ -629,7 +631,8 @@ async fn an_authorizer_s_event_at_the_management_api_is_a_400_and_a_warning_that
     assert!(!lambda.printed().contains(&secret), "{}", lambda.printed());
 }
 
-/// Whoever may invoke the function directly can send these. lambda_runtime then gives up, and Lambda starts the function anew.
+/// Whoever may invoke the function directly can send these. lambda_runtime then gives up, and
+/// Lambda starts the function anew.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invocation_that_the_runtime_cannot_read_ends_the_function_with_its_cause() {
     let table = Table::new().await;

@@ -593,7 +593,8 @@ async fn any_address_of_the_machine_will_do_and_empty_variables_are_not_set() {
     }
 }
 
-/// A web page of somebody else: a name that leads to this machine (DNS rebinding), or a request that needs no preflight.
+/// A web page of somebody else: a name that leads to this machine (DNS rebinding), or a request
+/// that needs no preflight.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_of_another_site_reaches_nothing() {
     let local = Local::start(":memory:").await;

@@ -72,7 +72,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The state that a client expects: its keys in order of creation, deleted ones without a config, and its `Idempotency-Key`s.
+/// The state that a client expects: its keys in order of creation, deleted ones without a config,
+/// and its `Idempotency-Key`s.
 #[derive(Default)]
 struct Model {
     keys: Vec<(String, Option<Value>)>,
@@ -403,7 +404,8 @@ fn several_clients_at_once() {
     on_embedded(20, 4);
 }
 
-/// `TEST_DYNAMODB_ENDPOINT` names a DynamoDB that runs, such as Amazon's DynamoDB Local; `TEST_CASES` how many sequences.
+/// `TEST_DYNAMODB_ENDPOINT` names a DynamoDB that runs, such as Amazon's DynamoDB Local;
+/// `TEST_CASES` how many sequences.
 #[test]
 #[ignore = "needs a running DynamoDB; .ci/run starts Amazon's"]
 fn against_a_running_dynamodb() {
@@ -498,8 +500,9 @@ const MISHAPS: [Mishap; 4] = [
     Mishap::AtClient,
 ];
 
-/// Reads, changes and writes back, as gaia-keys does: after a 412 it reads again and, unless its change is there, applies it
-/// to what is there now. Returns whether the change was acknowledged, or is there; otherwise the key is gone.
+/// Reads, changes and writes back, as gaia-keys does: after a 412 it reads again and, unless its
+/// change is there, applies it to what is there now. Returns whether the change was acknowledged,
+/// or is there; otherwise the key is gone.
 async fn achieve(api: &Api, id: &str, aim: Aim, mishap: Mishap) -> bool {
     let send = async |call: &Call| {
         Response::from_lambda(invoke(api, &call.event(Format::Http), TIMEOUT).await)
@@ -531,7 +534,8 @@ async fn achieve(api: &Api, id: &str, aim: Aim, mishap: Mishap) -> bool {
     panic!("{aim:?} was never carried out");
 }
 
-/// The decisions of one run, each one of several options. The next run takes another option in the last one that has one.
+/// The decisions of one run, each one of several options. The next run takes another option in the
+/// last one that has one.
 #[derive(Default)]
 struct Decisions {
     taken: Vec<(usize, usize)>,
@@ -613,7 +617,8 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Until it has ended or waits for the table. Reads of usage change nothing, so they don't wait.
+    /// Until it has ended or waits for the table. Reads of usage change nothing, so they don't
+    /// wait.
     async fn settle(&mut self) {
         while self.waits.is_none() && self.achieved.is_none() {
             tokio::select! {
@@ -639,8 +644,8 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// All interleavings of a writer who describes a key with one who revokes it, at the requests to the table. Returns their
-/// number.
+/// All interleavings of a writer who describes a key with one who revokes it, at the requests to
+/// the table. Returns their number.
 async fn interleave(table: &Table, item: &Value, revoke: Aim, mishaps: [Mishap; 2]) -> usize {
     let mut instances = [Instance::new(table).await, Instance::new(table).await];
     let mut decisions = Decisions::default();
@@ -711,8 +716,8 @@ fn stored(table: &Table, ulid: &str) -> Value {
     json!({ "config": config, "rotated_to": item["rotated_to"]["S"] })
 }
 
-/// Two writers who send `If-Match`, one of whom loses a response: after an acknowledged revocation, no update that began
-/// before it restores the key.
+/// Two writers who send `If-Match`, one of whom loses a response: after an acknowledged revocation,
+/// no update that began before it restores the key.
 #[tokio::test]
 async fn no_interleaving_of_two_writers_undoes_a_revocation() {
     let table = &Table::new().await;

@@ -1,4 +1,5 @@
-//! Names of fields that are probably meant to be others: rejected when they are written, never when they are read.
+//! Names of fields that are probably meant to be others: rejected when they are written, never when
+//! they are read.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,8 @@ const ORDINARY: &str = include_str!("../near-misses/ordinary.txt");
 /// Names that probably mean a field, below a line with that field.
 const RESTRICTIVE: &str = include_str!("../near-misses/restrictive.txt");
 
-/// Names in [`RESTRICTIVE`] that are accepted: they may as well describe the key's owner or the API behind it.
+/// Names in [`RESTRICTIVE`] that are accepted: they may as well describe the key's owner or the API
+/// behind it.
 const ACCEPTED: [&str; 10] = [
     "access_level",
     "activated",
@@ -224,7 +226,8 @@ async fn an_update_may_keep_names_that_the_stored_config_has() {
     }
 }
 
-/// A 422 comes before a 404, and no key has no names that may stay. `gaia-keys import --dry-run` checks configs that way.
+/// A 422 comes before a 404, and no key has no names that may stay. `gaia-keys import --dry-run`
+/// checks configs that way.
 #[tokio::test]
 async fn a_near_miss_in_an_update_of_no_key_is_a_422() {
     let app = App::new().await;

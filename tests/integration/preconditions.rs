@@ -8,7 +8,8 @@ use crate::lambda::Lambda;
 use crate::proxy::Fault;
 use crate::support::{API_KEYS, App, Call, Format, Response, Table};
 
-/// Another transaction works on the item: DynamoDB's response to a plain write, and to a transaction.
+/// Another transaction works on the item: DynamoDB's response to a plain write, and to a
+/// transaction.
 const CONFLICT: Fault = Fault::Response(
     400,
     r#"{"__type":"x#TransactionConflictException","message":"m"}"#,
@@ -326,7 +327,8 @@ async fn the_same_idempotency_key_gets_the_same_response_whatever_if_match_says(
     }
     assert_failed(&app.send(if_match(rotate(&key), &seen)).await);
 
-    // The second request looks the record up before the first one is carried out, and reads the key before or after it.
+    // The second request looks the record up before the first one is carried out, and reads the key
+    // before or after it.
     for slow in [[Fault::None, Fault::Slow], [Fault::None, Fault::None]] {
         let key = app.create(json!({})).await.api_key();
         let seen = etag(&app, &key).await;

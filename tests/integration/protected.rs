@@ -1,4 +1,5 @@
-//! A protected API: requests to it, the authorizer in front, and a gateway that evaluates the responses.
+//! A protected API: requests to it, the authorizer in front, and a gateway that evaluates the
+//! responses.
 
 use gaia_api_keys::authorizer::Authorizer;
 use serde_json::value::RawValue;
@@ -210,7 +211,8 @@ fn ranges(keys: &Value) -> impl Iterator<Item = &str> {
     ranges.iter().map(|range| range.as_str().expect("text"))
 }
 
-/// IAM's reading of an address, as far as it is known: the text as it is, an IPv4-mapped address being one of IPv6.
+/// IAM's reading of an address, as far as it is known: the text as it is, an IPv4-mapped address
+/// being one of IPv6.
 fn within(range: &str, address: &str) -> bool {
     let bits = |text: &str| match text.parse::<std::net::IpAddr>().expect("an address") {
         std::net::IpAddr::V4(address) => (u128::from(address.to_bits()) << 96, 32),

@@ -58,7 +58,8 @@ async fn secondary_then_primary_then_alone_with_a_rollback_in_between() {
         assert!(valid(&app, key).await);
     }
 
-    // A thief of the old root key can't forge a key under the new one, neither for an existing ID nor for another.
+    // A thief of the old root key can't forge a key under the new one, neither for an existing ID
+    // nor for another.
     let thief = Keyring::new(
         "demo",
         &RootKey::from_hex(ROOT_KEY).expect("a root key"),
@@ -71,7 +72,8 @@ async fn secondary_then_primary_then_alone_with_a_rollback_in_between() {
     assert!(!valid(&app, forged.expose()).await);
     assert!(!valid(&app, thief.create(ulid::Ulid::generate().into()).0.expose()).await);
 
-    // 3. The old root key is no longer configured: its keys are invalid, listed by ID, and can be deleted by ID.
+    // 3. The old root key is no longer configured: its keys are invalid, listed by ID, and can be
+    //   deleted by ID.
     let app = with(app.table, NEW).await;
     let listed: Vec<_> = app
         .list()

@@ -485,7 +485,8 @@ async fn what_is_edited_by_hand_meanwhile_stays() {
     );
 }
 
-/// The second request looks the `Idempotency-Key` up before the first one is carried out, and reads the key after it.
+/// The second request looks the `Idempotency-Key` up before the first one is carried out, and reads
+/// the key after it.
 #[tokio::test]
 async fn the_same_request_twice_at_once_gets_one_response() {
     let app = App::new().await;

@@ -1,4 +1,5 @@
-//! Where the built binary finds credentials, Region and endpoints: aws-config's promises that this crate could break.
+//! Where the built binary finds credentials, Region and endpoints: aws-config's promises that this
+//! crate could break.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -17,7 +18,8 @@ fn environment(table: &Table, changes: &[(&str, &str)], without: &[&str]) -> Env
     environment
 }
 
-/// A list through the binary, and with which access key ID and Region the request to DynamoDB was signed.
+/// A list through the binary, and with which access key ID and Region the request to DynamoDB was
+/// signed.
 async fn signer(table: &Table, environment: Environment) -> (String, String) {
     let lambda = Lambda::start(environment).await;
     let response = lambda.call(Call::new("GET", API_KEYS), Format::Http).await;

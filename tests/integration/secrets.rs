@@ -122,7 +122,8 @@ fn audit(action: &str, key_id: &str, mut own: Value) -> Value {
     own
 }
 
-/// The audit and denied entries: their fields are an interface, which docs/log-entries.md describes.
+/// The audit and denied entries: their fields are an interface, which docs/log-entries.md
+/// describes.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_entry_per_change_and_one_per_denial() {
     let table = Table::new().await;
@@ -182,8 +183,8 @@ async fn one_entry_per_change_and_one_per_denial() {
     );
 }
 
-/// `permissions_before` is what the write depended on. A delete that finds nothing after a lost response may follow changes
-/// that it never saw.
+/// `permissions_before` is what the write depended on. A delete that finds nothing after a lost
+/// response may follow changes that it never saw.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_audit_entry_says_only_what_is_known() {
     let table = Table::new().await;
@@ -244,8 +245,8 @@ async fn the_level_decides_what_is_printed() {
     }
 }
 
-/// No gateway sends these, but a principal with `lambda:InvokeFunction` can. The runtime would log serde's error, which repeats
-/// the text.
+/// No gateway sends these, but a principal with `lambda:InvokeFunction` can. The runtime would log
+/// serde's error, which repeats the text.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_authorizer_event_of_another_shape_is_not_repeated() {
     let table = Table::new().await;

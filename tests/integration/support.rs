@@ -1,4 +1,5 @@
-//! The service over an embedded DynamoDB, driven by API Gateway's events, with a proxy in between that counts and fails.
+//! The service over an embedded DynamoDB, driven by API Gateway's events, with a proxy in between
+//! that counts and fails.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -152,7 +153,8 @@ fn query_string(query: &Value) -> String {
         .finish()
 }
 
-/// Values of every JSON type, two of which serde_json's tree can't hold. `{}` and `[]` aside, each has contents.
+/// Values of every JSON type, two of which serde_json's tree can't hold. `{}` and `[]` aside, each
+/// has contents.
 pub const ODD_VALUES: [&str; 11] = [
     "null",
     "true",
@@ -319,7 +321,8 @@ impl Table {
             .collect()
     }
 
-    /// The management API on this table; `changes` win over its environment. Errors: it can't start.
+    /// The management API on this table; `changes` win over its environment. Errors: it can't
+    /// start.
     pub async fn api(&self, changes: &[(&str, &str)]) -> Result<Api, Cause> {
         let environment = self.environment(changes);
         startup::api(&settings(&environment), &sdk(&environment).await).await

@@ -1,4 +1,5 @@
-//! What is stored and listed, who changed it, and how many requests to DynamoDB each endpoint takes.
+//! What is stored and listed, who changed it, and how many requests to DynamoDB each endpoint
+//! takes.
 
 use serde_json::{Value, json};
 
@@ -40,7 +41,8 @@ async fn an_item_holds_no_secret_and_says_who_did_what_when() {
     );
     app.update(&key, json!({})).await;
     assert_eq!(app.table.items()[0].get("ttl"), None);
-    // DynamoDB ignores a ttl that is older than five years, so an item that expired long ago is kept from now on.
+    // DynamoDB ignores a ttl that is older than five years, so an item that expired long ago is
+    // kept from now on.
     let now = time::OffsetDateTime::now_utc().unix_timestamp();
     app.update(&key, json!({ "expires_at": "1999-01-01T00:00:00Z" }))
         .await;

@@ -10,7 +10,8 @@ use crate::api::response::Response;
 use crate::error::{Detail, Error};
 use crate::store::{Change, IdempotencyRecord, IdempotencyToken};
 
-/// `POST …/api_keys`: creates an API key, or returns the one that the same `Idempotency-Key` created before.
+/// `POST …/api_keys`: creates an API key, or returns the one that the same `Idempotency-Key`
+/// created before.
 pub(in crate::api) async fn create(api: &Api, request: ApiRequest<'_>) -> Result<Response, Error> {
     let config = request.new_config()?;
     let token = request.idempotency_token("create")?;
@@ -45,8 +46,8 @@ pub(super) fn new_id() -> KeyId {
     Ulid::generate().into()
 }
 
-/// The key that an `Idempotency-Key` created earlier, and its config as it is now. Errors: 422 if the request had another
-/// body; 409 if the key is gone.
+/// The key that an `Idempotency-Key` created earlier, and its config as it is now. Errors: 422 if
+/// the request had another body; 409 if the key is gone.
 pub(super) async fn created_earlier(
     api: &Api,
     record: &IdempotencyRecord,

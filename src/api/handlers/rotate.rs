@@ -41,7 +41,8 @@ struct RotatedKey<'a> {
     rotated_from_expires_at: &'a str,
 }
 
-/// `POST …/api_keys/{api_key}/rotate`: creates an API key with the same config, and sets the old one's expiry.
+/// `POST …/api_keys/{api_key}/rotate`: creates an API key with the same config, and sets the old
+/// one's expiry.
 pub(in crate::api) async fn rotate(api: &Api, request: ApiRequest<'_>) -> Result<Response, Error> {
     let body: RotateRequest = request.typed()?;
     let body = RotationRequest {

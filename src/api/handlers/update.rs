@@ -15,7 +15,8 @@ pub(in crate::api) async fn update(api: &Api, request: ApiRequest<'_>) -> Result
     let precondition = Precondition::parse(request.http.headers())?;
     let stored = api.stored(request.api_key).await;
     if let Err(Error::KeyNotFound) = stored {
-        // A key that doesn't exist has no names to keep, and a 422 comes before a 404: imports check configs that way.
+        // A key that doesn't exist has no names to keep, and a 422 comes before a 404: imports
+        // check configs that way.
         rejections.check(&config, "")?;
         return Err(Error::KeyNotFound);
     }

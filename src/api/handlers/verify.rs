@@ -15,8 +15,8 @@ use crate::api::request::ApiRequest;
 use crate::api::response::Response;
 use crate::error::Error;
 
-/// `{"api_key": …, "permission"?: …, "route"?: …, "source_ip"?: …}`. To ignore a mistyped field would be to respond "valid" to
-/// a question that nobody checked.
+/// `{"api_key": …, "permission"?: …, "route"?: …, "source_ip"?: …}`. To ignore a mistyped field
+/// would be to respond "valid" to a question that nobody checked.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct VerifyRequest {
@@ -44,12 +44,14 @@ struct NotValid {
     reason: &'static str,
 }
 
-/// `POST …/api_keys/verify`: decides whether a key is valid now, for a permission or route, from an address.
+/// `POST …/api_keys/verify`: decides whether a key is valid now, for a permission or route, from an
+/// address.
 pub(in crate::api) async fn verify(api: &Api, request: ApiRequest<'_>) -> Result<Response, Error> {
     let body: VerifyRequest = request.typed()?;
     let api_key = without_scheme(&body.api_key).unwrap_or(&body.api_key);
     let source = match body.source_ip {
-        // A server with one socket for both families writes an IPv4 client's address as IPv4-mapped.
+        // A server with one socket for both families writes an IPv4 client's address as
+        // IPv4-mapped.
         Some(address) => Source::Address(address.to_canonical()),
         None => Source::Unknown,
     };

@@ -32,7 +32,8 @@ pub struct Response {
 }
 
 impl Client {
-    /// Reads the variables. `timeout` is for one attempt. In AWS, use aws-config's credentials, which renew themselves.
+    /// Reads the variables. `timeout` is for one attempt. In AWS, use aws-config's credentials,
+    /// which renew themselves.
     pub fn from_env(timeout: Duration) -> Result<Self> {
         let var = |name| std::env::var(name).map_err(|_| format!("set {name}"));
         let token = var("AWS_SESSION_TOKEN")
@@ -54,8 +55,8 @@ impl Client {
         })
     }
 
-    /// Sends a request, and sends it again after a 429, a 503 or a lost connection, after each of the `pauses`. So creates and
-    /// rotations need an Idempotency-Key.
+    /// Sends a request, and sends it again after a 429, a 503 or a lost connection, after each of
+    /// the `pauses`. So creates and rotations need an Idempotency-Key.
     pub async fn send(
         &self,
         method: &str,

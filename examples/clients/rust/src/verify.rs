@@ -16,8 +16,8 @@ use tokio::time::Instant;
 
 use crate::Client;
 
-/// A revoked key works for `FRESH` more, and for `STALE` while verify fails. ThrottleRate must be at
-/// least the number of different requests (key, method, path, address) in `FRESH`, per second.
+/// A revoked key works for `FRESH` more, and for `STALE` while verify fails. ThrottleRate must be
+/// at least the number of different requests (key, method, path, address) in `FRESH`, per second.
 const FRESH: Duration = Duration::from_secs(5);
 const STALE: Duration = Duration::from_secs(60);
 const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(500)];

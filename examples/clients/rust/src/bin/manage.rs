@@ -35,7 +35,8 @@ impl Keys {
         json(method, &self.send(method, path, body, &[]).await?)
     }
 
-    /// Creates or rotates a key. The Idempotency-Key is a new one for each key, and the same in each attempt.
+    /// Creates or rotates a key. The Idempotency-Key is a new one for each key, and the same in
+    /// each attempt.
     async fn create(&self, path: &str, body: &Value) -> Result<Value> {
         let once = uuid::Uuid::new_v4().to_string();
         json(

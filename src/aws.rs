@@ -24,10 +24,22 @@ use crate::error::Cause;
 /// Source: <https://www.amazontrust.com/repository/>
 const AMAZON_ROOTS: &[u8] = include_bytes!("aws/amazon-roots.pem");
 
+/// The Region of `AWS_REGION` or of the profile. Errors: there is none. The SDK would ask instance
+/// metadata then, which Lambda doesn't have, and wait for it.
+pub async fn region() -> Result<Region, Cause> {
+    let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
+        .or_else(ProfileFileRegionProvider::new())
+        .region()
+        .await;
+    region
+        .filter(|region| !region.as_ref().is_empty())
+        .ok_or_else(|| "AWS_REGION: not set".into())
+}
+
 /// Prepares what [`load`] loads, so that a caller can replace parts of it. `ca_bundle` is the path
 /// of a PEM file with the roots to trust in place of Amazon's. Errors: the file can't be read or
 /// contains no certificates.
-pub fn loader(ca_bundle: Option<&str>) -> Result<ConfigLoader, Cause> {
+pub fn loader(region: Region, ca_bundle: Option<&str>) -> Result<ConfigLoader, Cause> {
     let roots = match ca_bundle {
         None => Cow::Borrowed(AMAZON_ROOTS),
         Some(path) => std::fs::read(path)
@@ -35,33 +47,21 @@ pub fn loader(ca_bundle: Option<&str>) -> Result<ConfigLoader, Cause> {
             .map_err(|error| format!("AWS_CA_BUNDLE: {path}: {error}"))?,
     };
     let http = http::client(&roots).map_err(|error| format!("AWS_CA_BUNDLE: {error}"))?;
-    // The default chain would also ask instance metadata, which Lambda doesn't have, and wait for
-    // it. So would the credentials' chain if this one ended without a Region. `load` rejects the
-    // empty one.
-    let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
-        .or_else(ProfileFileRegionProvider::new())
-        .or_else(Region::new(""));
     let loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
         .region(region)
         .http_client(http);
     Ok(loader.retry_config(retries()).timeout_config(timeouts()))
 }
 
-/// Loads credentials, Region and endpoints as all AWS SDKs do: from environment variables, profiles
-/// or a container. An empty endpoint counts as unset. Errors: there is no Region.
-pub async fn load(loader: ConfigLoader) -> Result<SdkConfig, Cause> {
+/// Loads credentials and endpoints as all AWS SDKs do: from environment variables, profiles or a
+/// container. An empty endpoint counts as unset.
+pub async fn load(loader: ConfigLoader) -> SdkConfig {
     let loaded = loader.load().await;
-    if loaded
-        .region()
-        .is_none_or(|region| region.as_ref().is_empty())
-    {
-        return Err("AWS_REGION: not set".into());
-    }
     let mut config = loaded.to_builder().service_config(NonEmpty(loaded.clone()));
     if loaded.endpoint_url() == Some("") {
         config.set_endpoint_url(None);
     }
-    Ok(config.build())
+    config.build()
 }
 
 /// Creates the client of DynamoDB.

@@ -25,6 +25,7 @@ fn main() -> ExitCode {
 #[tokio::main(flavor = "current_thread")]
 async fn serve() -> Result<(), Cause> {
     let settings = Settings::from_env()?;
-    let sdk = aws::load(aws::loader(settings.ca_bundle.as_deref())?).await?;
+    let loader = aws::loader(aws::region().await?, settings.ca_bundle.as_deref())?;
+    let sdk = aws::load(loader).await;
     startup::serve(&settings, &sdk).await
 }

@@ -208,13 +208,10 @@ async fn bare_client(program: &Program) -> aws_sdk_dynamodb::Client {
         value("AWS_SECRET_ACCESS_KEY"),
         None,
     );
-    let loader = aws::loader(Some(value("AWS_CA_BUNDLE"))).expect("a certificate");
-    let loader = loader
-        .region(Region::new(value("AWS_REGION").to_owned()))
-        .credentials_provider(credentials);
-    aws::dynamodb(
-        &aws::load(loader.endpoint_url(value("AWS_ENDPOINT_URL_DYNAMODB")))
-            .await
-            .expect("a Region"),
-    )
+    let region = Region::new(value("AWS_REGION").to_owned());
+    let loader = aws::loader(region, Some(value("AWS_CA_BUNDLE")))
+        .expect("a certificate")
+        .credentials_provider(credentials)
+        .endpoint_url(value("AWS_ENDPOINT_URL_DYNAMODB"));
+    aws::dynamodb(&aws::load(loader).await)
 }

@@ -130,10 +130,10 @@ fn settings() -> Result<Settings, gaia_api_keys::settings::SettingsError> {
 
 /// The SDK's configuration: the embedded DynamoDB takes any credentials.
 async fn sdk(dynamodb: SocketAddr) -> Result<SdkConfig, Cause> {
-    let loader = aws::loader(None)?
-        .region(Region::new("local"))
-        .endpoint_url(format!("http://{}", reachable(dynamodb)));
-    aws::load(loader.credentials_provider(Credentials::from_keys("local", "local", None))).await
+    let loader = aws::loader(Region::new("local"), None)?
+        .endpoint_url(format!("http://{}", reachable(dynamodb)))
+        .credentials_provider(Credentials::from_keys("local", "local", None));
+    Ok(aws::load(loader).await)
 }
 
 /// An environment variable; an empty one counts as unset.

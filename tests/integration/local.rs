@@ -109,12 +109,11 @@ impl Local {
 
     /// A client of its DynamoDB, as AWS's SDKs and CLI are.
     async fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
-        let loader = aws::loader(None)
+        let loader = aws::loader(Region::new("local"), None)
             .expect("a loader")
-            .region(Region::new("local"))
             .endpoint_url(&self.dynamodb);
         let loader = loader.credentials_provider(Credentials::from_keys("local", "local", None));
-        aws::dynamodb(&aws::load(loader).await.expect("a Region"))
+        aws::dynamodb(&aws::load(loader).await)
     }
 
     /// What it printed after its first line.

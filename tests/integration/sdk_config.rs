@@ -105,10 +105,9 @@ async fn an_empty_endpoint_counts_as_unset() {
         signer(&table, table.environment(&changes)).await;
     }
     for (set, expected) in [("", None), (endpoint.as_str(), Some(endpoint.as_str()))] {
-        let loader = aws::loader(None)
-            .expect("a loader")
-            .region(aws_config::Region::new("eu-central-1"));
-        let loaded = aws::load(loader.endpoint_url(set)).await.expect("a Region");
+        let region = aws_config::Region::new("eu-central-1");
+        let loader = aws::loader(region, None).expect("a loader");
+        let loaded = aws::load(loader.endpoint_url(set)).await;
         assert_eq!(loaded.endpoint_url(), expected);
     }
 }

@@ -397,13 +397,9 @@ pub async fn sdk(environment: &Environment) -> SdkConfig {
         None,
         "test",
     );
-    let loader = aws::loader(None)
-        .expect("a loader")
-        .region(Region::new(value("AWS_REGION")));
-    let loaded = aws::load(loader.credentials_provider(credentials))
+    let loader = aws::loader(Region::new(value("AWS_REGION")), None).expect("a loader");
+    aws::load(loader.credentials_provider(credentials))
         .await
-        .expect("a Region");
-    loaded
         .into_builder()
         .service_config(Endpoints(environment.clone()))
         .build()

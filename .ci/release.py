@@ -2,7 +2,7 @@
 
     python3 .ci/release.py check TAG                       the tag, the versions in the files and CHANGELOG.md agree
     python3 .ci/release.py build ARCHITECTURE              cargo lambda build for x86_64 or arm64, then package
-    python3 .ci/release.py package ARCHITECTURE BOOTSTRAP  target/dist: zip, template and bill of materials
+    python3 .ci/release.py package ARCHITECTURE BOOTSTRAP  target/dist: zip, templates and bill of materials
     python3 .ci/release.py checksums                       target/dist/SHA256SUMS, over all of them
     python3 .ci/release.py notes                           the version's section of CHANGELOG.md
 
@@ -21,6 +21,10 @@ import tomllib
 import zipfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / ".ci"))
+
+from jwt_template import jwt_template  # noqa: E402
+
 DIST = ROOT / "target/dist"
 # Lambda's name: cargo-lambda's option, the ELF header's e_machine, Rust's target.
 ARCHITECTURES = {
@@ -46,7 +50,7 @@ def section():
 
 def mistakes(tag):
     """Why the tag can't be released."""
-    template = re.search(r"^    SemanticVersion: (\S+)$", read("template.yaml"), flags=re.MULTILINE)
+    template = re.search(r"^        RELEASE: (\S+)$", read("template.yaml"), flags=re.MULTILINE)
     openapi = re.search(r"^  version: (\S+)$", read("openapi.yaml"), flags=re.MULTILINE)
     versions = {
         "openapi.yaml": openapi[1] if openapi else None,
@@ -76,10 +80,7 @@ def template(text, architecture, artifact):
     """template.yaml for a released zip: `sam deploy` uploads that file as it is, and builds nothing."""
     edits = [
         ("    CodeUri: ./\n", f"    CodeUri: {artifact}\n"),
-        ("    Default: x86_64\n    AllowedValues: [x86_64, arm64]\n", f"    Default: {architecture}\n    AllowedValues: [{architecture}]\n"),
-        # Files that `sam deploy` would look for beside the template.
-        ("    LicenseUrl: LICENSE-MIT\n", ""),
-        ("    ReadmeUrl: README.md\n", ""),
+        ("    Architectures: [x86_64]\n", f"    Architectures: [{architecture}]\n"),
     ]
     for old, new in edits:
         assert text.count(old) == 1, f"template.yaml holds {text.count(old)} times: {old!r}"
@@ -111,7 +112,10 @@ def package(architecture, bootstrap, dist=DIST):
     dist.mkdir(parents=True, exist_ok=True)
     name = f"gaia-api-keys-{version()}-{architecture}"
     write_zip(dist / f"{name}.zip", content)
-    (dist / f"{name}.yaml").write_text(template(read("template.yaml"), architecture, f"{name}.zip"))
+    text = template(read("template.yaml"), architecture, f"{name}.zip")
+    (dist / f"{name}.yaml").write_text(text)
+    (dist / f"{name}-jwt.yaml").write_text(jwt_template(text))
+    (dist / f"gaia-api-keys-{version()}-monitoring.yaml").write_text(read("stacks/monitoring.yaml"))
     bill_of_materials(dist / f"{name}.cdx.json", target)
 
 

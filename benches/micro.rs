@@ -1,4 +1,5 @@
-//! `cargo bench --bench micro`: the parts of a request, one at a time, without a process or a network around them.
+//! `cargo bench --bench micro`: the parts of a request, one at a time, without a process or a
+//! network around them.
 
 #![allow(clippy::expect_used, clippy::string_slice, clippy::unwrap_used)]
 
@@ -6,16 +7,18 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
-use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn};
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_types::body::SdkBody;
 use criterion::{Criterion, criterion_group, criterion_main};
 use gaia_api_keys::api::Api;
 use gaia_api_keys::api::router;
-use gaia_api_keys::keys::config::KeyConfig;
-use gaia_api_keys::keys::keyring::{Keyring, RootKey};
 use gaia_api_keys::settings::Settings;
 use gaia_api_keys::store::Store;
+use keys::config::KeyConfig;
+use keys::keyring::{Keyring, RootKey};
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -33,20 +36,39 @@ fn keyring() -> Keyring {
 
 fn keys(criterion: &mut Criterion) {
     let keyring = keyring();
-    let key = keyring.create(Ulid::generate().into()).0.expose().to_owned();
-    let forged = format!("{}{}", &key[..57], if key.ends_with('0') { '1' } else { '0' });
-    criterion
-        .bench_function("create an API key", |b| b.iter(|| keyring.create(Ulid::generate().into()).0.expose().len()));
-    criterion.bench_function("check an API key", |b| b.iter(|| keyring.parse_key(black_box(&key)).unwrap()));
-    criterion
-        .bench_function("deny a forged key", |b| b.iter(|| assert!(keyring.parse_key(black_box(&forged)).is_none())));
+    let key = keyring
+        .create(Ulid::generate().into())
+        .0
+        .expose()
+        .to_owned();
+    let forged = format!(
+        "{}{}",
+        &key[..57],
+        if key.ends_with('0') { '1' } else { '0' }
+    );
+    criterion.bench_function("create an API key", |b| {
+        b.iter(|| keyring.create(Ulid::generate().into()).0.expose().len())
+    });
+    criterion.bench_function("check an API key", |b| {
+        b.iter(|| keyring.parse_key(black_box(&key)).unwrap())
+    });
+    criterion.bench_function("deny a forged key", |b| {
+        b.iter(|| assert!(keyring.parse_key(black_box(&forged)).is_none()))
+    });
     let path = format!("/live/es/api/v1/credentials/api_keys/delete/{key}");
-    criterion.bench_function("route", |b| b.iter(|| router::route("DELETE", black_box(&path), Some("live")).unwrap()));
-    criterion.bench_function("validate a config", |b| b.iter(|| KeyConfig::parse(black_box(CONFIG)).unwrap()));
+    criterion.bench_function("route", |b| {
+        b.iter(|| router::route("DELETE", black_box(&path), Some("live")).unwrap())
+    });
+    criterion.bench_function("validate a config", |b| {
+        b.iter(|| KeyConfig::parse(black_box(CONFIG)).unwrap())
+    });
 }
 
 fn list(criterion: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let client = client(page());
     let store = Store::new(client.clone(), "keys".into(), "demo".into(), false);
     let environment = |name: &str| match name {
@@ -56,7 +78,11 @@ fn list(criterion: &mut Criterion) {
         "TABLE_NAME" => Some("any".to_owned()),
         _ => None,
     };
-    let api = Api::new(&Settings::from_lookup(environment).unwrap(), store, keyring());
+    let api = Api::new(
+        &Settings::from_lookup(environment).unwrap(),
+        store,
+        keyring(),
+    );
     let event = json!({
         "version": "2.0",
         "rawPath": "/es/api/v1/credentials/api_keys",
@@ -67,12 +93,20 @@ fn list(criterion: &mut Criterion) {
         let invocation = LambdaEvent::new(event.clone(), Context::default());
         serde_json::to_string(&api.handle(invocation, Duration::from_secs(10)).await).unwrap()
     };
-    assert_eq!(runtime.block_on(list()).matches("gaia_").count(), KEYS as usize);
+    assert_eq!(
+        runtime.block_on(list()).matches("gaia_").count(),
+        KEYS as usize
+    );
     criterion.bench_function("read a page of 1,000 keys with the SDK", |b| {
-        b.iter(|| runtime.block_on(client.query().table_name("keys").send()).unwrap())
+        b.iter(|| {
+            runtime
+                .block_on(client.query().table_name("keys").send())
+                .unwrap()
+        })
     });
-    criterion
-        .bench_function("read a page of 1,000 keys and write it as a list", |b| b.iter(|| runtime.block_on(list())));
+    criterion.bench_function("read a page of 1,000 keys and write it as a list", |b| {
+        b.iter(|| runtime.block_on(list()))
+    });
 }
 
 /// DynamoDB's response to a Query.
@@ -104,7 +138,10 @@ struct Canned(String);
 impl HttpConnector for Canned {
     fn call(&self, _request: HttpRequest) -> HttpConnectorFuture {
         let body = SdkBody::from(self.0.as_str());
-        HttpConnectorFuture::ready(Ok(HttpResponse::new(200.try_into().expect("a status"), body)))
+        HttpConnectorFuture::ready(Ok(HttpResponse::new(
+            200.try_into().expect("a status"),
+            body,
+        )))
     }
 }
 

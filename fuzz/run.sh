@@ -23,10 +23,9 @@ cp Cargo.lock fuzz/Cargo.lock
 python3 fuzz/seeds.py
 cargo fuzz build --sanitizer "$sanitizer"
 
-failed=()
 mkdir -p "$CARGO_TARGET_DIR/logs"
-for target in "${targets[@]}"; do
-  log="$CARGO_TARGET_DIR/logs/$target.log"
+fuzz() {
+  local target=$1 log="$CARGO_TARGET_DIR/logs/$1.log"
   mkdir -p "fuzz/corpus/$target" "fuzz/regressions/$target"
   if cargo fuzz run --sanitizer "$sanitizer" "$target" "fuzz/corpus/$target" "fuzz/regressions/$target" -- \
     -dict=fuzz/corpus/words.dict -max_total_time="$seconds" -max_len=16384 -timeout=5 -rss_limit_mb=2048 \
@@ -35,12 +34,23 @@ for target in "${targets[@]}"; do
       / cov: / { for (i = 1; i < NF; i++) { if ($i == "cov:") cov = $(i + 1); if ($i == "corp:") corpus = $(i + 1) } }
       /stat::number_of_executed_units/ { n = $2 }
       END { if (!n) exit 1; printf "fuzz %-17s %9d inputs, none crashed (coverage %d, corpus %s)\n", target, n, cov, corpus }
-    ' "$log" || failed+=("$target")
+    ' "$log"
   else
-    failed+=("$target")
     echo "fuzz $target FAILED:" >&2
     grep -aE 'panicked at|^assertion|^ *(left|right):|ERROR: |Test unit written|^error' -A1 "$log" | head -30 >&2 || true
+    return 1
   fi
+}
+
+# Side by side, as each uses one core.
+declare -A running
+for target in "${targets[@]}"; do
+  fuzz "$target" &
+  running[$target]=$!
+done
+failed=()
+for target in "${targets[@]}"; do
+  wait "${running[$target]}" || failed+=("$target")
 done
 if [ ${#failed[@]} -gt 0 ]; then
   echo "fuzzing failed: ${failed[*]}" >&2

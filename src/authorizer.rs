@@ -1,7 +1,7 @@
 //! The Lambda authorizer: reads events in four formats, and responds with a decision.
 //!
-//! A denial is a normal response, so that garbage raises no alarm. If the key can't be checked, the invocation fails; the
-//! gateway turns that into a 500 and doesn't cache it.
+//! A denial is a normal response, so that garbage raises no alarm. If the key can't be checked, the
+//! invocation fails; the gateway turns that into a 500 and doesn't cache it.
 
 mod event;
 mod policy;
@@ -13,12 +13,12 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
 use crate::error::{Cause, Error};
-use crate::keys::access::{self, Asked, Denial, Found};
-use crate::keys::config::KeyConfig;
-use crate::keys::keyring::Keyring;
-use crate::keys::route::{Route, RoutePattern};
 use crate::settings::{AuthorizerSettings, Settings};
 use crate::store::Store;
+use keys::access::{self, AccessRequest, Denial, Lookup};
+use keys::config::KeyConfig;
+use keys::keyring::Keyring;
+use keys::route::{Route, RoutePattern};
 
 use event::AuthorizerEvent;
 pub use event::MethodArn;
@@ -50,17 +50,30 @@ impl Authorizer {
         }
     }
 
-    /// Responds to one event within `time_left`. Errors: the key can't be checked, or the event names no API.
-    pub async fn handle(&self, payload: &RawValue, time_left: Duration) -> Result<AuthorizerResponse, Cause> {
+    /// Responds to one event within `time_left`. Errors: the key can't be checked, or the event
+    /// names no API.
+    pub async fn handle(
+        &self,
+        payload: &RawValue,
+        time_left: Duration,
+    ) -> Result<AuthorizerResponse, Cause> {
         let event = AuthorizerEvent::read(payload)?;
-        let arn = event.arn().ok_or("the event names no method ARN and no route ARN")?;
+        let arn = event
+            .arn()
+            .ok_or("the event names no method ARN and no route ARN")?;
         let found = match event.key(&self.settings.key_header) {
-            None => Found::Invalid,
+            None => Lookup::Invalid,
             Some(text) => self.find(&text, time_left).await?,
         };
         let method = event.method.as_deref().unwrap_or(arn.method);
         let path = Some(arn.path).filter(|_| arn.method == method);
-        let (asked, now) = (Asked { permission: None, route: Some(Route { method, path }) }, OffsetDateTime::now_utc());
+        let (asked, now) = (
+            AccessRequest {
+                permission: None,
+                route: Some(Route { method, path }),
+            },
+            OffsetDateTime::now_utc(),
+        );
         let decision = access::decide(&found, asked, &self.read_routes, event.source(), now);
         if let Ok((id, config)) = decision {
             self.store.record_use(id, config, now).await;
@@ -77,13 +90,21 @@ impl Authorizer {
             );
         }
         let simple = self.settings.simple_responses && event.is_format_2();
-        Ok(if simple { self.simple(&found, decision.err()) } else { self.policy(&found, decision.err(), arn.stage) })
+        Ok(if simple {
+            self.simple(&found, decision.err())
+        } else {
+            self.policy(&found, decision.err(), arn.stage)
+        })
     }
 
     /// Finds the key. Logs the cause of a failure, which the gateway must not see.
-    async fn find(&self, text: &str, time_left: Duration) -> Result<Found, Cause> {
+    async fn find(&self, text: &str, time_left: Duration) -> Result<Lookup, Cause> {
         let found = tokio::time::timeout(time_left, self.store.find(&self.keyring, text)).await;
-        let late = |_| Err(Error::Unavailable("invocation deadline reached before DynamoDB responded".into()));
+        let late = |_| {
+            Err(Error::Unavailable(
+                "invocation deadline reached before DynamoDB responded".into(),
+            ))
+        };
         found.unwrap_or_else(late).map_err(|error| {
             if let Error::Unavailable(cause) | Error::Internal(cause) = error {
                 tracing::error!(cause, "request failed");
@@ -92,18 +113,22 @@ impl Authorizer {
         })
     }
 
-    fn simple(&self, found: &Found, denial: Option<Denial>) -> AuthorizerResponse {
-        let response = |context| AuthorizerResponse::Simple { is_authorized: denial.is_none(), context };
+    fn simple(&self, found: &Lookup, denial: Option<Denial>) -> AuthorizerResponse {
+        let response = |context| AuthorizerResponse::Simple {
+            is_authorized: denial.is_none(),
+            context,
+        };
         self.with_config_if_it_fits(found, denial, response)
     }
 
-    /// The policy of a key doesn't depend on the request's method or route, so a gateway may cache it for the next request.
-    /// The gateway itself denies what the policy doesn't grant, so a request that lacks a permission or a route still gets that
-    /// policy. Every other reason gets a deny-all policy. A gateway that caches applies it to every request with this key until
-    /// the entry expires, even if the reason is the address of one request.
-    fn policy(&self, found: &Found, denial: Option<Denial>, stage: &str) -> AuthorizerResponse {
+    /// The policy of a key doesn't depend on the request's method or route, so a gateway may cache
+    /// it for the next request. The gateway itself denies what the policy doesn't grant, so a
+    /// request that lacks a permission or a route still gets that policy. Every other reason gets a
+    /// deny-all policy. A gateway that caches applies it to every request with this key until the
+    /// entry expires, even if the reason is the address of one request.
+    fn policy(&self, found: &Lookup, denial: Option<Denial>, stage: &str) -> AuthorizerResponse {
         let permitted = match (found, denial) {
-            (Found::Key(id, config), None | Some(Denial::Permission | Denial::Route)) => {
+            (Lookup::Key(id, config), None | Some(Denial::Permission | Denial::Route)) => {
                 PolicyDocument::allow(config, stage, &self.read_routes).map(|policy| (id, policy))
             }
             _ => None,
@@ -126,24 +151,37 @@ impl Authorizer {
 
     fn with_config_if_it_fits(
         &self,
-        found: &Found,
+        found: &Lookup,
         denial: Option<Denial>,
         response: impl Fn(Context) -> AuthorizerResponse,
     ) -> AuthorizerResponse {
-        let Found::Key(_, config) = found else { return response(self.context(found, denial)) };
-        let whole = response(Context { config: Some(config.as_str().to_owned()), ..self.context(found, denial) });
+        let Lookup::Key(_, config) = found else {
+            return response(self.context(found, denial));
+        };
+        let whole = response(Context {
+            config: Some(config.as_str().to_owned()),
+            ..self.context(found, denial)
+        });
         match serde_json::to_string(&whole) {
             Ok(text) if text.len() <= MAX_RESPONSE => whole,
-            _ => response(Context { config_omitted: Some(true), ..self.context(found, denial) }),
+            _ => response(Context {
+                config_omitted: Some(true),
+                ..self.context(found, denial)
+            }),
         }
     }
 
-    fn context(&self, found: &Found, denial: Option<Denial>) -> Context {
-        let permission = |config: &KeyConfig| config.permissions.map(|permission| permission.as_str());
+    fn context(&self, found: &Lookup, denial: Option<Denial>) -> Context {
+        let permission =
+            |config: &KeyConfig| config.permissions.map(|permission| permission.as_str());
         Context {
             key_id: found.key_id().map(|id| id.to_string()),
             service: self.service.clone(),
-            permissions: if let Found::Key(_, config) = found { permission(config) } else { None },
+            permissions: if let Lookup::Key(_, config) = found {
+                permission(config)
+            } else {
+                None
+            },
             reason: denial.map(Denial::as_str),
             ..Context::default()
         }

@@ -1,4 +1,5 @@
-//! The AWS SDK's configuration and clients, created once at start: one connection pool, one set of trusted roots.
+//! The AWS SDK's configuration and clients, created once at start: one connection pool, one set of
+//! trusted roots.
 
 mod http;
 pub mod kms;
@@ -18,33 +19,42 @@ use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
 use crate::error::Cause;
 
-/// Amazon's root certificates, which AWS's public endpoints chain to. Reading the system's 140 would take longer than the
-/// rest of the start. The first expires at the end of 2037.
+/// Amazon's root certificates, which AWS's public endpoints chain to. Reading the system's 140
+/// would take longer than the rest of the start. The first expires at the end of 2037.
 /// Source: <https://www.amazontrust.com/repository/>
 const AMAZON_ROOTS: &[u8] = include_bytes!("aws/amazon-roots.pem");
 
-/// Prepares what [`load`] loads, so that a caller can replace parts of it. `ca_bundle` is the path of a PEM file with the
-/// roots to trust in place of Amazon's. Errors: the file can't be read or contains no certificates.
+/// Prepares what [`load`] loads, so that a caller can replace parts of it. `ca_bundle` is the path
+/// of a PEM file with the roots to trust in place of Amazon's. Errors: the file can't be read or
+/// contains no certificates.
 pub fn loader(ca_bundle: Option<&str>) -> Result<ConfigLoader, Cause> {
     let roots = match ca_bundle {
         None => Cow::Borrowed(AMAZON_ROOTS),
-        Some(path) => std::fs::read(path).map(Cow::Owned).map_err(|error| format!("AWS_CA_BUNDLE: {path}: {error}"))?,
+        Some(path) => std::fs::read(path)
+            .map(Cow::Owned)
+            .map_err(|error| format!("AWS_CA_BUNDLE: {path}: {error}"))?,
     };
     let http = http::client(&roots).map_err(|error| format!("AWS_CA_BUNDLE: {error}"))?;
-    // The default chain would also ask instance metadata, which Lambda doesn't have, and wait for it. So would the credentials'
-    // chain if this one ended without a Region. `load` rejects the empty one.
+    // The default chain would also ask instance metadata, which Lambda doesn't have, and wait for
+    // it. So would the credentials' chain if this one ended without a Region. `load` rejects the
+    // empty one.
     let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
         .or_else(ProfileFileRegionProvider::new())
         .or_else(Region::new(""));
-    let loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).region(region).http_client(http);
+    let loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .region(region)
+        .http_client(http);
     Ok(loader.retry_config(retries()).timeout_config(timeouts()))
 }
 
-/// Loads credentials, Region and endpoints as all AWS SDKs do: from environment variables, profiles or a container. An empty
-/// endpoint counts as unset. Errors: there is no Region.
+/// Loads credentials, Region and endpoints as all AWS SDKs do: from environment variables, profiles
+/// or a container. An empty endpoint counts as unset. Errors: there is no Region.
 pub async fn load(loader: ConfigLoader) -> Result<SdkConfig, Cause> {
     let loaded = loader.load().await;
-    if loaded.region().is_none_or(|region| region.as_ref().is_empty()) {
+    if loaded
+        .region()
+        .is_none_or(|region| region.as_ref().is_empty())
+    {
         return Err("AWS_REGION: not set".into());
     }
     let mut config = loaded.to_builder().service_config(NonEmpty(loaded.clone()));
@@ -66,23 +76,29 @@ pub fn kms(config: &SdkConfig) -> aws_sdk_kms::Client {
     aws_sdk_kms::Client::from_conf(config.build())
 }
 
-/// The loaded settings of single services, without empty ones. A template can't always leave a variable out, and the SDK
-/// would take an empty one for an endpoint.
+/// The loaded settings of single services, without empty ones. A template can't always leave a
+/// variable out, and the SDK would take an empty one for an endpoint.
 #[derive(Debug)]
 struct NonEmpty(SdkConfig);
 
 impl LoadServiceConfig for NonEmpty {
     fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
-        self.0.service_config()?.load_config(key).filter(|value| !value.is_empty())
+        self.0
+            .service_config()?
+            .load_config(key)
+            .filter(|value| !value.is_empty())
     }
 }
 
 /// A retry quota of the client's own. By default, all clients of a process share one.
 fn own_retries() -> RetryPartition {
-    RetryPartition::custom("gaia-api-keys").token_bucket(TokenBucket::default()).build()
+    RetryPartition::custom("gaia-api-keys")
+        .token_bucket(TokenBucket::default())
+        .build()
 }
 
-/// At most three attempts. The pool itself closes a connection that failed, so the SDK doesn't have to.
+/// At most three attempts. The pool itself closes a connection that failed, so the SDK doesn't have
+/// to.
 fn retries() -> RetryConfig {
     RetryConfig::standard()
         .with_max_attempts(3)

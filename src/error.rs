@@ -6,6 +6,7 @@ use std::fmt;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use keys::json::Step;
 use serde::Serialize;
 
 /// What can go wrong with a request. The messages are those of FastAPI, which GAIA runs on.
@@ -22,16 +23,17 @@ pub enum Error {
     /// 404: no such key, or not a key of this service.
     KeyNotFound,
     /// 405, with the methods that the path allows.
-    MethodNotAllowed(&'static str),
+    MethodNotAllowed(String),
     /// 409: the key's state doesn't allow it. The message says why.
     Conflict(Cow<'static, str>),
     /// 412: the key isn't as the caller's `If-Match` says.
     PreconditionFailed,
     /// 413: the request is too large. The message names the limit.
-    TooLarge(&'static str),
+    TooLarge(String),
     /// 422: the request can be read, but not accepted.
     Invalid(Vec<Detail>),
-    /// 503: DynamoDB is throttling or out of reach, or others write the same item; the same request may succeed soon.
+    /// 503: DynamoDB is throttling or out of reach, or others write the same item; the same request
+    /// may succeed soon.
     Unavailable(Cause),
     /// 500: a fault of ours, or of the deployment.
     Internal(Cause),
@@ -40,45 +42,35 @@ pub enum Error {
 /// The cause of a 500 or a 503: for the log, never for the caller.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// One entry of a 422: where in the request, what is wrong, and a name for it that programs can match.
+/// One entry of a 422: where in the request, what is wrong, and a name for it that programs can
+/// match.
 #[derive(Debug, PartialEq, Serialize)]
 pub struct Detail {
     /// The place: `"body"`, `"query"` or `"header"`, then field names and list positions.
-    pub loc: Vec<Loc>,
+    pub loc: Vec<Step>,
     /// The message, for people.
     pub msg: Cow<'static, str>,
     /// The kind of mistake, for programs.
     #[serde(rename = "type")]
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// Values interpolated into `msg`, as in pydantic.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ctx: Option<serde_json::Value>,
 }
 
-/// One step of a [`Detail`]'s place.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(untagged)]
-pub enum Loc {
-    /// A field's name.
-    Name(String),
-    /// A position in a list, or in the text of the body.
-    Index(usize),
-}
-
-impl From<&str> for Loc {
-    fn from(name: &str) -> Self {
-        Self::Name(name.to_owned())
-    }
-}
-
 impl Detail {
     /// An entry without `ctx`.
     pub fn new(
-        loc: impl IntoIterator<Item = impl Into<Loc>>,
+        loc: impl IntoIterator<Item = impl Into<Step>>,
         msg: impl Into<Cow<'static, str>>,
-        kind: &'static str,
+        kind: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { loc: loc.into_iter().map(Into::into).collect(), msg: msg.into(), kind, ctx: None }
+        Self {
+            loc: loc.into_iter().map(Into::into).collect(),
+            msg: msg.into(),
+            kind: kind.into(),
+            ctx: None,
+        }
     }
 }
 
@@ -133,20 +125,34 @@ impl Error {
     }
 }
 
-/// Describes a failed request to AWS for the log: the response's status code, the service's code and message if there are any,
-/// then the `Display` of every source. Never a `Debug`, and never the body: they hold KMS's MAC or a config.
+/// Describes a failed request to AWS for the log: the response's status code, the service's code
+/// and message if there are any, then the `Display` of every source. Never a `Debug`, and never the
+/// body: they hold KMS's MAC or a config.
 pub(crate) fn describe<E>(error: &SdkError<E, HttpResponse>) -> String
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    let status = error.raw_response().map(|response| format!("HTTP {}", response.status().as_u16()));
+    let status = error
+        .raw_response()
+        .map(|response| format!("HTTP {}", response.status().as_u16()));
     let service = error.as_service_error();
-    let reported = [service.and_then(E::code), service.and_then(E::message)].into_iter().flatten().map(str::to_owned);
-    status.into_iter().chain(reported).chain([with_sources(error)]).collect::<Vec<_>>().join(": ")
+    let reported = [service.and_then(E::code), service.and_then(E::message)]
+        .into_iter()
+        .flatten()
+        .map(str::to_owned);
+    status
+        .into_iter()
+        .chain(reported)
+        .chain([with_sources(error)])
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 /// An error's `Display`, then that of every source.
 pub(crate) fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {
     let chain = std::iter::successors(Some(error), |error| error.source());
-    chain.map(|error| error.to_string()).collect::<Vec<_>>().join(": ")
+    chain
+        .map(|error| error.to_string())
+        .collect::<Vec<_>>()
+        .join(": ")
 }

@@ -1,5 +1,5 @@
-//! JSON objects in events. Each field is read by itself, so one that nobody reads can't make an event unreadable: gateways and
-//! emulators differ in the types that they write.
+//! JSON objects in events. Each field is read by itself, so one that nobody reads can't make an
+//! event unreadable: gateways and emulators differ in the types that they write.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,7 +18,8 @@ impl<'a> Object<'a> {
         serde_json::from_str(value.get()).ok()
     }
 
-    /// A field's value. `None` if it is missing or `null`. Of several with one name, the last counts.
+    /// A field's value. `None` if it is missing or `null`. Of several with one name, the last
+    /// counts.
     pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
         let (_, value) = self.0.iter().rfind(|(field, _)| field.0 == name)?;
         Some(*value).filter(|value| value.get() != "null")
@@ -34,16 +35,25 @@ impl<'a> Object<'a> {
         text(self.get(name)?)
     }
 
-    /// The caller's address, as the gateway saw it: `sourceIp`, without the port that mutual TLS and some proxies add
-    /// (`192.0.2.7:39870`, `[2001:db8::1]:443`, `[2001:db8::1]`). Any other text stays as it is.
+    /// The caller's address, as the gateway saw it: `sourceIp`, without the port that mutual TLS
+    /// and some proxies add (`192.0.2.7:39870`, `[2001:db8::1]:443`, `[2001:db8::1]`). Any other
+    /// text stays as it is.
     pub(crate) fn source_ip(&self) -> Option<String> {
         let text = self.text("sourceIp")?;
         let host = match text.parse::<SocketAddr>() {
-            Ok(_) => text.rsplit_once(':').map_or(text.as_str(), |(host, _)| host),
+            Ok(_) => text
+                .rsplit_once(':')
+                .map_or(text.as_str(), |(host, _)| host),
             Err(_) => &text,
         };
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        Some(bare.filter(|bare| bare.parse::<Ipv6Addr>().is_ok()).unwrap_or(host).to_owned())
+        let bare = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
+        Some(
+            bare.filter(|bare| bare.parse::<Ipv6Addr>().is_ok())
+                .unwrap_or(host)
+                .to_owned(),
+        )
     }
 
     /// All names and values.
@@ -53,11 +63,13 @@ impl<'a> Object<'a> {
 
     /// The names and texts of the fields that are text.
     pub(crate) fn texts(&self) -> impl Iterator<Item = (String, String)> {
-        self.iter().filter_map(|(name, value)| Some((name.to_owned(), text(value)?)))
+        self.iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), text(value)?)))
     }
 }
 
-/// A string's text. `None` if the value is something else, or not Unicode: JSON can spell a lone surrogate.
+/// A string's text. `None` if the value is something else, or not Unicode: JSON can spell a lone
+/// surrogate.
 pub(crate) fn text(value: &RawValue) -> Option<String> {
     serde_json::from_str(value.get()).ok()
 }
@@ -84,7 +96,8 @@ impl<'de> Deserialize<'de> for Object<'de> {
     }
 }
 
-/// A field's name. Read as bytes, because a name that isn't Unicode would end the reading of the whole object.
+/// A field's name. Read as bytes, because a name that isn't Unicode would end the reading of the
+/// whole object.
 struct Name<'a>(Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Name<'de> {
@@ -94,7 +107,7 @@ impl<'de> Deserialize<'de> for Name<'de> {
             type Value = Name<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a name")
+                f.write_str("text")
             }
 
             fn visit_borrowed_bytes<E: Error>(self, bytes: &'de [u8]) -> Result<Self::Value, E> {

@@ -1,4 +1,5 @@
-//! The Lambda function's entry point: settings, the SDK's configuration, then the function that `FUNCTION` names.
+//! The Lambda function's entry point: settings, the SDK's configuration, then the function that
+//! `FUNCTION` names.
 
 use std::process::ExitCode;
 
@@ -8,7 +9,9 @@ use gaia_api_keys::{aws, logging, startup};
 
 fn main() -> ExitCode {
     if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
-        eprintln!("This binary runs only in AWS Lambda. To run the service locally, use `cargo local`.");
+        eprintln!(
+            "This binary runs only in AWS Lambda. To run the service locally, use `cargo local`."
+        );
         return ExitCode::FAILURE;
     }
     logging::init();

@@ -11,12 +11,12 @@ use crate::api::Api;
 use crate::authorizer::Authorizer;
 use crate::aws::{self, kms};
 use crate::error::{Cause, with_sources};
-use crate::keys::keyring::{Keyring, RootKey};
 use crate::settings::{Function, RootKeySource, Settings};
 use crate::store::Store;
+use keys::keyring::Keyring;
 
-/// Serves the function that the settings name, one request at a time, until Lambda ends it. Returns if the runtime ends by
-/// itself, and logs why. Errors: the function can't start.
+/// Serves the function that the settings name, one request at a time, until Lambda ends it. Returns
+/// if the runtime ends by itself, and logs why. Errors: the function can't start.
 pub async fn serve(settings: &Settings, sdk: &SdkConfig) -> Result<(), Cause> {
     let ended = match settings.function {
         Function::Api => {
@@ -29,8 +29,11 @@ pub async fn serve(settings: &Settings, sdk: &SdkConfig) -> Result<(), Cause> {
         }
         Function::Authorizer => {
             let authorizer = &authorizer(settings, sdk).await?;
-            let respond =
-                async |event: Event<Box<RawValue>>| authorizer.handle(&event.payload, time_left(&event.context)).await;
+            let respond = async |event: Event<Box<RawValue>>| {
+                authorizer
+                    .handle(&event.payload, time_left(&event.context))
+                    .await
+            };
             lambda_runtime::run(service_fn(respond)).await
         }
     };
@@ -45,7 +48,9 @@ fn runtime_failure(error: &(dyn std::error::Error + Send + Sync + 'static)) -> S
     match error.downcast_ref::<serde_json::Error>() {
         Some(json) => {
             let (line, column) = (json.line(), json.column());
-            format!("the invocation's client context or Cognito identity can't be read: line {line} column {column}")
+            format!(
+                "the invocation's client context or Cognito identity can't be read: line {line} column {column}"
+            )
         }
         None => with_sources(error),
     }
@@ -63,37 +68,46 @@ pub async fn authorizer(settings: &Settings, sdk: &SdkConfig) -> Result<Authoriz
     Ok(Authorizer::new(settings, store, keyring))
 }
 
-/// The time until an invocation ends, less 300 ms to return the response. Ignores deadlines in the past: cargo-lambda's
-/// emulator sends 1970.
+/// The time until an invocation ends, less 300 ms to return the response. Ignores deadlines in the
+/// past: cargo-lambda's emulator sends 1970.
 pub fn time_left(context: &Context) -> Duration {
     let left = context.deadline().duration_since(SystemTime::now());
-    left.map_or(Duration::MAX, |left| left.saturating_sub(Duration::from_millis(300)))
+    left.map_or(Duration::MAX, |left| {
+        left.saturating_sub(Duration::from_millis(300))
+    })
 }
 
 /// Opens the connections to KMS and DynamoDB at the same time.
 async fn parts(settings: &Settings, sdk: &SdkConfig) -> Result<(Store, Keyring), Cause> {
     let (table, service) = (settings.table_name.clone(), settings.service_name.clone());
     let store = Store::new(aws::dynamodb(sdk), table, service, settings.track_usage);
-    let (keyring, ()) = tokio::join!(keyring(settings, sdk), store.warm_up());
-    Ok((store, keyring?))
+    let warm_up = async {
+        store.warm_up().await;
+        Ok(())
+    };
+    let (keyring, ()) = tokio::try_join!(keyring(settings, sdk), warm_up)?;
+    Ok((store, keyring))
 }
 
 async fn keyring(settings: &Settings, sdk: &SdkConfig) -> Result<Keyring, Cause> {
-    let from_kms: Vec<RootKey>;
-    let root_keys = match &settings.root_keys {
-        RootKeySource::Fixed(root_keys) => root_keys.as_slice(),
-        RootKeySource::Kms(key_ids) => {
-            let client = aws::kms(sdk);
-            let mut root_keys = Vec::new();
-            for key_id in key_ids {
-                root_keys.push(kms::root_key(&client, key_id).await?);
-            }
-            from_kms = root_keys;
-            &from_kms
+    let service = &settings.service_name;
+    match &settings.root_keys {
+        RootKeySource::Fixed { primary, secondary } => {
+            Ok(Keyring::new(service, primary, secondary.as_ref()))
         }
-    };
-    let (primary, others) = root_keys.split_first().ok_or("no root key")?;
-    Ok(Keyring::new(&settings.service_name, primary, others.first()))
+        RootKeySource::Kms { primary, secondary } => {
+            let client = aws::kms(sdk);
+            let secondary = async {
+                match secondary {
+                    Some(key_id) => kms::root_key(&client, key_id).await.map(Some),
+                    None => Ok(None),
+                }
+            };
+            let (primary, secondary) =
+                tokio::try_join!(kms::root_key(&client, primary), secondary)?;
+            Ok(Keyring::new(service, &primary, secondary.as_ref()))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -105,7 +119,10 @@ mod tests {
         let mut context = Context::default();
         assert_eq!(time_left(&context), Duration::MAX);
         let in_ten_seconds = SystemTime::now() + Duration::from_secs(10);
-        let milliseconds = in_ten_seconds.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
+        let milliseconds = in_ten_seconds
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap()
+            .as_millis();
         context.deadline = u64::try_from(milliseconds).unwrap();
         assert!((9_000..=9_700).contains(&time_left(&context).as_millis()));
     }

@@ -1,4 +1,5 @@
-//! The table: partition key `service`, sort key `id` (the ULID), one item per key. It holds no secret.
+//! The table: partition key `service`, sort key `id` (the ULID), one item per key. It holds no
+//! secret.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,19 +7,22 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason, Put, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, CancellationReason, Put, ReturnValuesOnConditionCheckFailure,
+};
 use time::{Duration, OffsetDateTime};
 use ulid::Ulid;
 
 use crate::error::{Cause, Error, describe};
-use crate::keys::access::Found;
-use crate::keys::api_key::KeyId;
-use crate::keys::config::KeyConfig;
-use crate::keys::keyring::{Keyring, NamedKey, RootKeyId};
+use keys::access::Lookup;
+use keys::api_key::KeyId;
+use keys::config::KeyConfig;
+use keys::keyring::{Keyring, NamedKey, RootKeyId};
 
 mod change_id;
 mod failure;
 mod idempotency;
+mod list;
 mod rotation;
 mod transaction;
 mod usage;
@@ -27,24 +31,21 @@ pub use change_id::ChangeId;
 pub use failure::Patience;
 use failure::{InDoubt, failure, is_conflict};
 pub use idempotency::{IdempotencyRecord, IdempotencyToken};
+pub use list::{Page, QueryBudget};
 pub use rotation::{Rotated, Rotation};
 use transaction::put;
 use usage::Attempts;
 
-/// How many Queries a page of the list takes at most, so that one request takes at most half of the 3,000 read units that a
-/// partition gives each second: DynamoDB reads 1 MB per Query, which is 256 units.
-const MAX_QUERIES: usize = 6;
-
-/// How long an item stays after its expiry, or after an expiry in the past was written, so that checks respond `expired` for a
-/// known time before `not_found`.
+/// How long an item stays after its expiry, or after an expiry in the past was written, so that
+/// checks respond `expired` for a known time before `not_found`.
 const KEPT_AFTER_EXPIRY: Duration = Duration::days(30);
 
 type Attributes = HashMap<String, AttributeValue>;
 
 /// The keys of one service.
 ///
-/// Errors, of every method that asks DynamoDB: [`Error::Unavailable`] if the same request may succeed soon (DynamoDB is
-/// throttling, out of reach or failing), else [`Error::Internal`].
+/// Errors, of every method that asks DynamoDB: [`Error::Unavailable`] if the same request may
+/// succeed soon (DynamoDB is throttling, out of reach or failing), else [`Error::Internal`].
 #[derive(Clone, Debug)]
 pub struct Store {
     client: Client,
@@ -61,7 +62,8 @@ pub struct Item {
     pub id: String,
     /// The config's text. `None` in an item that someone else wrote.
     pub config: Option<String>,
-    /// The ID of the key's root key (attribute `root_key_id`). `None` in an item that someone else wrote.
+    /// The ID of the key's root key (attribute `root_key_id`). `None` in an item that someone else
+    /// wrote.
     pub root_key: Option<String>,
     /// New after each change.
     pub change_id: ChangeId,
@@ -69,8 +71,8 @@ pub struct Item {
     pub details: Details,
 }
 
-/// Who created and changed a key when, and the keys that it was rotated from and to (ULIDs). `None` if it wasn't read or
-/// never happened.
+/// Who created and changed a key when, and the keys that it was rotated from and to (ULIDs). `None`
+/// if it wasn't read or never happened.
 #[derive(Debug, Default)]
 #[allow(missing_docs)] // The fields are the item's attributes.
 pub struct Details {
@@ -83,10 +85,10 @@ pub struct Details {
 }
 
 /// The attributes of an item without its details.
-const PLAIN: &str = "id, service, config, root_key_id, change_id";
+const PLAIN: &str = "id, config, root_key_id, change_id, service";
 
 /// All attributes that are read.
-const DETAILED: &str = "id, service, config, root_key_id, change_id, created_at, created_by, updated_at, updated_by, rotated_from, rotated_to";
+const DETAILED: &str = "id, config, root_key_id, change_id, service, created_at, created_by, updated_at, updated_by, rotated_from, rotated_to";
 
 /// A change: the new config, the caller and the time.
 #[derive(Debug)]
@@ -104,28 +106,43 @@ pub struct Change<'a> {
 pub enum IfChanged {
     /// It reads the item again and applies to that.
     ReadAgain,
-    /// It fails with [`Error::PreconditionFailed`]: its caller asked to change the item as it was read, or not at all.
+    /// It fails with [`Error::PreconditionFailed`]: its caller asked to change the item as it was
+    /// read, or not at all.
     Fail,
 }
 
 impl Store {
     /// The keys of `service` in `table`. Without `track_usage`, [`Store::record_use`] does nothing.
     pub fn new(client: Client, table: String, service: String, track_usage: bool) -> Self {
-        Self { client, table, service, track_usage, attempts: Arc::default() }
-    }
-
-    /// Opens the connection that later requests use, by reading an ID that can't exist. A failure is only logged: the first
-    /// request tries again.
-    pub async fn warm_up(&self) {
-        let request = self.client.get_item().table_name(&self.table).set_key(Some(self.key("0")));
-        if let Err(error) = request.send().await {
-            tracing::warn!(error = describe(&error), "DynamoDB warm-up request failed; continuing");
+        Self {
+            client,
+            table,
+            service,
+            track_usage,
+            attempts: Arc::default(),
         }
     }
 
-    /// Writes a new key and, with a `token`, the token's item, or neither. Returns what the same token created within the last
-    /// day, if anything. One TransactWriteItems: DynamoDB carries it out once, however often and however late an attempt of
-    /// it arrives. Errors: also those of [`Store::recorded`].
+    /// Opens the connection that later requests use, by reading an ID that can't exist. A failure
+    /// is only logged: the first request tries again.
+    pub async fn warm_up(&self) {
+        let request = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(self.key("0")));
+        if let Err(error) = request.send().await {
+            tracing::warn!(
+                error = describe(&error),
+                "DynamoDB warm-up request failed; continuing"
+            );
+        }
+    }
+
+    /// Writes a new key and, with a `token`, the token's item, or neither. Returns what the same
+    /// token created within the last day, if anything. One TransactWriteItems: DynamoDB carries it
+    /// out once, however often and however late an attempt of it arrives. Errors: also those of
+    /// [`Store::recorded`].
     pub async fn create(
         &self,
         keyring: &Keyring,
@@ -134,12 +151,16 @@ impl Store {
         change: &Change<'_>,
         token: Option<&IdempotencyToken>,
     ) -> Result<Option<IdempotencyRecord>, Error> {
-        let key = Put::builder().table_name(&self.table).set_item(Some(self.item(id, root_key, change)));
+        let key = Put::builder()
+            .table_name(&self.table)
+            .set_item(Some(self.item(id, root_key, change)));
         let mut writes = vec![put(key.condition_expression("attribute_not_exists(id)"))?];
         if let Some(token) = token {
             writes.push(put(self.record(keyring, token, id, root_key, None)?)?);
         }
-        let failed = self.transact(writes, &id.ulid(), &mut Patience::default()).await?;
+        let failed = self
+            .transact(writes, &id.ulid(), &mut Patience::default())
+            .await?;
         if failed.is_empty() {
             return Ok(None);
         }
@@ -147,15 +168,18 @@ impl Store {
             (Some(token), Some(item)) => {
                 let earlier = self.verified(keyring, token, item.clone())?;
                 // It became a day old since DynamoDB compared.
-                earlier.map(Some).ok_or_else(|| Error::Unavailable("an idempotency record has expired".into()))
+                earlier
+                    .map(Some)
+                    .ok_or_else(|| Error::Unavailable("an idempotency record has expired".into()))
             }
             _ => Err(Error::Internal(format!("{id} exists already").into())),
         }
     }
 
-    /// Replaces the config of a key whose item was `before`. Returns the previous config, or `None` if the item had none. One
-    /// UpdateItem; up to five while others write the same item. Errors: also [`Error::KeyNotFound`] if it was deleted
-    /// meanwhile. After an [`Error::Unavailable`], the update may have been carried out.
+    /// Replaces the config of a key whose item was `before`. Returns the previous config, or `None`
+    /// if the item had none. One UpdateItem; up to five while others write the same item. Errors:
+    /// also [`Error::KeyNotFound`] if it was deleted meanwhile. After an [`Error::Unavailable`],
+    /// the update may have been carried out.
     pub async fn update(
         &self,
         id: KeyId,
@@ -167,14 +191,21 @@ impl Store {
         let in_doubt = InDoubt::default();
         let mut patience = Patience::default();
         loop {
-            let obstacle = match self.update_unchanged(id, &before, change, &change_id, in_doubt.clone()).await? {
+            let obstacle = match self
+                .update_unchanged(id, &before, change, &change_id, in_doubt.clone())
+                .await?
+            {
                 Outcome::Done => return Ok(before.config),
                 // An earlier attempt was carried out, and its response was lost.
-                Outcome::Changed(Some(item)) if item.change_id.is(&change_id) => return Ok(before.config),
+                Outcome::Changed(Some(item)) if item.change_id.is(&change_id) => {
+                    return Ok(before.config);
+                }
                 // An earlier attempt may have been carried out, and followed by another change.
                 Outcome::Changed(_) if in_doubt.get() => return Err(followed_by_another()),
                 Outcome::Changed(None) => return Err(Error::KeyNotFound),
-                Outcome::Changed(Some(_)) if if_changed == IfChanged::Fail => return Err(Error::PreconditionFailed),
+                Outcome::Changed(Some(_)) if if_changed == IfChanged::Fail => {
+                    return Err(Error::PreconditionFailed);
+                }
                 Outcome::Changed(Some(item)) => {
                     before = *item;
                     CHANGED.into()
@@ -185,10 +216,16 @@ impl Store {
         }
     }
 
-    /// Deletes a key whose item was `before`. Returns the config that it had. Returns `None` if the item had none, or if a
-    /// response was lost: the item may have been changed before it was gone. One DeleteItem; up to five while others write
-    /// the same item. Errors: as of [`Store::update`].
-    pub async fn delete(&self, id: KeyId, mut before: Item, if_changed: IfChanged) -> Result<Option<String>, Error> {
+    /// Deletes a key whose item was `before`. Returns the config that it had. Returns `None` if the
+    /// item had none, or if a response was lost: the item may have been changed before it was gone.
+    /// One DeleteItem; up to five while others write the same item. Errors: as of
+    /// [`Store::update`].
+    pub async fn delete(
+        &self,
+        id: KeyId,
+        mut before: Item,
+        if_changed: IfChanged,
+    ) -> Result<Option<String>, Error> {
         let mut in_doubt = InDoubt::default();
         let mut patience = Patience::default();
         loop {
@@ -197,7 +234,11 @@ impl Store {
                 Outcome::Changed(None) if in_doubt.get() => return Ok(None),
                 Outcome::Changed(None) => return Err(Error::KeyNotFound),
                 Outcome::Changed(Some(_)) if if_changed == IfChanged::Fail => {
-                    return Err(if in_doubt.get() { followed_by_another() } else { Error::PreconditionFailed });
+                    return Err(if in_doubt.get() {
+                        followed_by_another()
+                    } else {
+                        Error::PreconditionFailed
+                    });
                 }
                 Outcome::Changed(Some(item)) => {
                     // No earlier attempt deletes this one.
@@ -221,7 +262,11 @@ impl Store {
     ) -> Result<Outcome, Error> {
         let (condition, mut values) = before.change_id.unchanged();
         let expression = replace_config(change, change_id, &mut values);
-        let request = self.client.update_item().table_name(&self.table).set_key(Some(self.key(&id.ulid())));
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(self.key(&id.ulid())));
         let outcome = request
             .update_expression(expression)
             .condition_expression(condition)
@@ -235,16 +280,27 @@ impl Store {
         match outcome {
             Ok(_) => Ok(Outcome::Done),
             Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(found)) => self.changed(id, &found.item),
+                Some(UpdateItemError::ConditionalCheckFailedException(found)) => {
+                    self.changed(id, &found.item)
+                }
                 _ if is_conflict(&error) => Ok(Outcome::Conflict(describe(&error).into())),
                 _ => Err(failure(&error)),
             },
         }
     }
 
-    async fn delete_unchanged(&self, id: KeyId, before: &Item, in_doubt: InDoubt) -> Result<Outcome, Error> {
+    async fn delete_unchanged(
+        &self,
+        id: KeyId,
+        before: &Item,
+        in_doubt: InDoubt,
+    ) -> Result<Outcome, Error> {
         let (condition, values) = before.change_id.unchanged();
-        let request = self.client.delete_item().table_name(&self.table).set_key(Some(self.key(&id.ulid())));
+        let request = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .set_key(Some(self.key(&id.ulid())));
         let outcome = request
             .condition_expression(condition)
             .set_expression_attribute_values(Some(values).filter(|values| !values.is_empty()))
@@ -256,7 +312,9 @@ impl Store {
         match outcome {
             Ok(_) => Ok(Outcome::Done),
             Err(error) => match error.as_service_error() {
-                Some(DeleteItemError::ConditionalCheckFailedException(found)) => self.changed(id, &found.item),
+                Some(DeleteItemError::ConditionalCheckFailedException(found)) => {
+                    self.changed(id, &found.item)
+                }
                 _ if is_conflict(&error) => Ok(Outcome::Conflict(describe(&error).into())),
                 _ => Err(failure(&error)),
             },
@@ -266,19 +324,30 @@ impl Store {
     /// The outcome of a change whose condition failed on `item`.
     fn changed(&self, id: KeyId, item: &Option<Attributes>) -> Result<Outcome, Error> {
         let id = id.ulid();
-        let item = item.clone().map(|item| asked_for(item, &self.service, &id, |found| found == id)).transpose()?;
-        Ok(Outcome::Changed(item.map(|item| Box::new(Item::from(item)))))
+        let item = item
+            .clone()
+            .map(|item| asked_for(item, &self.service, &id, |found| found == id))
+            .transpose()?;
+        Ok(Outcome::Changed(
+            item.map(|item| Box::new(Item::from(item))),
+        ))
     }
 
-    /// The item of a key that a caller named. If the caller gave the secret, the item must name its root key. One strongly
-    /// consistent GetItem.
+    /// The item of a key that a caller named. If the caller gave the secret, the item must name its
+    /// root key. One strongly consistent GetItem.
     pub async fn named(&self, key: &NamedKey) -> Result<Item, Error> {
-        self.get(key.id).await?.filter(|item| item.is_named_by(key)).ok_or(Error::KeyNotFound)
+        self.get(key.id)
+            .await?
+            .filter(|item| item.is_named_by(key))
+            .ok_or(Error::KeyNotFound)
     }
 
     /// The item of a key that a caller named, with its details. One strongly consistent GetItem.
     pub async fn detailed(&self, key: &NamedKey) -> Result<Item, Error> {
-        self.read(key.id, DETAILED).await?.filter(|item| item.is_named_by(key)).ok_or(Error::KeyNotFound)
+        self.read(key.id, DETAILED)
+            .await?
+            .filter(|item| item.is_named_by(key))
+            .ok_or(Error::KeyNotFound)
     }
 
     /// A key's item. Returns `None` if there is no such key. One strongly consistent GetItem.
@@ -287,75 +356,54 @@ impl Store {
     }
 
     async fn read(&self, id: KeyId, attributes: &str) -> Result<Option<Item>, Error> {
-        Ok(self.get_item(&self.service, &id.ulid(), Some(attributes)).await?.map(Item::from))
+        Ok(self
+            .get_item(&self.service, &id.ulid(), Some(attributes))
+            .await?
+            .map(Item::from))
     }
 
-    /// One item: the `attributes` (with `service` and `id`), or all. One strongly consistent GetItem.
-    async fn get_item(&self, partition: &str, id: &str, attributes: Option<&str>) -> Result<Option<Attributes>, Error> {
-        let request = self.client.get_item().table_name(&self.table).set_key(Some(key(partition, id)));
-        let request = request.consistent_read(true).set_projection_expression(attributes.map(str::to_owned));
+    /// One item: the `attributes` (with `service` and `id`), or all. One strongly consistent
+    /// GetItem.
+    async fn get_item(
+        &self,
+        partition: &str,
+        id: &str,
+        attributes: Option<&str>,
+    ) -> Result<Option<Attributes>, Error> {
+        let request = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(key(partition, id)));
+        let request = request
+            .consistent_read(true)
+            .set_projection_expression(attributes.map(str::to_owned));
         let item = request.send().await.map_err(|error| failure(&error))?.item;
-        item.map(|item| asked_for(item, partition, id, |found| found == id)).transpose()
+        item.map(|item| asked_for(item, partition, id, |found| found == id))
+            .transpose()
     }
 
-    /// Finds the key that `text` is. One strongly consistent GetItem, none if the text fails its MAC. Errors: also
-    /// [`Error::Internal`] if the stored config is invalid.
-    pub async fn find(&self, keyring: &Keyring, text: &str) -> Result<Found, Error> {
-        let Some((id, root_key)) = keyring.parse_key(text).and_then(|key| Some((key.id, key.root_key?))) else {
-            return Ok(Found::Invalid);
+    /// Finds the key that `text` is. One strongly consistent GetItem, none if the text fails its
+    /// MAC. Errors: also [`Error::Internal`] if the stored config is invalid.
+    pub async fn find(&self, keyring: &Keyring, text: &str) -> Result<Lookup, Error> {
+        let Some((id, root_key)) = keyring
+            .parse_key(text)
+            .and_then(|key| Some((key.id, key.root_key?)))
+        else {
+            return Ok(Lookup::Invalid);
         };
-        let Some(item) = self.get(id).await? else { return Ok(Found::NotFound(id)) };
+        let Some(item) = self.get(id).await? else {
+            return Ok(Lookup::NotFound(id));
+        };
         if item.root_key.as_deref() != Some(root_key.as_str()) {
-            return Ok(Found::NotFound(id));
+            return Ok(Lookup::NotFound(id));
         }
         match item.config.as_deref().map(KeyConfig::parse) {
-            Some(Ok(config)) => Ok(Found::Key(id, Box::new(config))),
-            _ => Err(Error::Internal(format!("stored config of {id} is invalid").into())),
+            Some(Ok(config)) => Ok(Lookup::Key(id, Box::new(config))),
+            _ => Err(Error::Internal(
+                format!("stored config of {id} is invalid").into(),
+            )),
         }
-    }
-
-    /// At most `limit` keys, oldest first, after the ULID `after`; with `details`, also when they were last used. One strongly
-    /// consistent Query of keys; with `details`, at least one of usage, and more while `queries` allows. If it doesn't, the
-    /// page ends at the last key whose usage was read.
-    pub async fn page(
-        &self,
-        after: Option<&str>,
-        limit: Option<i32>,
-        details: bool,
-        queries: &mut QueryBudget,
-    ) -> Result<Page, Error> {
-        let mut page = self.keys_after(after, limit, details).await?;
-        queries.spend();
-        if !details {
-            return Ok(page);
-        }
-        let (Some(first), Some(last)) = (page.items.first(), page.items.last()) else { return Ok(page) };
-        let usage = self.last_used_between(&first.id, &last.id, queries).await?;
-        if let Some(end) = usage.read_until {
-            page.items.retain(|item| item.id <= end);
-            page.next = page.items.last().map(|item| item.id.clone());
-        }
-        page.last_used = Some(usage.last_used);
-        Ok(page)
-    }
-
-    async fn keys_after(&self, after: Option<&str>, limit: Option<i32>, details: bool) -> Result<Page, Error> {
-        let condition = if after.is_some() { "service = :service AND id > :after" } else { "service = :service" };
-        let mut request = self.client.query().table_name(&self.table).consistent_read(true).set_limit(limit);
-        request =
-            request.key_condition_expression(condition).projection_expression(if details { DETAILED } else { PLAIN });
-        request = request.expression_attribute_values(":service", AttributeValue::S(self.service.clone()));
-        if let Some(after) = after {
-            request = request.expression_attribute_values(":after", AttributeValue::S(after.to_owned()));
-        }
-        let output = request.send().await.map_err(|error| failure(&error))?;
-        let asked = |item| {
-            let is_after = |id: &str| after.is_none_or(|after| id > after);
-            asked_for(item, &self.service, after.unwrap_or("all"), is_after).map(Item::from)
-        };
-        let items = output.items.unwrap_or_default().into_iter().map(asked).collect::<Result<_, _>>()?;
-        let next = output.last_evaluated_key.map(asked).transpose()?.map(|item| item.id);
-        Ok(Page { items, last_used: None, next })
     }
 
     fn item(&self, id: KeyId, root_key: &RootKeyId, change: &Change<'_>) -> Attributes {
@@ -367,7 +415,9 @@ impl Store {
             ("created_by", change.caller),
             ("change_id", &change_id),
         ];
-        item.extend(texts.map(|(name, value)| (name.to_owned(), AttributeValue::S(value.to_owned()))));
+        item.extend(
+            texts.map(|(name, value)| (name.to_owned(), AttributeValue::S(value.to_owned()))),
+        );
         item.extend(ttl(change.config).map(|ttl| ("ttl".to_owned(), ttl)));
         item
     }
@@ -377,20 +427,27 @@ impl Store {
     }
 }
 
-/// Returns an item of a response if its key is the one asked for, of which the log says `asked`. Otherwise the response belongs
-/// to another request, which a broken proxy can cause if there is no TLS. That isn't [`Error::Unavailable`]: such a connection
-/// stays wrong, so another try doesn't help, and somebody must look.
+/// Returns an item of a response if its key is the one asked for, of which the log says `asked`.
+/// Otherwise the response belongs to another request, which a broken proxy can cause if there is no
+/// TLS. That isn't [`Error::Unavailable`]: such a connection stays wrong, so another try doesn't
+/// help, and somebody must look.
 fn asked_for(
     item: Attributes,
     partition: &str,
     asked: &str,
     is_asked: impl FnOnce(&str) -> bool,
 ) -> Result<Attributes, Error> {
-    let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).map(String::as_str);
+    let text = |name: &str| {
+        item.get(name)
+            .and_then(|value| value.as_s().ok())
+            .map(String::as_str)
+    };
     if text("service") == Some(partition) && text("id").is_some_and(is_asked) {
         return Ok(item);
     }
-    Err(Error::Internal(format!("asked for {asked} of {partition}, DynamoDB's response has another item").into()))
+    Err(Error::Internal(
+        format!("asked for {asked} of {partition}, DynamoDB's response has another item").into(),
+    ))
 }
 
 /// An item with missing or invalid attributes, which must not count as absent.
@@ -422,48 +479,13 @@ enum Outcome {
 }
 
 impl Item {
-    /// Whether it is the item of a key that a caller named. If the caller gave the secret, the item must name its root key.
+    /// Whether it is the item of a key that a caller named. If the caller gave the secret, the item
+    /// must name its root key.
     fn is_named_by(&self, key: &NamedKey) -> bool {
-        key.root_key.as_ref().is_none_or(|root_key| self.root_key.as_deref() == Some(root_key.as_str()))
+        key.root_key
+            .as_ref()
+            .is_none_or(|root_key| self.root_key.as_deref() == Some(root_key.as_str()))
     }
-}
-
-/// How many Queries a page of the list may still take.
-#[derive(Debug)]
-pub struct QueryBudget {
-    left: usize,
-}
-
-impl Default for QueryBudget {
-    fn default() -> Self {
-        Self { left: MAX_QUERIES }
-    }
-}
-
-impl QueryBudget {
-    /// Whether keys may be read: with `details`, a Query of usage must follow.
-    pub fn allows_keys(&self, details: bool) -> bool {
-        self.left > usize::from(details)
-    }
-
-    fn allows_usage(&self) -> bool {
-        self.left > 0
-    }
-
-    fn spend(&mut self) {
-        self.left = self.left.saturating_sub(1);
-    }
-}
-
-/// Keys that were read together.
-#[derive(Debug)]
-pub struct Page {
-    /// The items, oldest first.
-    pub items: Vec<Item>,
-    /// When the keys were last used, by ULID. `None` without details.
-    pub last_used: Option<HashMap<String, String>>,
-    /// The sort key after which the next page begins. `None` on the last page.
-    pub next: Option<String>,
 }
 
 impl From<Attributes> for Item {
@@ -490,12 +512,17 @@ impl From<Attributes> for Item {
     }
 }
 
-/// The update expression that replaces a config; it ends with assignments, so another one may follow. Adds its values to
-/// `values`. The name `#ttl` stands for `ttl`, which is a reserved word.
+/// The update expression that replaces a config; it ends with assignments, so another one may
+/// follow. Adds its values to `values`. The name `#ttl` stands for `ttl`, which is a reserved word.
 fn replace_config(change: &Change<'_>, change_id: &str, values: &mut Attributes) -> String {
-    let texts =
-        [(":config", change.config.as_str()), (":at", change.at), (":by", change.caller), (":change", change_id)];
-    values.extend(texts.map(|(name, value)| (name.to_owned(), AttributeValue::S(value.to_owned()))));
+    let texts = [
+        (":config", change.config.as_str()),
+        (":at", change.at),
+        (":by", change.caller),
+        (":change", change_id),
+    ];
+    values
+        .extend(texts.map(|(name, value)| (name.to_owned(), AttributeValue::S(value.to_owned()))));
     let ttl = match ttl(change.config) {
         None => "REMOVE #ttl SET",
         Some(ttl) => {
@@ -506,15 +533,17 @@ fn replace_config(change: &Change<'_>, change_id: &str, values: &mut Attributes)
     format!("{ttl} config = :config, updated_at = :at, updated_by = :by, change_id = :change")
 }
 
-/// The `ttl` attribute: epoch seconds, present only with an expiry. Never in the past, since DynamoDB ignores a `ttl` that is
-/// older than five years.
+/// The `ttl` attribute: epoch seconds, present only with an expiry. Never in the past, since
+/// DynamoDB ignores a `ttl` that is older than five years.
 fn ttl(config: &KeyConfig) -> Option<AttributeValue> {
     kept_until(config).map(|end| AttributeValue::N(end.to_string()))
 }
 
 /// Until when an item with this config stays, in epoch seconds. `None` if it doesn't expire.
 fn kept_until(config: &KeyConfig) -> Option<i64> {
-    config.expires_at.map(|expires_at| kept_after(expires_at.max(OffsetDateTime::now_utc())))
+    config
+        .expires_at
+        .map(|expires_at| kept_after(expires_at.max(OffsetDateTime::now_utc())))
 }
 
 fn kept_after(time: OffsetDateTime) -> i64 {

@@ -29,25 +29,51 @@ pub fn version() -> Option<String> {
 /// What counts depend on beside the source: two machines with the same text count the same.
 pub fn environment() -> String {
     let processor = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let avx2 = if processor.contains(" avx2 ") { "with" } else { "without" };
+    let avx2 = if processor.contains(" avx2 ") {
+        "with"
+    } else {
+        "without"
+    };
     let unknown = || "unknown".to_owned();
     let libc = output("getconf", &["GNU_LIBC_VERSION"]).unwrap_or_else(unknown);
-    format!("{} {avx2} AVX2, {libc}, {}", std::env::consts::ARCH, version().unwrap_or_else(unknown))
+    format!(
+        "{} {avx2} AVX2, {libc}, {}",
+        std::env::consts::ARCH,
+        version().unwrap_or_else(unknown)
+    )
 }
 
 fn output(program: &str, arguments: &[&str]) -> Option<String> {
-    let output = Command::new(program).args(arguments).output().ok().filter(|output| output.status.success())?;
+    let output = Command::new(program)
+        .args(arguments)
+        .output()
+        .ok()
+        .filter(|output| output.status.success())?;
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// A start and a number of invocations with the same event, whose responses all contain a text. On a busy machine, callgrind
-/// slows the function so much that a request times out and is retried; such a run doesn't count.
-pub async fn count(aws: &Aws, program: &Program, event: &str, expected: &str, invocations: u64) -> Profile {
+/// A start and a number of invocations with the same event, whose responses all contain a text. On
+/// a busy machine, callgrind slows the function so much that a request times out and is retried;
+/// such a run doesn't count.
+pub async fn count(
+    aws: &Aws,
+    program: &Program,
+    event: &str,
+    expected: &str,
+    invocations: u64,
+) -> Profile {
     let usual = run(aws, program, event, expected, invocations).await;
     let file = tempfile::NamedTempFile::new().expect("a file");
     let mut callgrind = program.clone();
     let out = format!("--callgrind-out-file={}", file.path().display());
-    let command = ["valgrind", "--quiet", "--tool=callgrind", "--compress-strings=no", "--compress-pos=no", &out];
+    let command = [
+        "valgrind",
+        "--quiet",
+        "--tool=callgrind",
+        "--compress-strings=no",
+        "--compress-pos=no",
+        &out,
+    ];
     callgrind.command.splice(0..0, command.map(str::to_owned));
     for _ in 0..5 {
         if run(aws, &callgrind, event, expected, invocations).await == usual {
@@ -59,7 +85,13 @@ pub async fn count(aws: &Aws, program: &Program, event: &str, expected: &str, in
 }
 
 /// Returns how many connections and requests to AWS it took.
-async fn run(aws: &Aws, program: &Program, event: &str, expected: &str, invocations: u64) -> [u64; 2] {
+async fn run(
+    aws: &Aws,
+    program: &Program,
+    event: &str,
+    expected: &str,
+    invocations: u64,
+) -> [u64; 2] {
     let before = [aws.connections(), aws.requests()];
     let mut function = Function::start(program).await;
     for _ in 0..invocations {
@@ -72,8 +104,8 @@ async fn run(aws: &Aws, program: &Program, event: &str, expected: &str, invocati
 }
 
 impl Profile {
-    /// Reads callgrind's file. A line of numbers is a position and a cost: of the function itself, or, after `calls=`, of
-    /// one that it called.
+    /// Reads callgrind's file. A line of numbers is a position and a cost: of the function itself,
+    /// or, after `calls=`, of one that it called.
     fn parse(text: &str) -> Self {
         let mut profile = Self::default();
         let mut function = String::new();
@@ -84,7 +116,11 @@ impl Profile {
             } else if line.starts_with("calls=") {
                 called = true;
             } else if line.starts_with(|first: char| first.is_ascii_digit()) {
-                let cost = line.split(' ').nth(1).and_then(|cost| cost.parse::<i64>().ok()).expect("a cost");
+                let cost = line
+                    .split(' ')
+                    .nth(1)
+                    .and_then(|cost| cost.parse::<i64>().ok())
+                    .expect("a cost");
                 if function.trim_start_matches('<').starts_with(OWN) {
                     *profile.own.entry(function.clone()).or_default() += cost;
                 }
@@ -95,7 +131,10 @@ impl Profile {
                 profile.total = total.parse().expect("a count");
             }
         }
-        assert!(profile.total > 0 && profile.functions.values().sum::<i64>() == profile.total, "not callgrind's file");
+        assert!(
+            profile.total > 0 && profile.functions.values().sum::<i64>() == profile.total,
+            "not callgrind's file"
+        );
         profile
     }
 
@@ -103,7 +142,10 @@ impl Profile {
     pub fn part(mut self, parts: u64) -> Self {
         let parts = i64::try_from(parts).expect("a number");
         self.total /= parts;
-        self.functions.values_mut().chain(self.own.values_mut()).for_each(|cost| *cost /= parts);
+        self.functions
+            .values_mut()
+            .chain(self.own.values_mut())
+            .for_each(|cost| *cost /= parts);
         self
     }
 }
@@ -113,7 +155,10 @@ impl Sub for Profile {
 
     fn sub(mut self, other: Self) -> Self {
         self.total -= other.total;
-        for (ours, theirs) in [(&mut self.functions, other.functions), (&mut self.own, other.own)] {
+        for (ours, theirs) in [
+            (&mut self.functions, other.functions),
+            (&mut self.own, other.own),
+        ] {
             for (name, cost) in theirs {
                 *ours.entry(name).or_default() -= cost;
             }

@@ -1,9 +1,17 @@
-//! `cargo bench --bench counts`: how many instructions the service runs. Unlike times, these repeat on any machine.
+//! `cargo bench --bench counts`: how many instructions the service runs. Unlike times, these repeat
+//! on any machine.
 //!
-//! Fails if a count has grown by more than 3 % over `benches/counts.json`, or is above its budget. After an intended
-//! change, `cargo bench --bench counts -- --record` writes the file. What the figures mean: docs/performance.md.
+//! Fails if a count has grown by more than 3 % over `benches/counts.json`, or is above its budget.
+//! After an intended change, `cargo bench --bench counts -- --record` writes the file. What the
+//! figures mean: docs/performance.md.
 
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::string_slice, clippy::unwrap_used)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used
+)]
 
 #[allow(dead_code)] // These modules serve the benchmark `lambda` too.
 #[path = "../lambda/aws.rs"]
@@ -50,7 +58,11 @@ async fn main() -> ExitCode {
     aws.put_keys("list", 1000);
     let created = Function::start(&api).await.invoke(&events::create()).await;
     let key = events::api_key(&String::from_utf8_lossy(&created.body));
-    let (create, check, forged) = (events::create(), events::check(&key), events::check(&events::forge(&key)));
+    let (create, check, forged) = (
+        events::create(),
+        events::check(&key),
+        events::check(&events::forge(&key)),
+    );
 
     let mut starts = Vec::new();
     let mut creates = Vec::new();
@@ -62,7 +74,16 @@ async fn main() -> ExitCode {
         creates.push(warm(&aws, &api, &create, "created", 50).await);
         checks.push(warm(&aws, &authorizer, &check, "Allow", 50).await);
         forgeries.push(warm(&aws, &authorizer, &forged, "Deny", 200).await);
-        lists.push(warm(&aws, &full, &events::list(), "01ARZ3NDEKTSV4RRFF00000999", 5).await);
+        lists.push(
+            warm(
+                &aws,
+                &full,
+                &events::list(),
+                "01ARZ3NDEKTSV4RRFF00000999",
+                5,
+            )
+            .await,
+        );
     }
     record::report(
         &recorded,

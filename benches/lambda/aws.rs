@@ -40,14 +40,18 @@ struct Counters {
 }
 
 impl Aws {
-    /// The function finds both on `host`: a name, which it has to look up, as it does in AWS, or an address.
+    /// The function finds both on `host`: a name, which it has to look up, as it does in AWS, or an
+    /// address.
     pub async fn start(host: &str) -> Self {
         let (database, _) = database::open(":memory:").expect("a database");
         let counters = Arc::new(Counters::default());
         let (tls, authority) = certificate(host);
         let [plain, dynamodb, kms] = [listen(host).await, listen(host).await, listen(host).await];
         let endpoint = |socket: &std::net::TcpListener| {
-            format!("https://{host}:{}", socket.local_addr().expect("an address").port())
+            format!(
+                "https://{host}:{}",
+                socket.local_addr().expect("an address").port()
+            )
         };
         let aws = Self {
             dynamodb: endpoint(&dynamodb),
@@ -58,14 +62,20 @@ impl Aws {
         };
         std::thread::spawn(move || {
             let upstream = plain.local_addr().expect("an address");
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
             runtime.block_on(async move {
-                let [plain, dynamodb, kms] =
-                    [plain, dynamodb, kms].map(|socket| TcpListener::from_std(socket).expect("a socket"));
+                let [plain, dynamodb, kms] = [plain, dynamodb, kms]
+                    .map(|socket| TcpListener::from_std(socket).expect("a socket"));
                 tokio::spawn(database::serve(plain, database, std::future::pending()));
                 tokio::spawn(serve(kms, tls.clone(), counters.clone(), serve_kms));
                 let counted = counters.clone();
-                serve(dynamodb, tls, counters, move |stream| forward(stream, upstream, counted.clone())).await;
+                serve(dynamodb, tls, counters, move |stream| {
+                    forward(stream, upstream, counted.clone())
+                })
+                .await;
             });
         });
         aws
@@ -118,40 +128,53 @@ impl Aws {
                 "created_at": {"S": "2016-07-30T23:54:10.259Z"},
                 "created_by": {"S": "arn:aws:iam::123456789012:user/alice"},
             });
-            let put = serde_json::from_value(json!({ "TableName": TABLE_NAME, "Item": item })).expect("a request");
+            let put = serde_json::from_value(json!({ "TableName": TABLE_NAME, "Item": item }))
+                .expect("a request");
             self.database.put_item(put).expect("a put");
         }
     }
 }
 
 async fn listen(host: &str) -> std::net::TcpListener {
-    TcpListener::bind((host, 0)).await.and_then(TcpListener::into_std).expect("a port")
+    TcpListener::bind((host, 0))
+        .await
+        .and_then(TcpListener::into_std)
+        .expect("a port")
 }
 
 /// A certificate for the host, and a file with the authority that signed it.
 fn certificate(host: &str) -> (TlsAcceptor, tempfile::NamedTempFile) {
     let mut root = CertificateParams::default();
     root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    root.distinguished_name.push(DnType::CommonName, "benchmark authority");
+    root.distinguished_name
+        .push(DnType::CommonName, "benchmark authority");
     let root_key = KeyPair::generate().expect("a key");
     let root_certificate = root.self_signed(&root_key).expect("a certificate");
     let key = KeyPair::generate().expect("a key");
     let leaf = CertificateParams::new([host.to_owned()]).expect("a name");
-    let leaf = leaf.signed_by(&key, &Issuer::new(root, &root_key)).expect("a certificate");
-    let private = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
-    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_single_cert(vec![leaf.der().clone()], private)
+    let leaf = leaf
+        .signed_by(&key, &Issuer::new(root, &root_key))
         .expect("a certificate");
+    let private = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(
+        rustls::crypto::ring::default_provider(),
+    ))
+    .with_safe_default_protocol_versions()
+    .expect("versions")
+    .with_no_client_auth()
+    .with_single_cert(vec![leaf.der().clone()], private)
+    .expect("a certificate");
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), root_certificate.pem()).expect("a file");
     (TlsAcceptor::from(Arc::new(config)), file)
 }
 
-async fn serve<C, F>(listener: TcpListener, tls: TlsAcceptor, counters: Arc<Counters>, connection: C)
-where
+async fn serve<C, F>(
+    listener: TcpListener,
+    tls: TlsAcceptor,
+    counters: Arc<Counters>,
+    connection: C,
+) where
     C: Fn(TlsStream<TcpStream>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Option<()>> + Send + 'static,
 {
@@ -164,7 +187,11 @@ where
     }
 }
 
-async fn forward(mut client: TlsStream<TcpStream>, upstream: SocketAddr, counters: Arc<Counters>) -> Option<()> {
+async fn forward(
+    mut client: TlsStream<TcpStream>,
+    upstream: SocketAddr,
+    counters: Arc<Counters>,
+) -> Option<()> {
     let mut upstream = TcpStream::connect(upstream).await.ok()?;
     upstream.set_nodelay(true).ok()?;
     loop {
@@ -172,7 +199,9 @@ async fn forward(mut client: TlsStream<TcpStream>, upstream: SocketAddr, counter
         let begin = Instant::now();
         upstream.write_all(request.bytes()).await.ok()?;
         let response = Message::read(&mut upstream).await?;
-        counters.nanoseconds.fetch_add(begin.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        counters
+            .nanoseconds
+            .fetch_add(begin.elapsed().as_nanos() as u64, Ordering::Relaxed);
         counters.requests.fetch_add(1, Ordering::Relaxed);
         client.write_all(response.bytes()).await.ok()?;
         client.flush().await.ok()?;
@@ -182,8 +211,12 @@ async fn forward(mut client: TlsStream<TcpStream>, upstream: SocketAddr, counter
 async fn serve_kms(mut client: TlsStream<TcpStream>) -> Option<()> {
     loop {
         Message::read(&mut client).await?;
-        let body = json!({ "Mac": MAC, "MacAlgorithm": "HMAC_SHA_256", "KeyId": "alias/gaia" }).to_string();
-        client.write_all(&response("200 OK", "", body.as_bytes())).await.ok()?;
+        let body = json!({ "Mac": MAC, "MacAlgorithm": "HMAC_SHA_256", "KeyId": "alias/gaia" })
+            .to_string();
+        client
+            .write_all(&response("200 OK", "", body.as_bytes()))
+            .await
+            .ok()?;
         client.flush().await.ok()?;
     }
 }

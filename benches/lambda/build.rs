@@ -1,4 +1,5 @@
-//! What is measured is what is deployed: built by itself, since `cargo bench` adds its own dependencies' features.
+//! What is measured is what is deployed: built by itself, since `cargo bench` adds its own
+//! dependencies' features.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,8 +8,8 @@ use crate::runtime::Program;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// The service's release binary: with `strip` set to `symbols`, as deployed; with `none`, its functions have names. The
-/// variable `BINARY` replaces it with another build.
+/// The service's release binary: with `strip` set to `symbols`, as deployed; with `none`, its
+/// functions have names. The variable `BINARY` replaces it with another build.
 pub fn service(strip: &str) -> PathBuf {
     if let Some(binary) = std::env::var_os("BINARY") {
         return binary.into();
@@ -22,7 +23,13 @@ pub fn service(strip: &str) -> PathBuf {
 pub fn hellos() -> [PathBuf; 2] {
     let package = Path::new(ROOT).join("benches/hello");
     let target = target().join("hello");
-    let lean = ["--profile", "lean", "--no-default-features", "--bin", "lean"];
+    let lean = [
+        "--profile",
+        "lean",
+        "--no-default-features",
+        "--bin",
+        "lean",
+    ];
     [
         build(&package, &target, &["--release", "--bin", "hello"]).join("release/hello"),
         build(&package, &target, &lean).join("lean/lean"),
@@ -34,24 +41,38 @@ pub fn python() -> Option<Program> {
     let peers = Path::new(ROOT).join("benches/peers");
     let python = peers.join(".venv/bin/python");
     let mut program = Program::new("FastAPI", &python);
-    program.command.extend(["-m", "awslambdaric", "app.handler"].map(str::to_owned));
+    program
+        .command
+        .extend(["-m", "awslambdaric", "app.handler"].map(str::to_owned));
     let peers = peers.to_str().expect("a path in UTF-8");
-    python.exists().then(|| program.with(&[("PYTHONPATH", peers), ("LAMBDA_TASK_ROOT", peers)]))
+    python
+        .exists()
+        .then(|| program.with(&[("PYTHONPATH", peers), ("LAMBDA_TASK_ROOT", peers)]))
 }
 
 /// The binary's size, and its size in a zip.
 pub fn sizes(binary: &Path) -> (u64, u64) {
     let size = std::fs::metadata(binary).expect("a file").len();
-    let output = Command::new("gzip").args(["-9", "-c"]).arg(binary).output().expect("gzip");
+    let output = Command::new("gzip")
+        .args(["-9", "-c"])
+        .arg(binary)
+        .output()
+        .expect("gzip");
     (size, output.stdout.len() as u64)
 }
 
 /// The machine, in a line.
 pub fn machine() -> String {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("an unknown processor");
+    let model = cpu
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .unwrap_or("an unknown processor");
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    format!("Measured on {}, {cores} cores.", model.trim_start_matches([' ', '\t', ':']))
+    format!(
+        "Measured on {}, {cores} cores.",
+        model.trim_start_matches([' ', '\t', ':'])
+    )
 }
 
 fn build(package: &Path, target: &Path, arguments: &[&str]) -> PathBuf {
@@ -69,5 +90,9 @@ fn build(package: &Path, target: &Path, arguments: &[&str]) -> PathBuf {
 /// Cargo's target directory, in which this program lies as release/deps/lambda-….
 fn target() -> PathBuf {
     let program = std::env::current_exe().expect("a path");
-    program.ancestors().nth(3).expect("a target directory").to_owned()
+    program
+        .ancestors()
+        .nth(3)
+        .expect("a target directory")
+        .to_owned()
 }

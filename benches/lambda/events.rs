@@ -1,9 +1,11 @@
-//! What API Gateway hands over, with the headers that a real one has; and the key in what it gets back.
+//! What API Gateway hands over, with the headers that a real one has; and the key in what it gets
+//! back.
 
 use serde_json::{Value, json};
 
 const API_KEYS: &str = "/es/api/v1/credentials/api_keys/";
-const CONFIG: &str = r#"{"permissions":"read","note":"orders to billing","allowed_ips":["192.0.2.0/24"]}"#;
+const CONFIG: &str =
+    r#"{"permissions":"read","note":"orders to billing","allowed_ips":["192.0.2.0/24"]}"#;
 
 pub fn create() -> String {
     request("POST", "", Some(&format!(r#"{{"config":{CONFIG}}}"#)))
@@ -28,7 +30,11 @@ pub fn first_page() -> String {
 }
 
 pub fn verify(api_key: &str) -> String {
-    request("POST", "verify", Some(&json!({ "api_key": api_key, "source_ip": "192.0.2.1" }).to_string()))
+    request(
+        "POST",
+        "verify",
+        Some(&json!({ "api_key": api_key, "source_ip": "192.0.2.1" }).to_string()),
+    )
 }
 
 /// A request to the management API: payload format 2.0, signed with IAM credentials.
@@ -99,7 +105,9 @@ pub fn check(api_key: &str) -> String {
 
 /// The key in the body of a response.
 pub fn api_key(response: &str) -> String {
-    let start = response.find("gaia_").unwrap_or_else(|| panic!("no key: {response}"));
+    let start = response
+        .find("gaia_")
+        .unwrap_or_else(|| panic!("no key: {response}"));
     response[start..start + 58].to_owned()
 }
 

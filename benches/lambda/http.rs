@@ -16,7 +16,9 @@ impl Message {
             if stream.read_buf(&mut bytes).await.ok()? == 0 {
                 return None;
             }
-            let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
+            let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
+                continue;
+            };
             let head = end + 4;
             let length = head + content_length(&bytes[..head]);
             bytes.reserve(length.saturating_sub(bytes.len()));
@@ -40,8 +42,15 @@ impl Message {
 
     /// The path of a request.
     pub fn path(&self) -> &str {
-        let line = self.bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
-        std::str::from_utf8(line).ok().and_then(|line| line.split(' ').nth(1)).expect("a request line")
+        let line = self
+            .bytes
+            .split(|byte| *byte == b'\r')
+            .next()
+            .unwrap_or_default();
+        std::str::from_utf8(line)
+            .ok()
+            .and_then(|line| line.split(' ').nth(1))
+            .expect("a request line")
     }
 }
 
@@ -56,6 +65,9 @@ pub fn response(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
 
 fn content_length(head: &[u8]) -> usize {
     let head = String::from_utf8_lossy(head).to_ascii_lowercase();
-    let value = head.split("content-length:").nth(1).and_then(|rest| rest.split("\r\n").next());
+    let value = head
+        .split("content-length:")
+        .nth(1)
+        .and_then(|rest| rest.split("\r\n").next());
     value.map_or(0, |value| value.trim().parse().expect("a length"))
 }

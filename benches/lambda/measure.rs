@@ -34,7 +34,11 @@ pub async fn cold(programs: &[(Program, String)], rounds: usize) -> Vec<Cold> {
 }
 
 /// The first and the second request of a function that runs under a quota after its start.
-pub async fn throttled(program: &Program, event: &str, rounds: usize) -> Result<[Times; 2], String> {
+pub async fn throttled(
+    program: &Program,
+    event: &str,
+    rounds: usize,
+) -> Result<[Times; 2], String> {
     let mut times = [Times::default(), Times::default()];
     for _ in 0..rounds {
         let quota = Quota::new()?;
@@ -63,10 +67,22 @@ pub struct Warm {
     pub forged: Times,
 }
 
-pub async fn warm(aws: &Aws, hellos: &[Program; 2], api: &Program, authorizer: &Program, rounds: usize) -> Warm {
+pub async fn warm(
+    aws: &Aws,
+    hellos: &[Program; 2],
+    api: &Program,
+    authorizer: &Program,
+    rounds: usize,
+) -> Warm {
     let mut warm = Warm::default();
-    let [mut hello, mut lean] = [Function::start(&hellos[0]).await, Function::start(&hellos[1]).await];
-    let [mut api, mut authorizer] = [Function::start(api).await, Function::start(authorizer).await];
+    let [mut hello, mut lean] = [
+        Function::start(&hellos[0]).await,
+        Function::start(&hellos[1]).await,
+    ];
+    let [mut api, mut authorizer] = [
+        Function::start(api).await,
+        Function::start(authorizer).await,
+    ];
     for round in 0..rounds + rounds / 10 {
         let before = aws.requests();
         let greeting = timed(aws, &mut hello, &events::create()).await.1;
@@ -79,9 +95,13 @@ pub async fn warm(aws: &Aws, hellos: &[Program; 2], api: &Program, authorizer: &
         let (response, forged) = timed(aws, &mut authorizer, &events::check(&forge(&key))).await;
         assert!(response.contains("Deny"), "{response}");
         let delete = timed(aws, &mut api, &events::delete(&key)).await.1;
-        // An update and a delete read first, and a check records the new key's first use. At the start, both functions open
-        // their connection with a read.
-        assert_eq!(aws.requests() - before, if round == 0 { 9 } else { 7 }, "requests to DynamoDB");
+        // An update and a delete read first, and a check records the new key's first use. At the
+        // start, both functions open their connection with a read.
+        assert_eq!(
+            aws.requests() - before,
+            if round == 0 { 9 } else { 7 },
+            "requests to DynamoDB"
+        );
         // The first tenth only warms caches.
         if round >= rounds / 10 {
             warm.hello.push(greeting);
@@ -109,7 +129,8 @@ pub async fn creates(aws: &Aws, program: &Program, rounds: usize) -> (Times, f64
     (times, function.memory() as f64)
 }
 
-/// A list of a service's keys: what the function takes, and what a bare client takes for the same pages.
+/// A list of a service's keys: what the function takes, and what a bare client takes for the same
+/// pages.
 pub async fn list(aws: &Aws, api: &Program, count: u64, rounds: usize) -> [Times; 2] {
     let service = format!("list-{count}");
     aws.put_keys(&service, count);
@@ -123,9 +144,11 @@ pub async fn list(aws: &Aws, api: &Program, count: u64, rounds: usize) -> [Times
         times[0].push(time);
         let (before, begin) = (aws.time(), Instant::now());
         let query = client.query().table_name(TABLE_NAME).consistent_read(true);
+        let query = query
+            .key_condition_expression("service = :service")
+            .projection_expression("id, config, root_key_id");
         let query =
-            query.key_condition_expression("service = :service").projection_expression("id, config, root_key_id");
-        let query = query.expression_attribute_values(":service", AttributeValue::S(service.clone()));
+            query.expression_attribute_values(":service", AttributeValue::S(service.clone()));
         let mut pages = query.into_paginator().send();
         let mut found = 0;
         while let Some(page) = pages.next().await {
@@ -148,7 +171,13 @@ pub async fn memory(api: &Program, requests: usize) -> [u64; 2] {
         function.invoke(&events::update(&key)).await;
         function.invoke(&events::first_page()).await;
         // Half of the keys stay.
-        function.invoke(&events::delete(if round % 2 == 0 { &key } else { "gaia_nonsense" })).await;
+        function
+            .invoke(&events::delete(if round % 2 == 0 {
+                &key
+            } else {
+                "gaia_nonsense"
+            }))
+            .await;
         if round == requests / 50 {
             early = function.memory();
         }
@@ -160,17 +189,32 @@ pub async fn memory(api: &Program, requests: usize) -> [u64; 2] {
 async fn timed(aws: &Aws, function: &mut Function, event: &str) -> (String, Duration) {
     let before = aws.time();
     let response = function.invoke(event).await;
-    (String::from_utf8(response.body).expect("text"), response.time.saturating_sub(aws.time() - before))
+    (
+        String::from_utf8(response.body).expect("text"),
+        response.time.saturating_sub(aws.time() - before),
+    )
 }
 
 /// The SDK's client with the function's settings, in this process.
 async fn bare_client(program: &Program) -> aws_sdk_dynamodb::Client {
     let value = |name: &str| {
         let found = program.environment.iter().find(|(key, _)| key == name);
-        found.map(|(_, value)| value.as_str()).unwrap_or_else(|| panic!("{name}: not set"))
+        found
+            .map(|(_, value)| value.as_str())
+            .unwrap_or_else(|| panic!("{name}: not set"))
     };
-    let credentials = Credentials::from_keys(value("AWS_ACCESS_KEY_ID"), value("AWS_SECRET_ACCESS_KEY"), None);
+    let credentials = Credentials::from_keys(
+        value("AWS_ACCESS_KEY_ID"),
+        value("AWS_SECRET_ACCESS_KEY"),
+        None,
+    );
     let loader = aws::loader(Some(value("AWS_CA_BUNDLE"))).expect("a certificate");
-    let loader = loader.region(Region::new(value("AWS_REGION").to_owned())).credentials_provider(credentials);
-    aws::dynamodb(&aws::load(loader.endpoint_url(value("AWS_ENDPOINT_URL_DYNAMODB"))).await.expect("a Region"))
+    let loader = loader
+        .region(Region::new(value("AWS_REGION").to_owned()))
+        .credentials_provider(credentials);
+    aws::dynamodb(
+        &aws::load(loader.endpoint_url(value("AWS_ENDPOINT_URL_DYNAMODB")))
+            .await
+            .expect("a Region"),
+    )
 }

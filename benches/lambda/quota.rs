@@ -14,12 +14,27 @@ impl Quota {
     /// Version 2 where it has the processor, else version 1.
     pub fn new() -> Result<Self, String> {
         let name = format!("gaia-bench-{}", std::process::id());
-        let (v2, v1) = (PathBuf::from("/sys/fs/cgroup"), PathBuf::from("/sys/fs/cgroup/cpu"));
+        let (v2, v1) = (
+            PathBuf::from("/sys/fs/cgroup"),
+            PathBuf::from("/sys/fs/cgroup/cpu"),
+        );
         let controllers = fs::read_to_string(v2.join("cgroup.subtree_control")).unwrap_or_default();
-        let (group, limits) = if controllers.split_whitespace().any(|controller| controller == "cpu") {
-            (v2.join(name), vec![("cpu.max", format!("{QUOTA} {PERIOD}"))])
+        let (group, limits) = if controllers
+            .split_whitespace()
+            .any(|controller| controller == "cpu")
+        {
+            (
+                v2.join(name),
+                vec![("cpu.max", format!("{QUOTA} {PERIOD}"))],
+            )
         } else {
-            (v1.join(name), vec![("cpu.cfs_period_us", PERIOD.to_string()), ("cpu.cfs_quota_us", QUOTA.to_string())])
+            (
+                v1.join(name),
+                vec![
+                    ("cpu.cfs_period_us", PERIOD.to_string()),
+                    ("cpu.cfs_quota_us", QUOTA.to_string()),
+                ],
+            )
         };
         let failed = |error| format!("{}: {error}", group.display());
         fs::create_dir(&group).map_err(failed)?;
@@ -34,7 +49,8 @@ impl Quota {
 
     /// From now on the process, with all its threads, runs under the quota.
     pub fn put(&self, process_id: u32) {
-        fs::write(self.0.join("cgroup.procs"), process_id.to_string()).expect("a process in the group");
+        fs::write(self.0.join("cgroup.procs"), process_id.to_string())
+            .expect("a process in the group");
     }
 }
 

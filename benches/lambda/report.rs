@@ -16,9 +16,19 @@ pub struct Row {
 pub fn print(rows: &[Row]) {
     println!("| Figure | Target | Measured | Ratio to the lean hello-world | Met |");
     println!("|---|---|---|---|---|");
-    for Row { what, target, figure, lean, unit, .. } in rows {
+    for Row {
+        what,
+        target,
+        figure,
+        lean,
+        unit,
+        ..
+    } in rows
+    {
         let met = if figure <= target { "yes" } else { "**no**" };
-        let lean = lean.map(|lean| format!("{lean:.2}{unit}")).unwrap_or_default();
+        let lean = lean
+            .map(|lean| format!("{lean:.2}{unit}"))
+            .unwrap_or_default();
         println!("| {what} | {target}{unit} | {figure:.2}{unit} | {lean} | {met} |");
     }
     println!("\n| Figure | Parts; times are the fastest, the median and p99 |");
@@ -50,6 +60,11 @@ impl Times {
 
     /// The fastest, p50 and p99, as text.
     pub fn text(&self) -> String {
-        format!("{:.3}, {:.3}, {:.3} ms", self.percentile(0), self.p50(), self.percentile(99))
+        format!(
+            "{:.3}, {:.3}, {:.3} ms",
+            self.percentile(0),
+            self.p50(),
+            self.percentile(99)
+        )
     }
 }

@@ -1,4 +1,5 @@
-//! A function under a Runtime API that passes it one event at a time, and takes the time of each response.
+//! A function under a Runtime API that passes it one event at a time, and takes the time of each
+//! response.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -23,11 +24,19 @@ pub struct Program {
 impl Program {
     pub fn new(name: &'static str, path: &Path) -> Self {
         let command = vec![path.to_str().expect("a path in UTF-8").to_owned()];
-        Self { name, command, environment: Vec::new() }
+        Self {
+            name,
+            command,
+            environment: Vec::new(),
+        }
     }
 
     pub fn with(mut self, environment: &[(&str, &str)]) -> Self {
-        self.environment.extend(environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        self.environment.extend(
+            environment
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        );
         self
     }
 }
@@ -57,14 +66,18 @@ pub struct Response {
 }
 
 impl Function {
-    /// Starts a function with nothing but the variables that Lambda would set and the program's own.
+    /// Starts a function with nothing but the variables that Lambda would set and the program's
+    /// own.
     pub async fn start(program: &Program) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
         let (sender, requests) = mpsc::channel(8);
         tokio::spawn(accept(listener, sender));
         let mut command = Command::new(&program.command[0]);
-        command.args(&program.command[1..]).env_clear().envs(program.environment.iter().cloned());
+        command
+            .args(&program.command[1..])
+            .env_clear()
+            .envs(program.environment.iter().cloned());
         command.envs([
             ("AWS_LAMBDA_RUNTIME_API", address.as_str()),
             ("AWS_LAMBDA_FUNCTION_NAME", "bench"),
@@ -75,8 +88,17 @@ impl Function {
         ]);
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let started = Instant::now();
-        let process = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", program.command[0]));
-        Self { name: program.name, process, started, requests, next: None, invocations: 0 }
+        let process = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}", program.command[0]));
+        Self {
+            name: program.name,
+            process,
+            started,
+            requests,
+            next: None,
+            invocations: 0,
+        }
     }
 
     pub fn process_id(&self) -> u32 {
@@ -87,7 +109,12 @@ impl Function {
     pub async fn ready(&mut self) {
         if self.next.is_none() {
             let request = self.request().await;
-            assert!(request.message.path().ends_with("/next"), "{}: {}", self.name, text(request.message.bytes()));
+            assert!(
+                request.message.path().ends_with("/next"),
+                "{}: {}",
+                self.name,
+                text(request.message.bytes())
+            );
             self.next = Some(request.response);
         }
     }
@@ -99,7 +126,8 @@ impl Function {
         response
     }
 
-    /// The first event, with the time from the start of the process to the response, and the processor time.
+    /// The first event, with the time from the start of the process to the response, and the
+    /// processor time.
     pub async fn first(&mut self, event: &str) -> (Duration, Duration) {
         let (_, at) = self.respond(event).await;
         let processor = self.processor_time();
@@ -119,34 +147,67 @@ impl Function {
         );
         let event = response("200 OK", &headers, event.as_bytes());
         let begin = Instant::now();
-        self.next.take().expect("a function that waits").send(event).expect("a connection");
+        self.next
+            .take()
+            .expect("a function that waits")
+            .send(event)
+            .expect("a connection");
         let request = self.request().await;
-        assert!(request.message.path().ends_with("/response"), "{}: {}", self.name, text(request.message.bytes()));
-        request.response.send(response("202 Accepted", "", b"{}")).expect("a connection");
-        (Response { body: request.message.body().to_vec(), time: request.at - begin }, request.at)
+        assert!(
+            request.message.path().ends_with("/response"),
+            "{}: {}",
+            self.name,
+            text(request.message.bytes())
+        );
+        request
+            .response
+            .send(response("202 Accepted", "", b"{}"))
+            .expect("a connection");
+        (
+            Response {
+                body: request.message.body().to_vec(),
+                time: request.at - begin,
+            },
+            request.at,
+        )
     }
 
     async fn request(&mut self) -> Request {
         let request = tokio::time::timeout(Duration::from_secs(60), self.requests.recv()).await;
-        request.ok().flatten().unwrap_or_else(|| panic!("{} does not ask for events", self.name))
+        request
+            .ok()
+            .flatten()
+            .unwrap_or_else(|| panic!("{} does not ask for events", self.name))
     }
 
     /// What all threads of the process have run for, to the nanosecond.
     pub fn processor_time(&self) -> Duration {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.process_id())).expect("a process");
+        let tasks =
+            std::fs::read_dir(format!("/proc/{}/task", self.process_id())).expect("a process");
         let nanoseconds = tasks.map(|task| {
             let path = task.expect("a thread").path().join("schedstat");
             let text = std::fs::read_to_string(path).expect("a thread's times");
-            text.split(' ').next().and_then(|text| text.parse::<u64>().ok()).expect("a time")
+            text.split(' ')
+                .next()
+                .and_then(|text| text.parse::<u64>().ok())
+                .expect("a time")
         });
         Duration::from_nanos(nanoseconds.sum())
     }
 
     /// Resident memory, in bytes.
     pub fn memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process_id())).expect("a process");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
-        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a size") * 1024
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process_id()))
+            .expect("a process");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .expect("a size");
+        line.trim()
+            .trim_end_matches(" kB")
+            .parse::<u64>()
+            .expect("a size")
+            * 1024
     }
 }
 
@@ -169,7 +230,14 @@ async fn serve(mut stream: TcpStream, requests: mpsc::Sender<Request>) -> Option
     loop {
         let message = Message::read(&mut stream).await?;
         let (response, written) = oneshot::channel();
-        requests.send(Request { message, at: Instant::now(), response }).await.ok()?;
+        requests
+            .send(Request {
+                message,
+                at: Instant::now(),
+                response,
+            })
+            .await
+            .ok()?;
         stream.write_all(&written.await.ok()?).await.ok()?;
     }
 }

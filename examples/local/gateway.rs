@@ -1,4 +1,5 @@
-//! Stands in for API Gateway: turns HTTP requests into events of payload format 2.0, and responses into HTTP.
+//! Stands in for API Gateway: turns HTTP requests into events of payload format 2.0, and responses
+//! into HTTP.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -34,7 +35,8 @@ pub struct Functions {
     pub authorizer: Authorizer,
 }
 
-/// `/demo` and all paths below it are a protected API, `/docs` is a page, and all other paths go to the management API.
+/// `/demo` and all paths below it are a protected API, `/docs` is a page, and all other paths go to
+/// the management API.
 pub fn router(functions: Functions) -> Router {
     page::router()
         .route("/demo", any(demo))
@@ -45,37 +47,67 @@ pub fn router(functions: Functions) -> Router {
         .with_state(Arc::new(functions))
 }
 
-/// Rejects what a page of another site makes a browser send here. Such a page is served under a name that leads to this machine
-/// (DNS rebinding), or its origin isn't this service.
+/// Rejects what a page of another site makes a browser send here. Such a page is served under a
+/// name that leads to this machine (DNS rebinding), or its origin isn't this service.
 async fn keep_other_sites_out(request: Request, next: Next) -> Response<Body> {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let host = request
+        .headers()
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
     if !is_this_machine(host) {
-        return message(StatusCode::FORBIDDEN, "Host: cargo local takes requests to localhost or an IP address only");
+        return message(
+            StatusCode::FORBIDDEN,
+            "Host: cargo local takes requests to localhost or an IP address only",
+        );
     }
     let own = format!("http://{host}");
-    if request.headers().get_all(header::ORIGIN).iter().any(|origin| origin.as_bytes() != own.as_bytes()) {
-        return message(StatusCode::FORBIDDEN, "Origin: cargo local takes requests from its own page only");
+    if request
+        .headers()
+        .get_all(header::ORIGIN)
+        .iter()
+        .any(|origin| origin.as_bytes() != own.as_bytes())
+    {
+        return message(
+            StatusCode::FORBIDDEN,
+            "Origin: cargo local takes requests from its own page only",
+        );
     }
     next.run(request).await
 }
 
 /// Whether a `Host` header can't be a name that somebody else registered.
 fn is_this_machine(host: &str) -> bool {
-    let name = host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(host, |(name, _)| name);
-    let ipv6 = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    let name = host
+        .rsplit_once(':')
+        .filter(|(_, port)| port.parse::<u16>().is_ok())
+        .map_or(host, |(name, _)| name);
+    let ipv6 = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'));
     name.eq_ignore_ascii_case("localhost")
         || name.parse::<Ipv4Addr>().is_ok()
         || ipv6.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
 }
 
 async fn manage(State(functions): State<Arc<Functions>>, Event(event): Event) -> Response<Body> {
-    let request_id = event.pointer("/requestContext/requestId").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let request_id = event
+        .pointer("/requestContext/requestId")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned();
     let payload = match RawValue::from_string(event.to_string()) {
         Ok(payload) => LambdaEvent::new(payload, Context::default()),
         Err(error) => return message(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     };
     let span = tracing::info_span!("invoke", requestId = request_id);
-    match serde_json::to_value(functions.api.handle(payload, TIMEOUT).instrument(span).await) {
+    match serde_json::to_value(
+        functions
+            .api
+            .handle(payload, TIMEOUT)
+            .instrument(span)
+            .await,
+    ) {
         Ok(response) => respond(&response),
         Err(error) => message(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
@@ -83,10 +115,20 @@ async fn manage(State(functions): State<Arc<Functions>>, Event(event): Event) ->
 
 /// A route behind the authorizer, with API Gateway's own responses to requests that it rejects.
 async fn demo(State(functions): State<Arc<Functions>>, Event(mut event): Event) -> Response<Body> {
-    if event.pointer("/headers/authorization").and_then(Value::as_str).is_none_or(str::is_empty) {
+    if event
+        .pointer("/headers/authorization")
+        .and_then(Value::as_str)
+        .is_none_or(str::is_empty)
+    {
         return message(StatusCode::UNAUTHORIZED, "Unauthorized");
     }
-    let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text = |pointer: &str| {
+        event
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
     let (method, path) = (text("/requestContext/http/method"), text("/rawPath"));
     let arn = format!("arn:aws:execute-api:local:000000000000:local/$default/{method}{path}");
     if let Some(event) = event.as_object_mut() {
@@ -98,7 +140,10 @@ async fn demo(State(functions): State<Arc<Functions>>, Event(mut event): Event) 
         Err(error) => return message(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     };
     match functions.authorizer.handle(&payload, TIMEOUT).await {
-        Ok(AuthorizerResponse::Simple { is_authorized: true, context }) => {
+        Ok(AuthorizerResponse::Simple {
+            is_authorized: true,
+            context,
+        }) => {
             let body = json!({ "you": format!("may {method} {path}"), "authorizer": context });
             json_response(StatusCode::OK, body.to_string())
         }
@@ -114,23 +159,41 @@ impl<S: Send + Sync> FromRequest<S> for Event {
     type Rejection = Response<Body>;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
-        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+        let peer = request
+            .extensions()
+            .get::<ConnectInfo<SocketAddr>>()
+            .map(|info| info.0);
         let (parts, body) = request.into_parts();
         let request = Request::from_parts(parts.clone(), body);
         let body = Bytes::from_request(request, state)
             .await
             .map_err(|_| message(StatusCode::PAYLOAD_TOO_LARGE, "Request Too Long"))?;
-        Ok(Self(event(&parts.method, &parts.uri, &parts.headers, &body, peer)))
+        Ok(Self(event(
+            &parts.method,
+            &parts.uri,
+            &parts.headers,
+            &body,
+            peer,
+        )))
     }
 }
 
 /// The event of a request.
 /// Source: <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>
-fn event(method: &Method, uri: &Uri, headers: &HeaderMap, body: &Bytes, peer: Option<SocketAddr>) -> Value {
+fn event(
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: &Bytes,
+    peer: Option<SocketAddr>,
+) -> Value {
     static COUNT: AtomicU64 = AtomicU64::new(1);
     let mut joined: HashMap<&str, String> = HashMap::new();
     for (name, value) in headers {
-        join(joined.entry(name.as_str()).or_default(), &String::from_utf8_lossy(value.as_bytes()));
+        join(
+            joined.entry(name.as_str()).or_default(),
+            &String::from_utf8_lossy(value.as_bytes()),
+        );
     }
     let query = uri.query().unwrap_or_default();
     let mut parameters: HashMap<String, String> = HashMap::new();
@@ -141,7 +204,9 @@ fn event(method: &Method, uri: &Uri, headers: &HeaderMap, body: &Bytes, peer: Op
         Ok(text) => (text.to_owned(), false),
         Err(_) => (base64_simd::STANDARD.encode_to_string(body), true),
     };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as u64);
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |now| now.as_millis() as u64);
     json!({
         "version": "2.0",
         "routeKey": "$default",
@@ -180,7 +245,8 @@ fn join(values: &mut String, value: &str) {
 
 /// A function's response as HTTP.
 fn respond(response: &Value) -> Response<Body> {
-    let mut builder = Response::builder().status(response["statusCode"].as_u64().unwrap_or_default() as u16);
+    let mut builder =
+        Response::builder().status(response["statusCode"].as_u64().unwrap_or_default() as u16);
     for (name, value) in response["headers"].as_object().into_iter().flatten() {
         builder = builder.header(name, value.as_str().unwrap_or_default());
     }
@@ -199,7 +265,10 @@ fn json_response(status: StatusCode, body: String) -> Response<Body> {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

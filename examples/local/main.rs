@@ -19,10 +19,12 @@ mod page;
 
 use gateway::Functions;
 
-/// The root key for local development, unless ROOT_KEY sets another. It is publicly known, so use it nowhere else.
+/// The root key for local development, unless ROOT_KEY sets another. It is publicly known, so use
+/// it nowhere else.
 const LOCAL_ROOT_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
-/// Run the whole service locally: the management API and a demo route on one port, an embedded DynamoDB on another
+/// Run the whole service locally: the management API and a demo route on one port, an embedded
+/// DynamoDB on another
 #[derive(Parser)]
 #[command(name = "cargo local", version)]
 struct Arguments {
@@ -57,25 +59,44 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> Result<(), String> {
     logging::init();
     let (http, http_address) = listen(arguments.host, arguments.port, "--port").await?;
-    let (dynamodb, dynamodb_address) = listen(arguments.host, arguments.dynamodb_port, "--dynamodb-port").await?;
-    let (database, created) =
-        database::open(&arguments.data).map_err(|error| format!("--data {}: {error}", arguments.data))?;
+    let (dynamodb, dynamodb_address) =
+        listen(arguments.host, arguments.dynamodb_port, "--dynamodb-port").await?;
+    let (database, created) = database::open(&arguments.data)
+        .map_err(|error| format!("--data {}: {error}", arguments.data))?;
     if arguments.sample {
         database::put_sample(&database)?;
     }
 
     let (stop, stopped) = watch::channel(false);
-    let database_server = tokio::spawn(database::serve(dynamodb, database, stop_signal(stopped.clone())));
+    let database_server = tokio::spawn(database::serve(
+        dynamodb,
+        database,
+        stop_signal(stopped.clone()),
+    ));
     let settings = settings().map_err(|error| error.to_string())?;
-    let sdk = sdk(dynamodb_address).await.map_err(|error| error.to_string())?;
-    let api = startup::api(&settings, &sdk).await.map_err(|error| error.to_string())?;
-    let authorizer = startup::authorizer(&settings, &sdk).await.map_err(|error| error.to_string())?;
-    let service = gateway::router(Functions { api, authorizer }).into_make_service_with_connect_info::<SocketAddr>();
+    let sdk = sdk(dynamodb_address)
+        .await
+        .map_err(|error| error.to_string())?;
+    let api = startup::api(&settings, &sdk)
+        .await
+        .map_err(|error| error.to_string())?;
+    let authorizer = startup::authorizer(&settings, &sdk)
+        .await
+        .map_err(|error| error.to_string())?;
+    let service = gateway::router(Functions { api, authorizer })
+        .into_make_service_with_connect_info::<SocketAddr>();
     // println! would panic if nobody reads it, as in `cargo local | head -1`.
-    let _ = writeln!(std::io::stdout(), "{}", what_to_try(http_address, dynamodb_address, &arguments.data, created));
+    let _ = writeln!(
+        std::io::stdout(),
+        "{}",
+        what_to_try(http_address, dynamodb_address, &arguments.data, created)
+    );
 
-    let http_server =
-        tokio::spawn(axum::serve(http, service).with_graceful_shutdown(stop_signal(stopped)).into_future());
+    let http_server = tokio::spawn(
+        axum::serve(http, service)
+            .with_graceful_shutdown(stop_signal(stopped))
+            .into_future(),
+    );
     interrupted().await?;
     stop.send_replace(true);
     let _ = http_server.await;
@@ -83,8 +104,14 @@ async fn run(arguments: Arguments) -> Result<(), String> {
     Ok(())
 }
 
-async fn listen(host: IpAddr, port: u16, option: &str) -> Result<(TcpListener, SocketAddr), String> {
-    let listener = TcpListener::bind((host, port)).await.map_err(|error| format!("{option} {port}: {error}"))?;
+async fn listen(
+    host: IpAddr,
+    port: u16,
+    option: &str,
+) -> Result<(TcpListener, SocketAddr), String> {
+    let listener = TcpListener::bind((host, port))
+        .await
+        .map_err(|error| format!("{option} {port}: {error}"))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     Ok((listener, address))
 }
@@ -103,8 +130,9 @@ fn settings() -> Result<Settings, gaia_api_keys::settings::SettingsError> {
 
 /// The SDK's configuration: the embedded DynamoDB takes any credentials.
 async fn sdk(dynamodb: SocketAddr) -> Result<SdkConfig, Cause> {
-    let loader =
-        aws::loader(None)?.region(Region::new("local")).endpoint_url(format!("http://{}", reachable(dynamodb)));
+    let loader = aws::loader(None)?
+        .region(Region::new("local"))
+        .endpoint_url(format!("http://{}", reachable(dynamodb)));
     aws::load(loader.credentials_provider(Credentials::from_keys("local", "local", None))).await
 }
 
@@ -145,7 +173,11 @@ async fn interrupted() -> Result<(), String> {
 
 fn what_to_try(http: SocketAddr, dynamodb: SocketAddr, data: &str, created: bool) -> String {
     let keys = format!("http://{http}/es/api/v1/credentials/api_keys/");
-    let state = if created { "a new table" } else { "an existing table" };
+    let state = if created {
+        "a new table"
+    } else {
+        "an existing table"
+    };
     format!(
         r#"GAIA's API keys on http://{http}, DynamoDB on http://{dynamodb} ({state} in {data}). Ctrl-C stops both. To try:
 

@@ -38,7 +38,10 @@ impl Request {
             _ => ("DELETE", format!("/delete/{}", *KEY)),
         };
         let tail = self.tail.as_deref().unwrap_or_default();
-        (method, format!("/es/api/v1/credentials/api_keys{below}{tail}"))
+        (
+            method,
+            format!("/es/api/v1/credentials/api_keys{below}{tail}"),
+        )
     }
 
     fn body(&self) -> String {
@@ -52,29 +55,42 @@ impl Request {
 
     fn event(&self, old: bool, base64: bool) -> Value {
         let (method, path) = self.line();
-        let headers: serde_json::Map<_, _> =
-            [("Content-Type", &self.content_type), ("Idempotency-Key", &self.idempotency_key)]
-                .into_iter()
-                .filter_map(|(name, value)| Some((name.to_owned(), json!(value.as_ref()?))))
-                .collect();
-        let query: Vec<_> = [("limit", &self.limit), ("after", &self.after), ("details", &self.details)]
-            .into_iter()
-            .filter_map(|(name, value)| Some((name, value.as_deref()?)))
-            .collect();
+        let headers: serde_json::Map<_, _> = [
+            ("Content-Type", &self.content_type),
+            ("Idempotency-Key", &self.idempotency_key),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), json!(value.as_ref()?))))
+        .collect();
+        let query: Vec<_> = [
+            ("limit", &self.limit),
+            ("after", &self.after),
+            ("details", &self.details),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value.as_deref()?)))
+        .collect();
         let body = self.body();
-        let body = if base64 { base64_simd::STANDARD.encode_to_string(body) } else { body };
+        let body = if base64 {
+            base64_simd::STANDARD.encode_to_string(body)
+        } else {
+            body
+        };
         let mut event = json!({ "headers": headers, "body": body, "isBase64Encoded": base64 });
         if old {
             event["path"] = path.into();
             event["httpMethod"] = method.into();
-            event["queryStringParameters"] =
-                query.into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
-            event["requestContext"] =
-                json!({ "stage": "prod", "httpMethod": method, "identity": { "userArn": "arn:fuzz" } });
+            event["queryStringParameters"] = query
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), json!(value)))
+                .collect();
+            event["requestContext"] = json!({ "stage": "prod", "httpMethod": method, "identity": { "userArn": "arn:fuzz" } });
         } else {
             event["version"] = "2.0".into();
             event["rawPath"] = path.into();
-            let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+            let query = form_urlencoded::Serializer::new(String::new())
+                .extend_pairs(query)
+                .finish();
             event["rawQueryString"] = query.into();
             event["requestContext"] = json!({
                 "stage": "$default",
@@ -88,21 +104,29 @@ impl Request {
 
 fuzz_target!(|request: Request| {
     gaia_api_keys_fuzz::set_config(r#"{"permissions":"write"}"#);
-    let responses = [(true, false), (false, false), (true, true), (false, true)].map(|(old, base64)| {
-        let payload = RawValue::from_string(request.event(old, base64).to_string()).expect("JSON");
-        let response = gaia_api_keys_fuzz::invoke(&API, payload);
-        let written = gaia_api_keys_fuzz::written();
-        let mut body: Value = serde_json::from_str(&response.body).unwrap_or_default();
-        if let Some(written) = &written {
-            let rotated = body["result"] == "rotated";
-            assert!(rotated || request.body().contains(written), "{written} was not sent");
-        }
-        if body["result"] == "created" || body["result"] == "rotated" {
-            // A new key each time, and another second.
-            body["api_key"] = Value::Null;
-            body["rotated_from_expires_at"] = Value::Null;
-        }
-        (response.status, response.headers, body, written)
-    });
-    assert!(responses.iter().all(|response| *response == responses[0]), "{responses:#?}");
+    let responses =
+        [(true, false), (false, false), (true, true), (false, true)].map(|(old, base64)| {
+            let payload =
+                RawValue::from_string(request.event(old, base64).to_string()).expect("JSON");
+            let response = gaia_api_keys_fuzz::invoke(&API, payload);
+            let written = gaia_api_keys_fuzz::written();
+            let mut body: Value = serde_json::from_str(&response.body).unwrap_or_default();
+            if let Some(written) = &written {
+                let rotated = body["result"] == "rotated";
+                assert!(
+                    rotated || request.body().contains(written),
+                    "{written} was not sent"
+                );
+            }
+            if body["result"] == "created" || body["result"] == "rotated" {
+                // A new key each time, and another second.
+                body["api_key"] = Value::Null;
+                body["rotated_from_expires_at"] = Value::Null;
+            }
+            (response.status, response.headers, body, written)
+        });
+    assert!(
+        responses.iter().all(|response| *response == responses[0]),
+        "{responses:#?}"
+    );
 });

@@ -1,11 +1,11 @@
-//! Any JSON as an event of the management API: the response to it is no 5xx, and nothing panics. Without a caller nothing
-//! is done, and a config that is written can be read again.
+//! Any JSON as an event of the management API: the response to it is no 5xx, and nothing panics.
+//! Without a caller nothing is done, and a config that is written can be read again.
 #![no_main]
 
 use std::sync::LazyLock;
 
 use gaia_api_keys::api::Api;
-use gaia_api_keys::keys::config::KeyConfig;
+use keys::config::KeyConfig;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -22,14 +22,22 @@ const CALLERS: [&str; 5] = [
 ];
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(payload) = serde_json::from_slice::<Box<RawValue>>(data) else { return };
+    let Ok(payload) = serde_json::from_slice::<Box<RawValue>>(data) else {
+        return;
+    };
     let event = serde_json::from_str::<Value>(payload.get());
     gaia_api_keys_fuzz::set_config(r#"{"permissions":"read","allowed_ips":["10.0.0.0/8"]}"#);
     let response = gaia_api_keys_fuzz::invoke(&API, payload);
     let written = gaia_api_keys_fuzz::written();
-    // A lone surrogate or 1e999 in a field that nobody reads is no mistake, but serde_json's tree doesn't take it.
+    // A lone surrogate or 1e999 in a field that nobody reads is no mistake, but serde_json's tree
+    // doesn't take it.
     if let Ok(event) = event {
-        let names_caller = |place: &&str| event.pointer(place).and_then(Value::as_str).is_some_and(|it| !it.is_empty());
+        let names_caller = |place: &&str| {
+            event
+                .pointer(place)
+                .and_then(Value::as_str)
+                .is_some_and(|it| !it.is_empty())
+        };
         if !CALLERS.iter().any(|place| names_caller(&place)) {
             assert!([400, 401].contains(&response.status), "{response:?}");
         }
@@ -37,7 +45,12 @@ fuzz_target!(|data: &[u8]| {
     match written {
         Some(config) => {
             assert_eq!(response.status, 200);
-            assert_eq!(KeyConfig::parse_new(&config).expect("what is stored may be stored").as_str(), config);
+            assert_eq!(
+                KeyConfig::parse_new(&config)
+                    .expect("what is stored may be stored")
+                    .as_str(),
+                config
+            );
         }
         None => assert!(!response.body.contains(r#""result":"created""#)),
     }

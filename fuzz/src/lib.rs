@@ -1,19 +1,22 @@
-//! What the targets share: both functions as a whole, over a table that responds to every request at once.
+//! What the targets share: both functions as a whole, over a table that responds to every request
+//! at once.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
-use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn};
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_types::body::SdkBody;
 use gaia_api_keys::api::Api;
 use gaia_api_keys::authorizer::Authorizer;
-use gaia_api_keys::keys::api_key::KeyId;
-use gaia_api_keys::keys::keyring::{Keyring, RootKey};
 use gaia_api_keys::settings::Settings;
 use gaia_api_keys::store::Store;
+use keys::api_key::KeyId;
+use keys::keyring::{Keyring, RootKey};
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -39,7 +42,11 @@ thread_local! {
 
 /// The keyring of both functions.
 pub fn keyring() -> Keyring {
-    Keyring::new("demo", &RootKey::from_hex(ROOT_KEY).expect("a root key"), None)
+    Keyring::new(
+        "demo",
+        &RootKey::from_hex(ROOT_KEY).expect("a root key"),
+        None,
+    )
 }
 
 /// The one key that the seeds know.
@@ -97,17 +104,29 @@ fn store() -> Store {
         .credentials_provider(Credentials::new("fuzz", "fuzz", None, None, "fuzz"))
         .retry_config(aws_sdk_dynamodb::config::retry::RetryConfig::disabled())
         .timeout_config(aws_sdk_dynamodb::config::timeout::TimeoutConfig::disabled())
-        .stalled_stream_protection(aws_sdk_dynamodb::config::StalledStreamProtectionConfig::disabled())
-        .http_client(http_client_fn(|_, _| SharedHttpConnector::new(Table { root_key_id: root_key_id() })))
+        .stalled_stream_protection(
+            aws_sdk_dynamodb::config::StalledStreamProtectionConfig::disabled(),
+        )
+        .http_client(http_client_fn(|_, _| {
+            SharedHttpConnector::new(Table {
+                root_key_id: root_key_id(),
+            })
+        }))
         .build();
-    Store::new(aws_sdk_dynamodb::Client::from_conf(config), "keys".to_owned(), "demo".to_owned(), true)
+    Store::new(
+        aws_sdk_dynamodb::Client::from_conf(config),
+        "keys".to_owned(),
+        "demo".to_owned(),
+        true,
+    )
 }
 
 fn root_key_id() -> String {
     keyring().create(key_id()).1.as_str().to_owned()
 }
 
-/// A table that holds every key of this service, each with the same config, and one item that someone else wrote.
+/// A table that holds every key of this service, each with the same config, and one item that
+/// someone else wrote.
 #[derive(Debug)]
 struct Table {
     root_key_id: String,
@@ -123,7 +142,11 @@ impl Table {
         let id = request["Key"]["id"]["S"].as_str().unwrap_or(ULID);
         let in_transaction = &request["TransactItems"][0]["Put"]["Item"];
         let changes = &request["ExpressionAttributeValues"];
-        for place in [&request["Item"]["config"], &changes[":config"], &in_transaction["config"]] {
+        for place in [
+            &request["Item"]["config"],
+            &changes[":config"],
+            &in_transaction["config"],
+        ] {
             if let Some(config) = place["S"].as_str() {
                 WRITTEN.set(Some(config.to_owned()));
             }
@@ -138,11 +161,20 @@ impl Table {
 
 impl HttpConnector for Table {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let operation = request.headers().get("x-amz-target").and_then(|target| target.rsplit('.').next());
-        let body = serde_json::from_slice(request.body().bytes().unwrap_or_default()).unwrap_or_default();
-        let body = self.respond(operation.unwrap_or_default(), &body).to_string();
-        let mut response = HttpResponse::new(200u16.try_into().expect("a status"), SdkBody::from(body));
-        response.headers_mut().insert("content-type", "application/x-amz-json-1.0");
+        let operation = request
+            .headers()
+            .get("x-amz-target")
+            .and_then(|target| target.rsplit('.').next());
+        let body =
+            serde_json::from_slice(request.body().bytes().unwrap_or_default()).unwrap_or_default();
+        let body = self
+            .respond(operation.unwrap_or_default(), &body)
+            .to_string();
+        let mut response =
+            HttpResponse::new(200u16.try_into().expect("a status"), SdkBody::from(body));
+        response
+            .headers_mut()
+            .insert("content-type", "application/x-amz-json-1.0");
         HttpConnectorFuture::ready(Ok(response))
     }
 }
@@ -162,13 +194,33 @@ pub struct Response {
 pub fn invoke(api: &Api, payload: Box<RawValue>) -> Response {
     let event = LambdaEvent::new(payload, Context::default());
     let response = serde_json::to_value(run(api.handle(event, TIME_LEFT))).expect("JSON");
-    let status = response["statusCode"].as_u64().and_then(|status| status.try_into().ok()).expect("a status");
+    let status = response["statusCode"]
+        .as_u64()
+        .and_then(|status| status.try_into().ok())
+        .expect("a status");
     // Format 1.0 has a list of values for each header.
-    let (single, lists) = (response["headers"].as_object(), response["multiValueHeaders"].as_object());
-    let single = single.into_iter().flatten().map(|(name, value)| (name, value));
-    let headers = single.chain(lists.into_iter().flatten().map(|(name, values)| (name, &values[0])));
-    let headers = headers.map(|(name, value)| (name.clone(), value.as_str().expect("a string").to_owned())).collect();
-    let response = Response { status, headers, body: response["body"].as_str().expect("a body").to_owned() };
+    let (single, lists) = (
+        response["headers"].as_object(),
+        response["multiValueHeaders"].as_object(),
+    );
+    let single = single
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| (name, value));
+    let headers = single.chain(
+        lists
+            .into_iter()
+            .flatten()
+            .map(|(name, values)| (name, &values[0])),
+    );
+    let headers = headers
+        .map(|(name, value)| (name.clone(), value.as_str().expect("a string").to_owned()))
+        .collect();
+    let response = Response {
+        status,
+        headers,
+        body: response["body"].as_str().expect("a body").to_owned(),
+    };
     let header = |name: &str| response.headers.get(name).map(String::as_str);
     assert_eq!(header("cache-control"), Some("no-store"));
     assert_eq!(header("content-type"), Some("application/json"));
@@ -178,6 +230,12 @@ pub fn invoke(api: &Api, payload: Box<RawValue>) -> Response {
 
 /// Checks what holds for every response of the management API: no 5xx, and a body that is JSON.
 pub fn check(status: u16, body: &str) {
-    assert!([200, 400, 401, 404, 405, 409, 413, 422].contains(&status), "{status}: {body}");
-    assert!(serde_json::from_str::<&RawValue>(body).is_ok(), "no JSON: {body}");
+    assert!(
+        [200, 400, 401, 404, 405, 409, 413, 422].contains(&status),
+        "{status}: {body}"
+    );
+    assert!(
+        serde_json::from_str::<&RawValue>(body).is_ok(),
+        "no JSON: {body}"
+    );
 }

@@ -1,7 +1,9 @@
 //! The management API's responses: JSON that no cache may store, GAIA's errors among them.
 
-use lambda_http::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use lambda_http::http::{HeaderName, HeaderValue, StatusCode};
+use lambda_http::http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use lambda_http::http::{HeaderValue, StatusCode};
 
 use crate::error::Error;
 
@@ -11,9 +13,14 @@ pub(super) type Response = lambda_http::Response<String>;
 /// A JSON response that no cache may store: it may hold keys.
 pub(super) fn json(status: u16, body: String) -> Response {
     let mut response = Response::new(body);
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    *response.status_mut() =
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
@@ -25,14 +32,25 @@ impl From<Error> for Response {
             other => serde_json::json!({ "detail": other.to_string() }),
         };
         let mut response = json(error.status(), body.to_string());
-        let mut add = |name: HeaderName, value| response.headers_mut().insert(name, HeaderValue::from_static(value));
         match error {
-            // RFC 9110 requires it. The template sets up the first scheme; docs/deploy.md has a diff for the second.
-            Error::NotAuthenticated => add(WWW_AUTHENTICATE, "AWS4-HMAC-SHA256, Bearer"),
-            Error::MethodNotAllowed(methods) => add(ALLOW, methods),
-            Error::Unavailable(_) => add(RETRY_AFTER, "1"),
-            _ => None,
-        };
+            // RFC 9110 requires it. The template sets up the first scheme; template-jwt.yaml the
+            // second.
+            Error::NotAuthenticated => {
+                let schemes = HeaderValue::from_static("AWS4-HMAC-SHA256, Bearer");
+                response.headers_mut().insert(WWW_AUTHENTICATE, schemes);
+            }
+            Error::MethodNotAllowed(methods) => {
+                response
+                    .headers_mut()
+                    .extend(HeaderValue::try_from(methods).map(|methods| (ALLOW, methods)));
+            }
+            Error::Unavailable(_) => {
+                response
+                    .headers_mut()
+                    .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            _ => {}
+        }
         response
     }
 }

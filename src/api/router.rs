@@ -1,77 +1,99 @@
-//! The one table of methods and paths. CONTRIBUTING.md, "Add a route", lists the other places of a route.
+//! The endpoints and their paths.
 
 use crate::error::Error;
 
 /// The collection's path, which every endpoint's path begins with.
-const API_KEYS: &str = "/es/api/v1/credentials/api_keys";
+pub const API_KEYS: &str = "/es/api/v1/credentials/api_keys";
 
-/// An endpoint, with the key or ID from its path.
-#[derive(Debug, PartialEq)]
-pub enum Route<'a> {
-    /// `GET …/api_keys`
+/// An endpoint: a method and a path of the management API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// The keys and their configs.
     List,
-    /// `POST …/api_keys`
+    /// Creates a key.
     Create,
-    /// `POST …/api_keys/verify`
+    /// Decides whether a key is valid.
     Verify,
-    /// `GET …/api_keys/{api_key}`
-    Get(&'a str),
-    /// `POST …/api_keys/{api_key}/rotate`
-    Rotate(&'a str),
-    /// `PUT …/api_keys/{api_key}`
-    Update(&'a str),
-    /// `DELETE …/api_keys/delete/{api_key}`
-    Delete(&'a str),
+    /// One key with its details.
+    Get,
+    /// Replaces a key's config.
+    Update,
+    /// Creates a key in place of another one.
+    Rotate,
+    /// Deletes a key.
+    Delete,
 }
 
-impl Route<'_> {
-    /// The route's name in logs. The path itself may hold a secret.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::List => "GET /es/api/v1/credentials/api_keys",
-            Self::Create => "POST /es/api/v1/credentials/api_keys",
-            Self::Verify => "POST /es/api/v1/credentials/api_keys/verify",
-            Self::Get(_) => "GET /es/api/v1/credentials/api_keys/{api_key}",
-            Self::Rotate(_) => "POST /es/api/v1/credentials/api_keys/{api_key}/rotate",
-            Self::Update(_) => "PUT /es/api/v1/credentials/api_keys/{api_key}",
-            Self::Delete(_) => "DELETE /es/api/v1/credentials/api_keys/delete/{api_key}",
+/// Every endpoint, its method, and its path below [`API_KEYS`], in which `{api_key}` stands for a
+/// key or its ID. A path without `{api_key}` is a word of its own: `/verify` is no key.
+pub const ENDPOINTS: [(Endpoint, &str, &str); 7] = [
+    (Endpoint::List, "GET", ""),
+    (Endpoint::Create, "POST", ""),
+    (Endpoint::Verify, "POST", "/verify"),
+    (Endpoint::Get, "GET", "/{api_key}"),
+    (Endpoint::Update, "PUT", "/{api_key}"),
+    (Endpoint::Rotate, "POST", "/{api_key}/rotate"),
+    (Endpoint::Delete, "DELETE", "/delete/{api_key}"),
+];
+
+impl Endpoint {
+    /// The endpoint's name in logs, such as `GET /es/api/v1/credentials/api_keys/{api_key}`. The
+    /// path of a request may hold a secret.
+    pub fn name(self) -> String {
+        let named = ENDPOINTS.iter().find(|(endpoint, ..)| *endpoint == self);
+        named.map_or_else(String::new, |(_, method, path)| {
+            format!("{method} {API_KEYS}{path}")
+        })
+    }
+}
+
+/// Finds the endpoint of a method and a path, which isn't decoded, and the text at `{api_key}`
+/// (empty if the path has none). If the path is unknown, a stage in front of it is ignored:
+/// gateways and formats differ in whether it is there. One slash at the end is ignored. Errors:
+/// 404, or 405 with the methods that the path allows.
+pub fn route<'a>(
+    method: &str,
+    path: &'a str,
+    stage: Option<&str>,
+) -> Result<(Endpoint, &'a str), Error> {
+    let without_stage = || path.strip_prefix('/')?.strip_prefix(stage?);
+    let below = below_api_keys(path)
+        .or_else(|| below_api_keys(without_stage()?))
+        .ok_or(Error::NotFound)?;
+    let is_word = ENDPOINTS.iter().any(|(_, _, path)| *path == below);
+    let mut allowed = Vec::new();
+    for (endpoint, allowed_method, endpoint_path) in ENDPOINTS {
+        let matched = if is_word {
+            (endpoint_path == below).then_some("")
+        } else {
+            api_key(endpoint_path, below)
+        };
+        match matched {
+            Some(api_key) if allowed_method == method => return Ok((endpoint, api_key)),
+            Some(_) => allowed.push(allowed_method),
+            None => {}
         }
     }
-}
-
-/// Finds the endpoint of a method and a path, which isn't decoded. If the path is unknown, a stage in front of it is ignored:
-/// gateways and formats differ in whether it is there. One slash at the end is ignored. Errors: 404, or 405 with the methods
-/// that the path allows.
-pub fn route<'a>(method: &str, path: &'a str, stage: Option<&str>) -> Result<Route<'a>, Error> {
-    let without_stage = || path.strip_prefix('/')?.strip_prefix(stage?);
-    let below = below_api_keys(path).or_else(|| below_api_keys(without_stage()?)).ok_or(Error::NotFound)?;
-    let segments: Vec<_> = below.split('/').skip(1).collect();
-    if segments.contains(&"") {
+    if allowed.is_empty() {
         return Err(Error::NotFound);
     }
-    match (method, segments.as_slice()) {
-        ("GET", []) => Ok(Route::List),
-        ("POST", []) => Ok(Route::Create),
-        (_, []) => Err(Error::MethodNotAllowed("GET, POST")),
-        ("POST", ["verify"]) => Ok(Route::Verify),
-        (_, ["verify"]) => Err(Error::MethodNotAllowed("POST")),
-        ("GET", [api_key]) => Ok(Route::Get(api_key)),
-        ("PUT", [api_key]) => Ok(Route::Update(api_key)),
-        (_, [_]) => Err(Error::MethodNotAllowed("GET, PUT")),
-        ("DELETE", ["delete", api_key]) => Ok(Route::Delete(api_key)),
-        ("POST", [api_key, "rotate"]) => Ok(Route::Rotate(api_key)),
-        (_, ["delete", "rotate"]) => Err(Error::MethodNotAllowed("DELETE, POST")),
-        (_, ["delete", _]) => Err(Error::MethodNotAllowed("DELETE")),
-        (_, [_, "rotate"]) => Err(Error::MethodNotAllowed("POST")),
-        _ => Err(Error::NotFound),
-    }
+    allowed.sort_unstable();
+    Err(Error::MethodNotAllowed(allowed.join(", ")))
 }
 
-/// What follows the collection's path, without one slash at the end: nothing, or text that begins with a slash.
+/// What follows the collection's path, without one slash at the end: nothing, or text that begins
+/// with a slash.
 fn below_api_keys(path: &str) -> Option<&str> {
     let below = path.strip_prefix(API_KEYS)?;
     let below = below.strip_suffix('/').unwrap_or(below);
     (below.is_empty() || below.starts_with('/')).then_some(below)
+}
+
+/// What `path` has in place of `{api_key}`: one segment. `None` if it is another path.
+fn api_key<'a>(endpoint_path: &str, path: &'a str) -> Option<&'a str> {
+    let (before, after) = endpoint_path.split_once("{api_key}")?;
+    let segment = path.strip_prefix(before)?.strip_suffix(after)?;
+    (!segment.is_empty() && !segment.contains('/')).then_some(segment)
 }
 
 #[cfg(test)]
@@ -80,7 +102,8 @@ mod tests {
 
     fn outcome(method: &str, path: &str, stage: Option<&str>) -> String {
         match route(method, path, stage) {
-            Ok(route) => format!("{route:?}"),
+            Ok((endpoint, "")) => format!("{endpoint:?}"),
+            Ok((endpoint, api_key)) => format!("{endpoint:?}({api_key:?})"),
             Err(Error::MethodNotAllowed(allow)) => format!("405 {allow}"),
             Err(error) => error.status().to_string(),
         }
@@ -120,10 +143,26 @@ mod tests {
             for slash in ["", "/"] {
                 let path = format!("{API_KEYS}{below}{slash}");
                 assert_eq!(outcome(method, &path, None), expected, "{method} {path}");
-                assert_eq!(outcome(method, &path, Some("prod")), expected, "{method} {path}");
-                assert_eq!(outcome(method, &path, Some("es")), expected, "{method} {path}, a stage named es");
-                assert_eq!(outcome(method, &format!("/prod{path}"), Some("prod")), expected, "{method} /prod{path}");
-                assert_eq!(outcome(method, &format!("/prod{path}"), None), "404", "{method} /prod{path}");
+                assert_eq!(
+                    outcome(method, &path, Some("prod")),
+                    expected,
+                    "{method} {path}"
+                );
+                assert_eq!(
+                    outcome(method, &path, Some("es")),
+                    expected,
+                    "{method} {path}, a stage named es"
+                );
+                assert_eq!(
+                    outcome(method, &format!("/prod{path}"), Some("prod")),
+                    expected,
+                    "{method} /prod{path}"
+                );
+                assert_eq!(
+                    outcome(method, &format!("/prod{path}"), None),
+                    "404",
+                    "{method} /prod{path}"
+                );
             }
         }
         for path in [

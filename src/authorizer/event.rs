@@ -1,14 +1,16 @@
-//! The authorizer's events in four formats. Only the fields that are used are read, and garbage in them is no key.
+//! The authorizer's events in four formats. Only the fields that are used are read, and garbage in
+//! them is no key.
 
 use serde_json::value::RawValue;
 
 use crate::error::Cause;
 use crate::event::{Object, text};
-use crate::keys::access::Source;
-use crate::keys::api_key;
+use keys::access::Source;
+use keys::api_key;
 
-/// An event of a REST API (TOKEN or REQUEST) or an HTTP API (payload format 1.0 or 2.0). It holds a key, so it has no `Debug`.
-/// Sources: <https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-lambda-authorizer-input.html>,
+/// An event of a REST API (TOKEN or REQUEST) or an HTTP API (payload format 1.0 or 2.0). It holds a
+/// key, so it has no `Debug`. Sources:
+/// <https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-lambda-authorizer-input.html>,
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-lambda-authorizer.html>
 pub(super) struct AuthorizerEvent<'a> {
     /// In a TOKEN event, what its identity source holds, if that is text.
@@ -17,7 +19,8 @@ pub(super) struct AuthorizerEvent<'a> {
     route_arn: Option<String>,
     /// All but 2.0.
     method_arn: Option<String>,
-    /// The request's own method. `None` in a TOKEN event: its ARN names the method, unless the route is `ANY`.
+    /// The request's own method. `None` in a TOKEN event: its ARN names the method, unless the
+    /// route is `ANY`.
     pub method: Option<String>,
     /// The caller's address, as the gateway saw it. `None` in a TOKEN event.
     pub source_ip: Option<String>,
@@ -59,28 +62,41 @@ impl<'a> AuthorizerEvent<'a> {
         self.route_arn.is_some()
     }
 
-    /// What should be a key: the value of `key_header`, without the scheme if that is `authorization`.
+    /// What should be a key: the value of `key_header`, without the scheme if that is
+    /// `authorization`.
     pub(super) fn key(&self, key_header: &str) -> Option<String> {
         let value = match &self.token {
             Some(token) => token.clone()?,
             None => self.header(key_header)?,
         };
-        if key_header == "authorization" { api_key::without_scheme(&value).map(str::to_owned) } else { Some(value) }
+        if key_header == "authorization" {
+            api_key::without_scheme(&value).map(str::to_owned)
+        } else {
+            Some(value)
+        }
     }
 
-    /// The header's value. `None` if it is missing, isn't text, or is present more than once, readable or not.
+    /// The header's value. `None` if it is missing, isn't text, or is present more than once,
+    /// readable or not.
     fn header(&self, name: &str) -> Option<String> {
-        let named = |(key, value): (&str, &'a RawValue)| key.eq_ignore_ascii_case(name).then_some(value);
+        let named =
+            |(key, value): (&str, &'a RawValue)| key.eq_ignore_ascii_case(name).then_some(value);
         let lists = self.multi_value_headers.iter().filter_map(named);
-        let mut values: Vec<&RawValue> =
-            lists.flat_map(|list| serde_json::from_str(list.get()).unwrap_or_else(|_| vec![list])).collect();
+        let mut values: Vec<&RawValue> = lists
+            .flat_map(|list| serde_json::from_str(list.get()).unwrap_or_else(|_| vec![list]))
+            .collect();
         if values.is_empty() {
             values = self.headers.iter().filter_map(named).collect();
         }
-        if let [value] = values.as_slice() { text(value) } else { None }
+        if let [value] = values.as_slice() {
+            text(value)
+        } else {
+            None
+        }
     }
 
-    /// The request's source. A TOKEN event doesn't name the address, but the gateway checks the policy's conditions.
+    /// The request's source. A TOKEN event doesn't name the address, but the gateway checks the
+    /// policy's conditions.
     pub(super) fn source(&self) -> Source {
         match self.token {
             Some(_) => Source::CheckedLater,
@@ -101,14 +117,19 @@ pub struct MethodArn<'a> {
 }
 
 impl<'a> MethodArn<'a> {
-    /// Reads an ARN. A missing part is empty. Returns `None` if it has no slash or doesn't begin with `arn:`.
+    /// Reads an ARN. A missing part is empty. Returns `None` if it has no slash or doesn't begin
+    /// with `arn:`.
     pub fn parse(arn: &'a str) -> Option<Self> {
         let (api, rest) = arn.split_once('/')?;
         let stage_len = rest.find('/').unwrap_or(rest.len());
         let (stage, below) = arn.split_at_checked(api.len() + 1 + stage_len)?;
         let below = below.strip_prefix('/').unwrap_or(below);
         let (method, path) = below.split_at_checked(below.find('/').unwrap_or(below.len()))?;
-        api.starts_with("arn:").then_some(Self { stage, method, path })
+        api.starts_with("arn:").then_some(Self {
+            stage,
+            method,
+            path,
+        })
     }
 }
 

@@ -1,14 +1,14 @@
-//! What a key may do in a stage, as an IAM policy. It is the same for every request with that key, so it may be cached;
-//! docs/protect-an-api.md has the one exception, a disallowed address.
+//! What a key may do in a stage, as an IAM policy. It is the same for every request with that key,
+//! so it may be cached; docs/protect-an-api.md has the one exception, a disallowed address.
 
 use std::collections::BTreeSet;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::keys::config::{IPV4_MAPPED, KeyConfig};
-use crate::keys::permission::Permission;
-use crate::keys::route::{READ_METHODS, RoutePattern};
+use keys::config::{IPV4_MAPPED, KeyConfig};
+use keys::permission::Permission;
+use keys::route::{READ_METHODS, RoutePattern};
 
 /// An IAM policy.
 #[derive(Clone, Debug, Serialize)]
@@ -29,27 +29,41 @@ struct Statement {
 }
 
 impl PolicyDocument {
-    /// Everything that a key with this config may do in the stage. Its expiry and its addresses are conditions. Returns `None`
-    /// if the config grants nothing.
+    /// Everything that a key with this config may do in the stage. Its expiry and its addresses are
+    /// conditions. Returns `None` if the config grants nothing.
     pub fn allow(config: &KeyConfig, stage: &str, read_routes: &[RoutePattern]) -> Option<Self> {
         let named = |routes: &[RoutePattern]| -> Vec<String> {
-            routes.iter().map(|route| format!("{stage}/{}", route.resource())).collect()
+            routes
+                .iter()
+                .map(|route| format!("{stage}/{}", route.resource()))
+                .collect()
         };
         // No route covers a path with `..`, so a policy that names routes must not allow it either.
         let (resource, unsafe_paths): (Vec<_>, Vec<_>) = match config.permissions {
-            _ if !config.routes.is_empty() => (named(&config.routes), vec![format!("{stage}/*..*")]),
+            _ if !config.routes.is_empty() => {
+                (named(&config.routes), vec![format!("{stage}/*..*")])
+            }
             None => return None,
             Some(Permission::Write) => (vec![format!("{stage}/*")], Vec::new()),
             Some(Permission::Read) => {
-                let methods = READ_METHODS.iter().map(|method| format!("{stage}/{method}/*"));
-                let denied: BTreeSet<_> =
-                    read_routes.iter().map(|route| format!("{stage}/{}/*..*", route.method())).collect();
-                (methods.chain(named(read_routes)).collect(), denied.into_iter().collect())
+                let methods = READ_METHODS
+                    .iter()
+                    .map(|method| format!("{stage}/{method}/*"));
+                let denied: BTreeSet<_> = read_routes
+                    .iter()
+                    .map(|route| format!("{stage}/{}/*..*", route.method()))
+                    .collect();
+                (
+                    methods.chain(named(read_routes)).collect(),
+                    denied.into_iter().collect(),
+                )
             }
         };
         let mut policy = Self::new("Allow", resource, conditions(config));
         if !unsafe_paths.is_empty() {
-            policy.statement.push(Statement::new("Deny", unsafe_paths, Value::Null));
+            policy
+                .statement
+                .push(Statement::new("Deny", unsafe_paths, Value::Null));
         }
         Some(policy)
     }
@@ -60,20 +74,31 @@ impl PolicyDocument {
     }
 
     fn new(effect: &'static str, resource: Vec<String>, condition: Value) -> Self {
-        Self { version: "2012-10-17", statement: vec![Statement::new(effect, resource, condition)] }
+        Self {
+            version: "2012-10-17",
+            statement: vec![Statement::new(effect, resource, condition)],
+        }
     }
 }
 
 impl Statement {
     fn new(effect: &'static str, resource: Vec<String>, condition: Value) -> Self {
-        Self { action: "execute-api:Invoke", effect, resource, condition }
+        Self {
+            action: "execute-api:Invoke",
+            effect,
+            resource,
+            condition,
+        }
     }
 }
 
 fn conditions(config: &KeyConfig) -> Value {
     let mut conditions = serde_json::Map::new();
     if let Some(time) = config.expires_at_seconds() {
-        conditions.insert("DateLessThan".to_owned(), json!({ "aws:CurrentTime": time }));
+        conditions.insert(
+            "DateLessThan".to_owned(),
+            json!({ "aws:CurrentTime": time }),
+        );
     }
     if config.allowed_ips.is_some() {
         let ranges = config.allowed_ips_texts();
@@ -83,5 +108,9 @@ fn conditions(config: &KeyConfig) -> Value {
         let mapped = [IPV4_MAPPED.to_string()];
         conditions.insert("NotIpAddress".to_owned(), json!({ "aws:SourceIp": mapped }));
     }
-    if conditions.is_empty() { Value::Null } else { conditions.into() }
+    if conditions.is_empty() {
+        Value::Null
+    } else {
+        conditions.into()
+    }
 }

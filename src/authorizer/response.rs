@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use crate::authorizer::policy::PolicyDocument;
 
-/// A response to the gateway.
-/// Sources: <https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-lambda-authorizer-output.html>,
+/// A response to the gateway. Sources:
+/// <https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-lambda-authorizer-output.html>,
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-lambda-authorizer.html>
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase", untagged)]

@@ -1,12 +1,13 @@
-//! The attribute `change_id`: a new random text with each change, so if it's the same, nobody changed the item.
+//! The attribute `change_id`: a new random text with each change, so if it's the same, nobody
+//! changed the item.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use sha2::{Digest, Sha256};
 
 use super::Attributes;
 
-/// The attribute as it was read. The service writes a text, but whoever writes an item by hand may leave any type: a key
-/// must be revocable all the same. `None` if the item doesn't have it.
+/// The attribute as it was read. The service writes a text, but whoever writes an item by hand may
+/// leave any type: a key must be revocable all the same. `None` if the item doesn't have it.
 #[derive(Clone, Debug, Default)]
 pub struct ChangeId(pub(super) Option<AttributeValue>);
 
@@ -16,20 +17,28 @@ impl ChangeId {
         matches!(&self.0, Some(AttributeValue::S(text)) if text == change_id)
     }
 
-    /// The condition that nobody has changed the item since it was read. An attempt that arrives late fails it, since no
-    /// `change_id` comes twice.
+    /// The condition that nobody has changed the item since it was read. An attempt that arrives
+    /// late fails it, since no `change_id` comes twice.
     pub(super) fn unchanged(&self) -> (&'static str, Attributes) {
         match &self.0 {
-            Some(seen) => ("change_id = :seen", [(":seen".to_owned(), seen.clone())].into()),
+            Some(seen) => (
+                "change_id = :seen",
+                [(":seen".to_owned(), seen.clone())].into(),
+            ),
             // Somebody else wrote the item.
-            None => ("attribute_exists(id) AND attribute_not_exists(change_id)", Attributes::new()),
+            None => (
+                "attribute_exists(id) AND attribute_not_exists(change_id)",
+                Attributes::new(),
+            ),
         }
     }
 
-    /// What an ETag says of it: the text, if it has only ASCII letters, digits and `-`, otherwise 32 hexadecimal digits of
-    /// SHA-256 over the attribute, and over nothing if there is none.
+    /// What an ETag says of it: the text, if it has only ASCII letters, digits and `-`, otherwise
+    /// 32 hexadecimal digits of SHA-256 over the attribute, and over nothing if there is none.
     pub fn tag(&self) -> String {
-        let plain = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let plain = |text: &str| {
+            !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        };
         match &self.0 {
             Some(AttributeValue::S(text)) if plain(text) => text.clone(),
             other => {
@@ -41,8 +50,8 @@ impl ChangeId {
     }
 }
 
-/// A value as bytes: its type, then each part with its length before it. Sets and maps are sorted, since DynamoDB returns
-/// them in any order.
+/// A value as bytes: its type, then each part with its length before it. Sets and maps are sorted,
+/// since DynamoDB returns them in any order.
 fn encoded(value: &AttributeValue) -> Vec<u8> {
     let texts = |texts: &[String]| texts.iter().map(|text| text.clone().into_bytes()).collect();
     let (kind, parts): (&str, Vec<Vec<u8>>) = match value {
@@ -53,17 +62,25 @@ fn encoded(value: &AttributeValue) -> Vec<u8> {
         AttributeValue::Null(_) => ("NULL", Vec::new()),
         AttributeValue::Ss(set) => ("SS", sorted(texts(set))),
         AttributeValue::Ns(set) => ("NS", sorted(texts(set))),
-        AttributeValue::Bs(set) => ("BS", sorted(set.iter().map(|bytes| bytes.as_ref().to_vec()).collect())),
+        AttributeValue::Bs(set) => (
+            "BS",
+            sorted(set.iter().map(|bytes| bytes.as_ref().to_vec()).collect()),
+        ),
         AttributeValue::L(values) => ("L", values.iter().map(encoded).collect()),
         AttributeValue::M(fields) => {
-            let field = |(name, value): (&String, _)| [part(name.as_bytes()), part(&encoded(value))].concat();
+            let field = |(name, value): (&String, _)| {
+                [part(name.as_bytes()), part(&encoded(value))].concat()
+            };
             ("M", sorted(fields.iter().map(field).collect()))
         }
         // A type that DynamoDB didn't have when the SDK was released.
         _ => ("", Vec::new()),
     };
     let parts = parts.iter().map(|bytes| part(bytes));
-    std::iter::once(part(kind.as_bytes())).chain(parts).collect::<Vec<_>>().concat()
+    std::iter::once(part(kind.as_bytes()))
+        .chain(parts)
+        .collect::<Vec<_>>()
+        .concat()
 }
 
 fn part(bytes: &[u8]) -> Vec<u8> {

@@ -1,4 +1,5 @@
-//! Failed requests: which are transient, which DynamoDB might still have carried out, and how often to try again.
+//! Failed requests: which are transient, which DynamoDB might still have carried out, and how often
+//! to try again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,7 +27,8 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// Waits before the next attempt. Errors: [`Error::Unavailable`] with this cause if there is none left.
+    /// Waits before the next attempt. Errors: [`Error::Unavailable`] with this cause if there is
+    /// none left.
     pub async fn wait(&mut self, cause: impl Into<Cause>) -> Result<(), Error> {
         self.used += 1;
         if self.used >= ATTEMPTS {
@@ -39,7 +41,8 @@ impl Patience {
     }
 }
 
-/// Set once an attempt of a request ends without a response or with a 5xx: DynamoDB may have carried it out.
+/// Set once an attempt of a request ends without a response or with a 5xx: DynamoDB may have
+/// carried it out.
 #[derive(Clone, Debug, Default)]
 pub(super) struct InDoubt(Arc<AtomicBool>);
 
@@ -61,7 +64,9 @@ impl Intercept for InDoubt {
         _bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let failed = !matches!(context.output_or_error(), Some(Ok(_)));
-        let rejected = context.response().is_some_and(|response| response.status().is_client_error());
+        let rejected = context
+            .response()
+            .is_some_and(|response| response.status().is_client_error());
         if failed && !rejected {
             self.0.store(true, Ordering::Relaxed);
         }
@@ -81,18 +86,23 @@ const TRANSIENT: [&str; 7] = [
     "ReplicatedWriteConflictException",
 ];
 
-/// Whether a plain write wasn't carried out because a transaction, or another Region, was writing the same item. The SDK
-/// doesn't try these again.
+/// Whether a plain write wasn't carried out because a transaction, or another Region, was writing
+/// the same item. The SDK doesn't try these again.
 pub(super) fn is_conflict<E, R>(error: &SdkError<E, R>) -> bool
 where
     E: ProvideErrorMetadata,
 {
-    let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
-    matches!(code, Some("TransactionConflictException" | "ReplicatedWriteConflictException"))
+    let code = error
+        .as_service_error()
+        .and_then(ProvideErrorMetadata::code);
+    matches!(
+        code,
+        Some("TransactionConflictException" | "ReplicatedWriteConflictException")
+    )
 }
 
-/// A transient failure (throttled, unreachable, or DynamoDB's fault) is a 503. Any other is a fault of ours or of the
-/// deployment: 500.
+/// A transient failure (throttled, unreachable, or DynamoDB's fault) is a 503. Any other is a fault
+/// of ours or of the deployment: 500.
 pub(super) fn failure<E>(error: &SdkError<E, HttpResponse>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -102,10 +112,15 @@ where
         SdkError::DispatchFailure(failure) => !failure.is_user(),
         SdkError::ServiceError(service) => {
             let code = service.err().code();
-            service.raw().status().is_server_error() || code.is_some_and(|code| TRANSIENT.contains(&code))
+            service.raw().status().is_server_error()
+                || code.is_some_and(|code| TRANSIENT.contains(&code))
         }
         _ => false,
     };
     let cause = describe(error).into();
-    if transient { Error::Unavailable(cause) } else { Error::Internal(cause) }
+    if transient {
+        Error::Unavailable(cause)
+    } else {
+        Error::Internal(cause)
+    }
 }

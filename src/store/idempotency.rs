@@ -1,7 +1,8 @@
-//! Creates and rotations that are safe to repeat: an `Idempotency-Key` has an item of its own, written together with the key.
+//! Creates and rotations that are safe to repeat: an `Idempotency-Key` has an item of its own,
+//! written together with the key.
 //!
-//! The item decides which key a response shows, so it has a MAC: otherwise whoever can write the table and create a key could
-//! get any key of the service.
+//! The item decides which key a response shows, so it has a MAC: otherwise whoever can write the
+//! table and create a key could get any key of the service.
 
 use aws_sdk_dynamodb::types::builders::PutBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure};
@@ -10,10 +11,11 @@ use time::OffsetDateTime;
 
 use super::{Attributes, Store, asked_for, unreadable};
 use crate::error::Error;
-use crate::keys::api_key::KeyId;
-use crate::keys::keyring::{Keyring, RootKeyId};
+use keys::api_key::KeyId;
+use keys::keyring::{Keyring, RootKeyId};
 
-/// Seconds for which an `Idempotency-Key` returns the key it created: a day. TTL deletes the item some time later.
+/// Seconds for which an `Idempotency-Key` returns the key it created: a day. TTL deletes the item
+/// some time later.
 const KEPT_FOR: i64 = 24 * 60 * 60;
 
 /// An `Idempotency-Key` of one caller and operation, with the request's body.
@@ -24,17 +26,30 @@ pub struct IdempotencyToken {
 }
 
 impl IdempotencyToken {
-    /// The token of a `header` that `caller` sent with `body` to an operation, such as `rotate gaia_<ULID>`. `issuer` is that
-    /// of the caller's JWT: two issuers may give one subject to different callers.
-    pub fn new(operation: &str, caller: &str, issuer: Option<&str>, header: &str, body: &str) -> Self {
-        Self { id: digest(&[operation, caller, issuer.unwrap_or_default(), header]), body: digest(&[body]) }
+    /// The token of a `header` that `caller` sent with `body` to an operation, such as `rotate
+    /// gaia_<ULID>`. `issuer` is that of the caller's JWT: two issuers may give one subject to
+    /// different callers.
+    pub fn new(
+        operation: &str,
+        caller: &str,
+        issuer: Option<&str>,
+        header: &str,
+        body: &str,
+    ) -> Self {
+        Self {
+            id: digest(&[operation, caller, issuer.unwrap_or_default(), header]),
+            body: digest(&[body]),
+        }
     }
 }
 
-/// SHA-256 in hexadecimal digits, of each text with its length before it. It isn't a MAC under a root key, since that may be
-/// replaced between a request and its repetition.
+/// SHA-256 in hexadecimal digits, of each text with its length before it. It isn't a MAC under a
+/// root key, since that may be replaced between a request and its repetition.
 fn digest(texts: &[&str]) -> String {
-    let add = |hash: Sha256, text: &&str| hash.chain_update(text.len().to_be_bytes()).chain_update(text);
+    let add = |hash: Sha256, text: &&str| {
+        hash.chain_update(text.len().to_be_bytes())
+            .chain_update(text)
+    };
     hex::encode(texts.iter().fold(Sha256::new(), add).finalize())
 }
 
@@ -77,26 +92,39 @@ impl IdempotencyRecord {
     fn with_parts<T>(&self, id: &str, mac: impl FnOnce(&str, &[&str]) -> T) -> T {
         let (key_id, created_at) = (self.key_id.ulid(), self.created_at.to_string());
         let expires_at = self.expires_at.as_deref().unwrap_or_default();
-        mac(&self.root_key, &[id, &key_id, &self.root_key, &self.body, &created_at, expires_at])
+        mac(
+            &self.root_key,
+            &[
+                id,
+                &key_id,
+                &self.root_key,
+                &self.body,
+                &created_at,
+                expires_at,
+            ],
+        )
     }
 }
 
 impl Store {
-    /// What a token created within the last day, if anything. One strongly consistent GetItem. Errors: also
-    /// [`Error::Internal`] if the record can't be read or its MAC is wrong.
+    /// What a token created within the last day, if anything. One strongly consistent GetItem.
+    /// Errors: also [`Error::Internal`] if the record can't be read or its MAC is wrong.
     pub async fn recorded(
         &self,
         keyring: &Keyring,
         token: &IdempotencyToken,
     ) -> Result<Option<IdempotencyRecord>, Error> {
-        match self.get_item(&self.idempotency_partition(), &token.id, None).await? {
+        match self
+            .get_item(&self.idempotency_partition(), &token.id, None)
+            .await?
+        {
             None => Ok(None),
             Some(item) => self.verified(keyring, token, item),
         }
     }
 
-    /// The record in a token's item. Returns `None` if it is older than a day. If its root key is no longer configured, nobody
-    /// can check its MAC, nor compute the key that it names.
+    /// The record in a token's item. Returns `None` if it is older than a day. If its root key is
+    /// no longer configured, nobody can check its MAC, nor compute the key that it names.
     pub(super) fn verified(
         &self,
         keyring: &Keyring,
@@ -105,10 +133,19 @@ impl Store {
     ) -> Result<Option<IdempotencyRecord>, Error> {
         let (partition, id) = (self.idempotency_partition(), &token.id);
         let item = asked_for(item, &partition, id, |found| found == id)?;
-        let record = IdempotencyRecord::from_item(&item).ok_or_else(|| unreadable(&partition, id))?;
-        let mac = item.get("mac").and_then(|value| hex::decode(value.as_s().ok()?).ok()).unwrap_or_default();
-        if record.with_parts(id, |root_key, parts| keyring.is_record_mac(root_key, parts, &mac)) == Some(false) {
-            return Err(Error::Internal(format!("the MAC of item {id} of {partition} is missing or wrong").into()));
+        let record =
+            IdempotencyRecord::from_item(&item).ok_or_else(|| unreadable(&partition, id))?;
+        let mac = item
+            .get("mac")
+            .and_then(|value| hex::decode(value.as_s().ok()?).ok())
+            .unwrap_or_default();
+        if record.with_parts(id, |root_key, parts| {
+            keyring.is_record_mac(root_key, parts, &mac)
+        }) == Some(false)
+        {
+            return Err(Error::Internal(
+                format!("the MAC of item {id} of {partition} is missing or wrong").into(),
+            ));
         }
         let stale = OffsetDateTime::now_utc().unix_timestamp() - KEPT_FOR;
         Ok(Some(record).filter(|record| record.created_at > stale))
@@ -118,8 +155,8 @@ impl Store {
         format!("{}#idem", self.service)
     }
 
-    /// The write of a token's item. It fails if there is one from the last day, and then returns that one. Errors:
-    /// [`Error::Internal`] if the root key isn't one of the keyring's.
+    /// The write of a token's item. It fails if there is one from the last day, and then returns
+    /// that one. Errors: [`Error::Internal`] if the root key isn't one of the keyring's.
     pub(super) fn record(
         &self,
         keyring: &Keyring,
@@ -136,8 +173,12 @@ impl Store {
             created_at: now,
             expires_at: expires_at.map(str::to_owned),
         };
-        let mac = record.with_parts(&token.id, |root_key, parts| keyring.record_mac(root_key, parts));
-        let mac = mac.ok_or_else(|| Error::Internal(format!("the root key of {id} isn't configured").into()))?;
+        let mac = record.with_parts(&token.id, |root_key, parts| {
+            keyring.record_mac(root_key, parts)
+        });
+        let mac = mac.ok_or_else(|| {
+            Error::Internal(format!("the root key of {id} isn't configured").into())
+        })?;
         let number = |number: i64| AttributeValue::N(number.to_string());
         let mut item = super::key(&self.idempotency_partition(), &token.id);
         let attributes = [
@@ -149,7 +190,11 @@ impl Store {
             ("ttl", number(now + KEPT_FOR)),
         ];
         item.extend(attributes.map(|(name, value)| (name.to_owned(), value)));
-        item.extend(record.expires_at.map(|time| ("expires_at".to_owned(), AttributeValue::S(time))));
+        item.extend(
+            record
+                .expires_at
+                .map(|time| ("expires_at".to_owned(), AttributeValue::S(time))),
+        );
         Ok(Put::builder()
             .table_name(&self.table)
             .set_item(Some(item))

@@ -6,9 +6,9 @@ use ulid::Ulid;
 use super::transaction::{put, update};
 use super::{Change, IdempotencyToken, Item, Patience, Store, replace_config};
 use crate::error::Error;
-use crate::keys::api_key::KeyId;
-use crate::keys::config::KeyConfig;
-use crate::keys::keyring::{Keyring, RootKeyId};
+use keys::api_key::KeyId;
+use keys::config::KeyConfig;
+use keys::keyring::{Keyring, RootKeyId};
 
 /// A rotation of one key.
 #[derive(Debug)]
@@ -43,8 +43,8 @@ pub enum Rotated {
 }
 
 impl Store {
-    /// Creates the new key, updates the old one and, with a `token`, writes the token's item. One TransactWriteItems, more
-    /// within `patience`.
+    /// Creates the new key, updates the old one and, with a `token`, writes the token's item. One
+    /// TransactWriteItems, more within `patience`.
     pub async fn rotate(
         &self,
         keyring: &Keyring,
@@ -52,17 +52,31 @@ impl Store {
         token: Option<&IdempotencyToken>,
         patience: &mut Patience,
     ) -> Result<Rotated, Error> {
-        let Rotation { old_id, old, id, root_key, change, .. } = rotation;
+        let Rotation {
+            old_id,
+            old,
+            id,
+            root_key,
+            change,
+            ..
+        } = rotation;
         let text = |text: &str| AttributeValue::S(text.to_owned());
 
         let mut new_item = self.item(*id, root_key, change);
         new_item.insert("rotated_from".to_owned(), text(&old_id.ulid()));
-        let new_item = Put::builder().table_name(&self.table).set_item(Some(new_item));
+        let new_item = Put::builder()
+            .table_name(&self.table)
+            .set_item(Some(new_item));
 
-        // Both configs come from the one that was read. Who edits it by hand may leave the change_id as it is.
+        // Both configs come from the one that was read. Who edits it by hand may leave the
+        // change_id as it is.
         let (unchanged, mut values) = old.change_id.unchanged();
-        let old_change = Change { config: rotation.old_config, ..*change };
-        let replace_config = replace_config(&old_change, &Ulid::generate().to_string(), &mut values);
+        let old_change = Change {
+            config: rotation.old_config,
+            ..*change
+        };
+        let replace_config =
+            replace_config(&old_change, &Ulid::generate().to_string(), &mut values);
         values.insert(":read".to_owned(), text(rotation.config_read));
         values.insert(":to".to_owned(), text(&id.ulid()));
         let old_item = Update::builder()
@@ -76,13 +90,24 @@ impl Store {
         let new_item = new_item.condition_expression("attribute_not_exists(id)");
         let mut writes = vec![put(new_item)?, update(old_item)?];
         if let Some(token) = token {
-            writes.push(put(self.record(keyring, token, *id, root_key, Some(rotation.expires_at))?)?);
+            writes.push(put(self.record(
+                keyring,
+                token,
+                *id,
+                root_key,
+                Some(rotation.expires_at),
+            )?)?);
         }
-        // A new token each time the old key is read again, since the requests differ. An earlier one that arrives late fails
-        // its condition.
-        let failed = self.transact(writes, &Ulid::generate().to_string(), patience).await?;
-        let by_condition =
-            |put: usize| failed.get(put).is_some_and(|reason| reason.code() == Some("ConditionalCheckFailed"));
+        // A new token each time the old key is read again, since the requests differ. An earlier
+        // one that arrives late fails its condition.
+        let failed = self
+            .transact(writes, &Ulid::generate().to_string(), patience)
+            .await?;
+        let by_condition = |put: usize| {
+            failed
+                .get(put)
+                .is_some_and(|reason| reason.code() == Some("ConditionalCheckFailed"))
+        };
         match (failed.is_empty(), by_condition(2), by_condition(1)) {
             (true, _, _) => Ok(Rotated::Done),
             (_, true, _) => Ok(Rotated::Earlier),

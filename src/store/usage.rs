@@ -1,5 +1,6 @@
-//! When keys were last used: an item of its own for each, in a partition of its own, so that a usage write never
-//! overwrites a revocation, and the authorizer's role writes there and nowhere else.
+//! When keys were last used: an item of its own for each, in a partition of its own, so that a
+//! usage write never overwrites a revocation, and the authorizer's role writes there and nowhere
+//! else.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,13 +11,16 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use time::{Duration, OffsetDateTime};
 
-use super::{Attributes, QueryBudget, Store, asked_for, failure, kept_after, kept_until, unreadable};
+use super::{
+    Attributes, QueryBudget, Store, asked_for, failure, kept_after, kept_until, unreadable,
+};
 use crate::error::{Error, describe};
-use crate::keys::api_key::KeyId;
-use crate::keys::config::KeyConfig;
-use crate::keys::time::seconds;
+use keys::api_key::KeyId;
+use keys::config::KeyConfig;
+use keys::timestamp::seconds;
 
-/// The precision of a recorded use, and how long an instance waits before it records another one of the same key.
+/// The precision of a recorded use, and how long an instance waits before it records another one of
+/// the same key.
 const HOUR: Duration = Duration::HOUR;
 /// The longest random addition to that wait: instances must not all write in the same minute.
 const JITTER: Duration = Duration::minutes(15);
@@ -43,8 +47,9 @@ struct Memory {
 }
 
 impl Attempts {
-    /// Whether to try now. If so, the next try is an hour away, whether this one succeeds or not. Beyond [`MAX_KEYS`], the key
-    /// that is due first is forgotten: an instance that checks more keys in an hour writes some of them again.
+    /// Whether to try now. If so, the next try is an hour away, whether this one succeeds or not.
+    /// Beyond [`MAX_KEYS`], the key that is due first is forgotten: an instance that checks more
+    /// keys in an hour writes some of them again.
     fn is_due(&self, id: KeyId, now: OffsetDateTime) -> bool {
         let mut memory = self.memory();
         let known = memory.due.get(&id).copied();
@@ -75,8 +80,9 @@ impl Attempts {
 }
 
 impl Store {
-    /// Records that a key was used, rounded down to the hour. At most one PutItem per key, hour and instance, one attempt of
-    /// 200 ms at most. A failure is logged and changes nothing for the caller.
+    /// Records that a key was used, rounded down to the hour. At most one PutItem per key, hour and
+    /// instance, one attempt of 200 ms at most. A failure is logged and changes nothing for the
+    /// caller.
     pub async fn record_use(&self, id: KeyId, config: &KeyConfig, now: OffsetDateTime) {
         if !self.track_usage || !self.attempts.is_due(id, now) {
             return;
@@ -87,30 +93,39 @@ impl Store {
         }
     }
 
-    /// Keeps a key's usage no longer than the key, which was given this config (`None`: deleted) a moment ago. Otherwise
-    /// lists with details would read the usage of rotated keys for a year. One UpdateItem if the key expires, one attempt of
-    /// 200 ms at most. A failure is logged and changes nothing for the caller. Shortens only, so a late attempt does no harm:
-    /// the next use writes anew.
+    /// Keeps a key's usage no longer than the key, which was given this config (`None`: deleted) a
+    /// moment ago. Otherwise lists with details would read the usage of rotated keys for a year.
+    /// One UpdateItem if the key expires, one attempt of 200 ms at most. A failure is logged and
+    /// changes nothing for the caller. Shortens only, so a late attempt does no harm: the next use
+    /// writes anew.
     pub async fn limit_usage(&self, id: KeyId, config: Option<&KeyConfig>) {
         let end = match config {
             Some(config) => kept_until(config),
             None => Some(kept_after(OffsetDateTime::now_utc())),
         };
-        let Some(end) = end.filter(|_| self.track_usage) else { return };
+        let Some(end) = end.filter(|_| self.track_usage) else {
+            return;
+        };
         if let Err(error) = in_time(self.shorten_ttl(id, end)).await {
             tracing::warn!(key_id = %id, error, "usage is kept longer than its key");
         }
     }
 
     async fn shorten_ttl(&self, id: KeyId, end: i64) -> Result<(), String> {
-        let request = self.client.update_item().table_name(&self.table).set_key(Some(self.usage_key(&id.ulid())));
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(self.usage_key(&id.ulid())));
         let outcome = request
             .update_expression("SET #ttl = :ttl")
             .condition_expression("#ttl > :ttl")
             .expression_attribute_names("#ttl", "ttl")
             .expression_attribute_values(":ttl", AttributeValue::N(end.to_string()))
             .customize()
-            .config_override(aws_sdk_dynamodb::Config::builder().retry_config(RetryConfig::disabled()))
+            .config_override(
+                aws_sdk_dynamodb::Config::builder().retry_config(RetryConfig::disabled()),
+            )
             .send()
             .await;
         let Err(error) = outcome else { return Ok(()) };
@@ -121,20 +136,31 @@ impl Store {
         }
     }
 
-    async fn put_use(&self, id: KeyId, config: &KeyConfig, now: OffsetDateTime) -> Result<(), String> {
+    async fn put_use(
+        &self,
+        id: KeyId,
+        config: &KeyConfig,
+        now: OffsetDateTime,
+    ) -> Result<(), String> {
         let hour = now - Duration::seconds(now.unix_timestamp().rem_euclid(HOUR.whole_seconds()));
         let end = (hour + KEPT_FOR).unix_timestamp();
         let end = kept_until(config).map_or(end, |key_end| key_end.min(end));
         let ttl = AttributeValue::N(end.to_string());
         let hour = AttributeValue::S(seconds(hour));
-        let request = self.client.put_item().table_name(&self.table).set_item(Some(self.usage_key(&id.ulid())));
+        let request = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(self.usage_key(&id.ulid())));
         let outcome = request
             .item("last_used_at", hour.clone())
             .item("ttl", ttl)
             .condition_expression("attribute_not_exists(last_used_at) OR last_used_at < :hour")
             .expression_attribute_values(":hour", hour)
             .customize()
-            .config_override(aws_sdk_dynamodb::Config::builder().retry_config(RetryConfig::disabled()))
+            .config_override(
+                aws_sdk_dynamodb::Config::builder().retry_config(RetryConfig::disabled()),
+            )
             .send()
             .await;
         let Err(error) = outcome else { return Ok(()) };
@@ -145,15 +171,22 @@ impl Store {
         }
     }
 
-    /// When a key was last used. One strongly consistent GetItem. Errors: also [`Error::Internal`] if the item can't be read.
+    /// When a key was last used. One strongly consistent GetItem. Errors: also [`Error::Internal`]
+    /// if the item can't be read.
     pub async fn last_used(&self, id: KeyId) -> Result<Option<String>, Error> {
         let partition = self.usage_partition();
-        let item = self.get_item(&partition, &id.ulid(), Some("id, service, last_used_at")).await?;
-        Ok(item.map(|item| use_in(item, &partition)).transpose()?.map(|(_, at)| at))
+        let item = self
+            .get_item(&partition, &id.ulid(), Some("id, last_used_at, service"))
+            .await?;
+        Ok(item
+            .map(|item| use_in(item, &partition))
+            .transpose()?
+            .map(|(_, at)| at))
     }
 
-    /// When the keys with the ULIDs from `first` to `last` were last used. Strongly consistent Queries until all are read or
-    /// `queries` is spent, at least one. Errors: also [`Error::Internal`] if an item can't be read.
+    /// When the keys with the ULIDs from `first` to `last` were last used. Strongly consistent
+    /// Queries until all are read or `queries` is spent, at least one. Errors: also
+    /// [`Error::Internal`] if an item can't be read.
     pub(super) async fn last_used_between(
         &self,
         first: &str,
@@ -162,14 +195,22 @@ impl Store {
     ) -> Result<Usage, Error> {
         let text = |text: &str| AttributeValue::S(text.to_owned());
         let partition = self.usage_partition();
-        let asked = |item| asked_for(item, &partition, first, |id: &str| first <= id && id <= last);
+        let asked = |item| {
+            asked_for(item, &partition, first, |id: &str| {
+                first <= id && id <= last
+            })
+        };
         let (mut last_used, mut start) = (HashMap::new(), None);
         loop {
-            let request =
-                self.client.query().table_name(&self.table).consistent_read(true).set_exclusive_start_key(start);
+            let request = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .consistent_read(true)
+                .set_exclusive_start_key(start);
             let output = request
                 .key_condition_expression("service = :service AND id BETWEEN :first AND :last")
-                .projection_expression("id, service, last_used_at")
+                .projection_expression("id, last_used_at, service")
                 .expression_attribute_values(":service", text(&partition))
                 .expression_attribute_values(":first", text(first))
                 .expression_attribute_values(":last", text(last))
@@ -184,7 +225,10 @@ impl Store {
             start = output.last_evaluated_key.map(asked).transpose()?;
             if start.is_none() || !queries.allows_usage() {
                 let id = start.and_then(|mut key| key.remove("id")?.as_s().ok().cloned());
-                return Ok(Usage { last_used, read_until: id });
+                return Ok(Usage {
+                    last_used,
+                    read_until: id,
+                });
             }
         }
     }
@@ -209,13 +253,20 @@ pub(super) struct Usage {
 fn use_in(mut item: Attributes, partition: &str) -> Result<(String, String), Error> {
     match (item.remove("id"), item.remove("last_used_at")) {
         (Some(AttributeValue::S(id)), Some(AttributeValue::S(at))) => Ok((id, at)),
-        (id, _) => Err(unreadable(partition, id.as_ref().and_then(|id| id.as_s().ok()).map_or("", String::as_str))),
+        (id, _) => Err(unreadable(
+            partition,
+            id.as_ref()
+                .and_then(|id| id.as_s().ok())
+                .map_or("", String::as_str),
+        )),
     }
 }
 
 /// Awaited, since Lambda freezes the function after the response.
 async fn in_time(write: impl Future<Output = Result<(), String>>) -> Result<(), String> {
-    tokio::time::timeout(PATIENCE, write).await.unwrap_or_else(|_| Err("no response within 200 ms".to_owned()))
+    tokio::time::timeout(PATIENCE, write)
+        .await
+        .unwrap_or_else(|_| Err("no response within 200 ms".to_owned()))
 }
 
 #[cfg(test)]
@@ -241,7 +292,11 @@ mod tests {
         let due = &attempts.memory().due;
         let waits: std::collections::BTreeSet<_> = due.values().collect();
         assert!(waits.len() > 900, "not all at the same time");
-        assert!(waits.iter().all(|at| (HOUR..HOUR + JITTER).contains(&(**at - NOW - Duration::DAY))));
+        assert!(
+            waits
+                .iter()
+                .all(|at| (HOUR..HOUR + JITTER).contains(&(**at - NOW - Duration::DAY)))
+        );
     }
 
     #[test]
@@ -249,7 +304,10 @@ mod tests {
         let attempts = Attempts::default();
         assert!(attempts.is_due(id(1), NOW));
         attempts.pause(NOW);
-        assert!(!attempts.is_due(id(2), NOW + PAUSE - Duration::SECOND) && attempts.is_due(id(2), NOW + PAUSE));
+        assert!(
+            !attempts.is_due(id(2), NOW + PAUSE - Duration::SECOND)
+                && attempts.is_due(id(2), NOW + PAUSE)
+        );
     }
 
     #[test]
@@ -278,6 +336,9 @@ mod tests {
         };
         let filling = time(0..MAX_KEYS);
         let full = time(MAX_KEYS..2 * MAX_KEYS);
-        assert!(full < 20 * filling, "{filling:?} for the first {MAX_KEYS} keys, {full:?} for the next");
+        assert!(
+            full < 20 * filling,
+            "{filling:?} for the first {MAX_KEYS} keys, {full:?} for the next"
+        );
     }
 }

@@ -27,7 +27,6 @@ class ManageKeys(Case):
     def test_every_task(self):
         """Each block of docs/manage-keys.md works on its own for a key of its own, signed as in AWS."""
         setup, *tasks = blocks("docs/manage-keys.md", "bash")
-        self.assertEqual(blocks("docs/clients.md", "bash")[0].split("api() {")[1].split("\n}")[0], setup.split("api() {")[1].split("\n}")[0])
         self.assertGreaterEqual(len(tasks), 22)
         with Gateway(self.local) as gateway:
             for task in tasks:

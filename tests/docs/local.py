@@ -84,16 +84,22 @@ class Local:
             time.sleep(0.05)
         raise AssertionError(f"{len(lines)} lines, not {count}: {lines}")
 
-    def send(self, method, path, body=None, headers=None):
-        """The status, and the body as JSON."""
+    def exchange(self, method, path, body=None, headers=None):
+        """The response, and its text. A body that is neither text nor bytes is sent as JSON."""
+        if body is not None and not isinstance(body, (str, bytes)):
+            body = json.dumps(body)
         connection = http.client.HTTPConnection(self.address, timeout=30)
         try:
-            data = None if body is None else json.dumps(body)
-            connection.request(method, path, data, {"content-type": "application/json"} | (headers or {}))
+            connection.request(method, path, body, {"content-type": "application/json"} | (headers or {}))
             response = connection.getresponse()
-            return response.status, json.loads(response.read())
+            return response, response.read().decode()
         finally:
             connection.close()
+
+    def send(self, method, path, body=None, headers=None):
+        """The status, and the body as JSON."""
+        response, text = self.exchange(method, path, body, headers)
+        return response.status, json.loads(text)
 
     def create(self, config):
         status, answer = self.send("POST", KEYS, {"config": config})

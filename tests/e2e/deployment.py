@@ -47,6 +47,8 @@ NOT_EMULATED = [
     ("AWS::CodeDeploy::DeploymentGroup", None, "no CodeDeploy"),
     ("AWS::Lambda::Alias", "UpdatePolicy", "no CodeDeploy, which it hands the alias to"),
     ("AWS::Logs::QueryDefinition", None, "no saved queries in its CloudFormation"),
+    ("AWS::CloudWatch::CompositeAlarm", None, "no alarms of alarms"),
+    ("AWS::CloudWatch::InsightRule", None, "no Contributor Insights"),
     ("AWS::CloudWatch::Alarm", "Metrics", "no metric math: such alarms go whole"),
     ("AWS::ApiGatewayV2::Api", "Body", "no OpenAPI body of HTTP APIs: `routes_of_body` makes resources of it"),
 ]
@@ -68,7 +70,7 @@ def for_emulator(template):
         if None in lacks or ("Metrics" in lacks and "Metrics" in resource["Properties"]):
             continue
         resources[name] = {item: value for item, value in resource.items() if item not in lacks}
-        if "Body" in lacks:
+        if "Body" in lacks and "Body" in resource["Properties"]:
             properties = dict(resource["Properties"])
             resources |= routes_of_body(name, properties.pop("Body"))
             resources[name]["Properties"] = {"ProtocolType": "HTTP"} | properties
@@ -150,8 +152,7 @@ class Stack:
         self.name, self.text, self.emulator, self.parameters = name, text, emulator, {}
         self.cloudformation = emulator.client("cloudformation")
         if name not in SHARED:
-            # CloudWatch Logs allows 10 resource policies per account, and each stack has one.
-            unittest.addModuleCleanup(self.delete)
+                unittest.addModuleCleanup(self.delete)
         self.deploy(**parameters)
 
     def deploy(self, text=None, **parameters):
@@ -226,6 +227,12 @@ class Stack:
         """The physical ID of a resource."""
         detail = self.cloudformation.describe_stack_resource(StackName=self.name, LogicalResourceId=logical_id)
         return detail["StackResourceDetail"]["PhysicalResourceId"]
+
+    def as_role(self, role, service):
+        """A client with a role's credentials. The emulator lets the root user assume what Lambda may assume."""
+        arn = self.emulator.client("iam").get_role(RoleName=self.resource(role))["Role"]["Arn"]
+        found = self.emulator.client("sts").assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
+        return self.emulator.client(service, found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"])
 
     def items(self):
         """The table's items, as boto3's client returns them."""

@@ -90,3 +90,14 @@ class Case(unittest.TestCase):
             time.sleep(0.05)
         self.assertEqual(len(found), count, fields)
         return found
+
+    def in_turn(self, requests, **config):
+        """With a cache, each key is asked for the first request, then for the others, twice; a new key in reverse order."""
+        for api in APIS:
+            for order in (requests, requests[::-1]):
+                key = self.create(**config)
+                for method, path, expected in order * 2:
+                    with self.subTest(f"{api} {config}: {method} {path}, first {order[0][:2]}"):
+                        self.assertEqual(self.status(api, key, method, path), expected)
+                self.delete(key)  # the cache goes on with what it has
+                self.assertEqual(self.status(api, key, *order[0][:2]), order[0][2])

@@ -1,6 +1,5 @@
 """The installed command gaia-keys as an IAM user, through the deployed API."""
 
-import json
 import os
 import pathlib
 import subprocess
@@ -25,38 +24,24 @@ class Command(unittest.TestCase):
     def run_command(self, *arguments, caller=None, stdin="", status=0):
         """What the command prints, and its errors."""
         access_key, secret = caller or self.operator
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        environment = clean | {
-            "GAIA_KEYS_URL": self.keys.local_url(),
-            "AWS_REGION": REGION,
-            "AWS_ACCESS_KEY_ID": access_key,
-            "AWS_SECRET_ACCESS_KEY": secret,
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        }
-        process = subprocess.run(
-            [COMMAND, *arguments], env=environment, input=stdin, capture_output=True, text=True, timeout=60
-        )
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        environment |= {"GAIA_KEYS_URL": self.keys.local_url(), "AWS_REGION": REGION}
+        environment |= {"AWS_ACCESS_KEY_ID": access_key, "AWS_SECRET_ACCESS_KEY": secret}
+        environment |= {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+        command = [COMMAND, *arguments]
+        process = subprocess.run(command, env=environment, input=stdin, capture_output=True, text=True, timeout=60)
         self.assertEqual(process.returncode, status, process.stdout + process.stderr)
         return process.stdout, process.stderr
 
     def test_the_life_of_a_key(self):
+        """tests/cli has the rest of what the command does."""
         key = self.run_command("create", "reports", "--permissions", "read")[0].strip()
-        self.assertEqual(self.run_command("verify", stdin=key)[0], f"valid: {key[:31]}\n")
-        found = json.loads(self.run_command("get", key[:31], "--json")[0])
-        self.assertEqual((found["state"], found["config"]["name"]), ("active", "reports"))
-        self.assertTrue(found["created_by"].endswith("user/command-operator"), found)
-        self.run_command("disable", key[:31])
-        self.assertIn("disabled", self.run_command("verify", stdin=key, status=1)[0])
-        self.run_command("enable", key[:31])
-        self.run_command("update", key[:31], "--permissions", "write")
-        self.run_command("verify", "--permission", "write", stdin=key)
+        self.assertIn("user/command-operator", self.run_command("get", key[:31], "--json")[0])
         new = self.run_command("rotate", key[:31], "--grace", "7d")[0].strip()
-        listed = {entry["key_id"]: entry for entry in json.loads(self.run_command("list", "--name", "reports", "--json")[0])}
-        self.assertEqual(listed[new[:31]]["rotated_from"], key[:31])
+        self.run_command("disable", new[:31])
+        self.assertIn("disabled", self.run_command("verify", stdin=new, status=1)[0])
         self.run_command("delete", key[:31], "--yes")
-        self.run_command("verify", stdin=key, status=1)
-        self.run_command("verify", stdin=new)
+        self.assertIn(new[:31], self.run_command("list", "--name", "reports", "--json")[0])
 
     def test_callers_without_the_right(self):
         for caller, command in (

@@ -1,4 +1,4 @@
-"""The management API behind a JWT authorizer, by the diff of docs/deploy.md, with tokens of a Cognito user pool."""
+"""The management API behind a JWT authorizer, by .ci/jwt_template.py, with tokens of a Cognito user pool."""
 
 import base64
 import json
@@ -12,7 +12,10 @@ import urllib.request
 
 import deployment
 import emulator as emulators
-from deployment import blocks, templates
+from deployment import ROOT, templates
+
+sys.path.append(str(ROOT / ".ci"))
+from jwt_template import jwt_template  # noqa: E402
 
 COMMAND = pathlib.Path(sys.executable).parent / "gaia-keys"
 
@@ -26,10 +29,9 @@ class Jwt(unittest.TestCase):
         scopes = [{"ScopeName": name, "ScopeDescription": name} for name in ("manage", "other")]
         cognito.create_resource_server(UserPoolId=cls.pool, Identifier="gaia-api-keys", Name="keys", Scopes=scopes)
         cls.client, cls.stranger = cls.make_client("client"), cls.make_client("stranger")
-        diff, = blocks("docs/deploy.md", "diff")
         cls.issuer = f"https://cognito-idp.{emulators.REGION}.amazonaws.com/{cls.pool}"
         cls.keys = deployment.Stack(
-            "keys-jwt", templates.apply(diff, templates.MAIN), cls.emulator, JwtIssuer=cls.issuer, JwtAudience=cls.client[0]
+            "keys-jwt", jwt_template(templates.MAIN), cls.emulator, JwtIssuer=cls.issuer, JwtAudience=cls.client[0]
         )
 
     @classmethod

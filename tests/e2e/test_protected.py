@@ -1,48 +1,36 @@
-"""The protected APIs of the example as it stands: what opens them, every reason of a denial, what is passed on, failures."""
+"""The protected APIs of the example: what opens them, every reason of a denial, what is passed on, failures."""
 
 import datetime
 import json
 import unittest
 
 import deployment
-from deployment import Stack
-from protected import APIS, HTTP, REST, Case, denied_to_authorizer, example
+import emulator as emulators
+from deployment import Stack, templates
+from protected import APIS, HTTP, REST, REST_IDENTITY_SOURCES, Case, denied_to_authorizer, example, in_seconds
 
 
-class Protected(Case):
-    @classmethod
-    def setUpClass(cls):
-        cls.keys = deployment.keys()
-        cls.protected = Stack("protected", example(), cls.keys.emulator)
+class Decisions(Case):
+    """Whatever the format of the authorizer's events."""
 
-    def test_what_permissions_open(self):
-        keys = {permission: self.create(permissions=permission) for permission in ("read", "write")}
+    def test_what_keys_open(self):
+        cases = [
+            ({"permissions": "read"}, {"GET": 200, "POST": 403}),
+            ({"permissions": "write"}, {"GET": 200, "POST": 200}),
+            ({"permissions": "read", "expires_at": in_seconds(600)}, {"GET": 200}),
+            ({"routes": ["GET /items/1"]}, {"GET /1": 200, "GET /12": 403, "GET": 403, "POST /1": 403}),
+            ({"routes": ["POST /items", "GET /items/*"]}, {"GET /1": 200, "GET /a..b": 403, "GET": 403, "POST": 200, "POST /1": 403}),
+            ({"routes": ["GET /*/x"]}, {"GET /1": 403}),
+        ]
         for api in APIS:
-            for permission, method, expected in (
-                ("read", "GET", 200), ("read", "POST", 403), ("write", "GET", 200), ("write", "POST", 200)
-            ):
-                with self.subTest(f"{api} {permission} {method}"):
-                    self.assertEqual(self.status(api, keys[permission], method), expected)
-
-    def test_what_routes_open(self):
-        one, items, other = (
-            self.create(routes=routes) for routes in (["GET /items/1"], ["POST /items", "GET /items/*"], ["GET /*/x"])
-        )
-        for api in APIS:
-            for key, method, path, expected in (
-                (one, "GET", "/1", 200),
-                (one, "GET", "/12", 403),
-                (one, "GET", "", 403),
-                (one, "POST", "/1", 403),
-                (items, "GET", "/1", 200),
-                (items, "GET", "/a..b", 403),
-                (items, "GET", "", 403),
-                (items, "POST", "", 200),
-                (items, "POST", "/1", 403),
-                (other, "GET", "/1", 403),
-            ):
-                with self.subTest(f"{api} {method} {path}"):
-                    self.assertEqual(self.status(api, key, method, path), expected)
+            for config, requests in cases:
+                key = self.create(**config)
+                for request, expected in requests.items():
+                    method, _, path = request.partition(" ")
+                    with self.subTest(f"{api} {config} {request}"):
+                        self.assertEqual(self.status(api, key, method, path), expected)
+                denied = list(requests.values()).count(403)
+                self.denials(denied, key_id=key[:31], reason="route" if "routes" in config else "permission")
 
     def test_what_is_passed_on(self):
         for config in ({"permissions": "write", "team": "é", "n": 1.0}, {"routes": ["GET /items"]}):
@@ -51,9 +39,27 @@ class Protected(Case):
                 with self.subTest(f"{api} {config}"):
                     passed_on = self.ask(api, key).expect(200)
                     self.assertEqual(json.loads(passed_on.pop("config")), config)
-                    self.assertEqual(
-                        passed_on, {"key_id": key[:31], "service": "gaia", "permissions": config.get("permissions")}
-                    )
+                    self.assertEqual(passed_on, {"key_id": key[:31], "service": "gaia", "permissions": config.get("permissions")})
+
+    def test_addresses(self):
+        """A TOKEN event has no address: there the policy's condition denies, and nothing is logged."""
+        for api, logs in zip(APIS, self.logs_addresses):
+            key = self.create(permissions="read", allowed_ips=["192.0.2.0/24", "2001:db8::/32"])
+            addresses = {"192.0.2.7": 200, "192.0.3.7": 403, "2001:db8::7": 200, "2001:db9::7": 403, None: 403}
+            with self.subTest(api):
+                self.assertEqual({address: self.status(api, key, address=address) for address in addresses}, addresses)
+                self.denials(3 * logs, key_id=key[:31])
+
+
+class Protected(Decisions):
+    """As the example has it: payload 2.0, and REQUEST."""
+
+    logs_addresses = [True, True]
+
+    @classmethod
+    def setUpClass(cls):
+        cls.keys = deployment.keys()
+        cls.protected = Stack("protected", example(), cls.keys.emulator)
 
     def test_reasons(self):
         """Each is a 403, and one log entry with the reason, the key's ID, the caller's address and the API; no log has a secret."""
@@ -63,25 +69,24 @@ class Protected(Case):
         deleted = self.create(permissions="write")
         self.delete(deleted)
         cases = [
-            ("invalid", forged, {"key_id": None}),
-            ("invalid", read + "x", {"key_id": None}),
-            ("not_found", deleted, {}),
-            ("disabled", self.create(permissions="write", enabled=False), {}),
-            ("expired", self.create(permissions="write", expires_at=yesterday.isoformat()), {}),
-            ("source_ip", self.create(permissions="write", allowed_ips=["192.0.2.0/24"]), {}),
-            ("permission", read, {}),
-            ("permission", self.create(team="a"), {}),
-            ("route", self.create(routes=["GET /items"]), {}),
+            ("invalid", forged),
+            ("invalid", read + "x"),
+            ("not_found", deleted),
+            ("disabled", self.create(permissions="write", enabled=False)),
+            ("expired", self.create(permissions="write", expires_at=yesterday.isoformat())),
+            ("source_ip", self.create(permissions="write", allowed_ips=["192.0.2.0/24"])),
+            ("permission", read),
+            ("permission", self.create(team="a")),
+            ("route", self.create(routes=["GET /items"])),
         ]
-        for number, (reason, key, fields) in enumerate(cases):
-            fields = {"reason": reason, "key_id": key[:31], "source_ip": f"198.51.100.{number}"} | fields
-            for api in APIS:
+        for number, (reason, key) in enumerate(cases):
+            fields = {"reason": reason, "key_id": None if reason == "invalid" else key[:31], "source_ip": f"198.51.100.{number}"}
+            for count, api in enumerate(APIS, start=1):
                 self.assertEqual(self.status(api, read), 200)
                 with self.subTest(f"{api} {reason} {number}"):
                     self.assertEqual(self.status(api, key, "POST", address=fields["source_ip"]), 403)
                     host = self.protected.outputs[api].split("//")[1].split(".")[0]
-                    entries = self.denials(1 + APIS.index(api), **fields)
-                    self.assertIn(f":{host}/", entries[-1]["api"])
+                    self.assertIn(f":{host}/", self.denials(count, **fields)[-1]["api"])
         logs = self.keys.emulator.client("logs")
         texts = [
             event["message"]
@@ -90,27 +95,15 @@ class Protected(Case):
             for event in page["events"]
         ]
         self.assertGreater(len(texts), 2 * len(cases))
-        for _, key, _ in cases:
+        for _, key in cases:
             self.assertEqual([text for text in texts if key[32:58] in text], [])
-
-    def test_addresses(self):
-        key = self.create(permissions="read", allowed_ips=["192.0.2.0/24", "2001:db8::/32"])
-        for api in APIS:
-            for address, expected in (
-                ("192.0.2.7", 200), ("192.0.3.7", 403), ("2001:db8::7", 200), ("2001:db9::7", 403), (None, 403)
-            ):
-                with self.subTest(f"{api} {address}"):
-                    self.assertEqual(self.status(api, key, address=address), expected)
 
     def test_without_a_key(self):
         """An HTTP API asks no authorizer. A REST API does, unless it has a cache."""
         before = len(self.keys.log("AuthorizerLogGroup", message="denied"))
-        self.assertEqual(self.status(HTTP, None), 401)
-        self.assertEqual(self.status(REST, None), 403)
+        self.assertEqual([self.status(HTTP, None), self.status(REST, None)], [401, 403])
         self.denials(before + 1)
-        for api in APIS:
-            with self.subTest(api):
-                self.assertEqual(self.status(api, "none"), 403)
+        self.assertEqual([self.status(api, "none") for api in APIS], [403, 403])
 
     def test_a_failure_never_opens(self):
         key, broken = self.create(permissions="write"), self.create(permissions="write")
@@ -139,6 +132,27 @@ class Protected(Case):
                 self.assertRegex(times[0], r"^\d{4}-\d\d-\d\dT\d\d:00:00")
                 self.assertIsNone(times[1])
 
+
+class OtherFormats(Decisions):
+    """Payload 1.0 and TOKEN."""
+
+    logs_addresses = [True, False]
+
+    @classmethod
+    def setUpClass(cls):
+        text = example(
+            ('AuthorizerPayloadFormatVersion: "2.0"', 'AuthorizerPayloadFormatVersion: "1.0"'),
+            ("FunctionPayloadType: REQUEST # TOKEN events hold no source address", "FunctionPayloadType: TOKEN"),
+            (REST_IDENTITY_SOURCES, "Header: Authorization\n"),
+        )
+        cls.keys = Stack("formats", templates.MAIN, emulators.shared())
+        cls.protected = Stack("formats-api", text, emulators.shared(), KeysStack="formats")
+
+    def test_without_a_key(self):
+        self.assertEqual([self.status(api, key) for api in APIS for key in (None, "none")], [401, 403, 401, 403])
+
+
+del Decisions  # unittest would run it by itself
 
 if __name__ == "__main__":
     unittest.main()

@@ -1,66 +1,13 @@
-"""The authorizer with other settings than the default, other formats of its events, and a table that doesn't respond."""
+"""The authorizer with other settings than the default, and a table that doesn't respond."""
 
 import socket
 import unittest
 
 import emulator as emulators
 from deployment import Stack, templates
-from protected import APIS, HTTP, IDENTITY_SOURCES, REST, REST_IDENTITY_SOURCES, Case, denied_to_authorizer, example, in_seconds
+from protected import APIS, HTTP, IDENTITY_SOURCES, REST, REST_IDENTITY_SOURCES, Case, denied_to_authorizer, example
 
 HEADER = "x-api-key"
-FORMAT_2 = 'AuthorizerPayloadFormatVersion: "2.0"'
-REQUEST = "FunctionPayloadType: REQUEST # TOKEN events hold no source address"
-
-
-class Formats(Case):
-    """Payload 1.0 and TOKEN, in place of 2.0 and REQUEST, with the default settings."""
-
-    @classmethod
-    def setUpClass(cls):
-        emulator = emulators.shared()
-        text = example(
-            (FORMAT_2, 'AuthorizerPayloadFormatVersion: "1.0"'),
-            (REQUEST, "FunctionPayloadType: TOKEN"),
-            (REST_IDENTITY_SOURCES, "Header: Authorization\n"),
-        )
-        cls.keys = Stack("formats", templates.MAIN, emulator)
-        cls.protected = Stack("formats-api", text, emulator, KeysStack="formats")
-
-    def test_decisions(self):
-        read, routes = self.create(permissions="read"), self.create(routes=["GET /items/*", "POST /items"])
-        expiring = self.create(permissions="read", expires_at=in_seconds(600))
-        for api in APIS:
-            for key, method, path, expected in (
-                (None, "GET", "", 401),
-                ("none", "GET", "", 403),
-                (read, "GET", "", 200),
-                (read, "POST", "", 403),
-                (expiring, "GET", "", 200),
-                (routes, "GET", "", 403),
-                (routes, "GET", "/1", 200),
-                (routes, "GET", "/a..b", 403),
-                (routes, "POST", "", 200),
-                (routes, "POST", "/1", 403),
-            ):
-                with self.subTest(f"{api} {method} {path} {(key or '')[:31]}"):
-                    self.assertEqual(self.status(api, key, method, path), expected)
-            for key, reason, count in ((read, "permission", 1), (routes, "route", 3)):
-                self.denials(count * (1 + APIS.index(api)), key_id=key[:31], reason=reason)
-
-    def test_what_is_passed_on(self):
-        key = self.create(permissions="read")
-        for api in APIS:
-            passed_on = self.ask(api, key).expect(200)
-            self.assertEqual([passed_on[name] for name in ("key_id", "service", "permissions")], [key[:31], "gaia", "read"])
-
-    def test_addresses(self):
-        """A TOKEN event has no address: there the policy's condition denies, and nothing is logged."""
-        for api, logged in ((HTTP, 1), (REST, 0)):
-            with self.subTest(api):
-                key = self.create(permissions="read", allowed_ips=["192.0.2.0/24"])
-                self.assertEqual(self.status(api, key, address="192.0.2.7"), 200)
-                self.assertEqual(self.status(api, key, address="198.51.100.7"), 403)
-                self.denials(logged, key_id=key[:31])
 
 
 class Settings(Case):
@@ -104,7 +51,7 @@ class Settings(Case):
 
     def test_use_that_cannot_be_recorded(self):
         """The key opens all the same. With TrackUsage=false nothing is recorded, and the role may write nothing."""
-        key, client = self.create(permissions="read"), self.keys.emulator.client
+        key = self.create(permissions="read")
         with denied_to_authorizer(self.keys, "dynamodb:PutItem"):
             self.assertEqual(self.status(HTTP, key), 200)
         (entry,) = self.keys.log("AuthorizerLogGroup", message="usage not recorded", key_id=key[:31])
@@ -115,9 +62,7 @@ class Settings(Case):
         self.assertEqual([self.status(api, key) for api in APIS], [200, 200])
         self.assertEqual(self.uses(), before)
         self.assertEqual(len(self.keys.log("AuthorizerLogGroup", message="usage not recorded")), 1)
-        role = client("iam").get_role(RoleName=self.keys.resource("AuthorizerFunctionRole"))["Role"]["Arn"]
-        session = client("sts").assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
-        dynamodb = client("dynamodb", session["AccessKeyId"], session["SecretAccessKey"], session["SessionToken"])
+        dynamodb = self.keys.as_role("AuthorizerFunctionRole", "dynamodb")
         item = {"service": {"S": "other.1#use"}, "id": {"S": key[5:31]}}
         with self.assertRaisesRegex(dynamodb.exceptions.ClientError, "AccessDenied"):
             dynamodb.put_item(TableName=self.keys.outputs["TableName"], Item=item)

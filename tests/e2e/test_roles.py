@@ -34,12 +34,6 @@ class Roles(unittest.TestCase):
         cls.keys = deployment.keys()
         cls.emulator = cls.keys.emulator
 
-    def client(self, service, role):
-        """A client with the role's credentials. The emulator lets the root user assume what Lambda may assume."""
-        arn = self.emulator.client("iam").get_role(RoleName=self.keys.resource(role))["Role"]["Arn"]
-        found = self.emulator.client("sts").assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
-        return self.emulator.client(service, found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"])
-
     def allowed(self, call, **arguments):
         try:
             call(**arguments)
@@ -52,7 +46,7 @@ class Roles(unittest.TestCase):
     def test_partitions(self):
         table = self.keys.outputs["TableName"]
         for role, opens in OPENS.items():
-            dynamodb = self.client("dynamodb", role)
+            dynamodb = self.keys.as_role(role, "dynamodb")
             for operation, suffix in itertools.product(OPERATIONS, PARTITIONS):
                 with self.subTest(f"{role} {operation} gaia{suffix}"):
                     asked = arguments(operation, f"gaia{suffix}")
@@ -62,7 +56,7 @@ class Roles(unittest.TestCase):
     def test_transactions_part_by_part(self):
         table = self.keys.outputs["TableName"]
         for role, opens in OPENS.items():
-            dynamodb = self.client("dynamodb", role)
+            dynamodb = self.keys.as_role(role, "dynamodb")
             for suffix in PARTITIONS:
                 with self.subTest(f"{role} gaia{suffix}"):
                     part = {"Put": {"TableName": table, **arguments("put_item", f"gaia{suffix}")}}
@@ -79,7 +73,7 @@ class Roles(unittest.TestCase):
         )
         self.addCleanup(admin.delete_table, TableName=other)
         for role in OPENS:
-            dynamodb = self.client("dynamodb", role)
+            dynamodb = self.keys.as_role(role, "dynamodb")
             with self.subTest(role):
                 self.assertFalse(self.allowed(dynamodb.scan, TableName=table))
                 batch = {table: {"Keys": [arguments("get_item", "gaia")["Key"]]}}
@@ -92,7 +86,7 @@ class Roles(unittest.TestCase):
         admin, key = self.emulator.client("kms"), self.keys.outputs["KmsKeyId"]
         other = admin.create_key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")["KeyMetadata"]["KeyId"]
         for role in OPENS:
-            kms = self.client("kms", role)
+            kms = self.keys.as_role(role, "kms")
             with self.subTest(role):
                 self.assertTrue(self.allowed(kms.generate_mac, KeyId=key, **asked))
                 self.assertFalse(self.allowed(kms.generate_mac, KeyId=key, Message=b"x", MacAlgorithm="HMAC_SHA_512"))
@@ -124,7 +118,7 @@ class Roles(unittest.TestCase):
         logs = {"ApiFunctionRole": "ApiLogGroup", "AuthorizerFunctionRole": "AuthorizerLogGroup"}
         for (role, own), group in itertools.product(logs.items(), logs.values()):
             with self.subTest(f"{role} {group}"):
-                client, name = self.client("logs", role), self.keys.outputs[group]
+                client, name = self.keys.as_role(role, "logs"), self.keys.outputs[group]
                 stream = {"logGroupName": name, "logStreamName": role}
                 self.assertEqual(self.allowed(client.create_log_stream, **stream), group == own)
                 if group != own:

@@ -9,8 +9,10 @@ async fn large_bodies_are_rejected_before_anything_else() {
     let app = App::new().await;
     for len in [70 * 1024, 6 * 1024 * 1024] {
         for base64 in [false, true] {
-            let call =
-                Call { base64, ..Call::new("POST", API_KEYS).json(&json!({ "config": { "x": "a".repeat(len) } })) };
+            let call = Call {
+                base64,
+                ..Call::new("POST", API_KEYS).json(&json!({ "config": { "x": "a".repeat(len) } }))
+            };
             let response = app.send(call).await;
             assert_eq!(
                 (response.status, response.json()),
@@ -25,9 +27,18 @@ async fn large_bodies_are_rejected_before_anything_else() {
 #[tokio::test]
 async fn ten_thousand_fields() {
     let app = App::new().await;
-    let fields: Vec<_> = (0..10_000).map(|number| format!("\"{number:x}\"")).collect();
+    let fields: Vec<_> = (0..10_000)
+        .map(|number| format!("\"{number:x}\""))
+        .collect();
     let body = |fields: &[String]| {
-        format!(r#"{{"config":{{}},{}}}"#, fields.iter().map(|name| format!("{name}:0")).collect::<Vec<_>>().join(","))
+        format!(
+            r#"{{"config":{{}},{}}}"#,
+            fields
+                .iter()
+                .map(|name| format!("{name}:0"))
+                .collect::<Vec<_>>()
+                .join(",")
+        )
     };
     let send = async |body: String| {
         let mut call = Call::new("POST", API_KEYS);
@@ -37,7 +48,10 @@ async fn ten_thousand_fields() {
     assert_eq!(send(body(&fields[..7_000])).await.status, 200);
     let mut twice = fields[..7_000].to_vec();
     twice.push(fields[0].clone());
-    assert_eq!(send(body(&twice)).await.json()["detail"][0]["loc"], json!(["body", "0"]));
+    assert_eq!(
+        send(body(&twice)).await.json()["detail"][0]["loc"],
+        json!(["body", "0"])
+    );
     assert_eq!(send(body(&fields)).await.status, 413);
 }
 
@@ -57,14 +71,27 @@ async fn forty_thousand_keys_listed_while_others_are_written() {
         if let Some(after) = &after {
             call = call.query("after", after);
         }
-        let (response, created) = tokio::join!(app.send_event(call.event(Format::Rest)), app.create(json!({})));
+        let (response, created) = tokio::join!(
+            app.send_event(call.event(Format::Rest)),
+            app.create(json!({}))
+        );
         assert_eq!((response.status, created.status), (200, 200));
         let page: Vec<Value> = serde_json::from_str(&response.body).expect("a list");
         assert_eq!(page.len(), 10_000);
-        after = page.last().map(|entry| entry["api_key"].as_str().expect("a key")[..31].to_owned());
-        listed.extend(page.into_iter().map(|entry| entry["api_key"].as_str().expect("a key")[5..31].to_owned()));
+        after = page
+            .last()
+            .map(|entry| entry["api_key"].as_str().expect("a key")[..31].to_owned());
+        listed.extend(
+            page.into_iter()
+                .map(|entry| entry["api_key"].as_str().expect("a key")[5..31].to_owned()),
+        );
     }
-    assert!(listed.iter().eq((0..40_000).map(key).collect::<Vec<_>>().iter()), "each once, in order");
+    assert!(
+        listed
+            .iter()
+            .eq((0..40_000).map(key).collect::<Vec<_>>().iter()),
+        "each once, in order"
+    );
 }
 
 #[tokio::test]
@@ -75,6 +102,9 @@ async fn an_invocation_without_time_left_responds_in_time() {
     let began = std::time::Instant::now();
     let response = invoke(&app.api, &event, std::time::Duration::from_millis(200)).await;
     let response = Response::from_lambda(response);
-    assert_eq!((response.status, &response.headers["Retry-After"]), (503, &json!("1")));
+    assert_eq!(
+        (response.status, &response.headers["Retry-After"]),
+        (503, &json!("1"))
+    );
     assert!(began.elapsed().as_secs() < 2);
 }

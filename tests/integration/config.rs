@@ -1,13 +1,14 @@
 //! Configs: they come back unchanged, and every mistake is reported with its place.
 
-use gaia_api_keys::keys::config::FIELDS;
+use keys::config::FIELDS;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
 use crate::support::{API_KEYS, App, Call};
 
-/// JSON texts: white space, escapes and spellings of numbers included, field names unlike the ones with a meaning.
+/// JSON texts: white space, escapes and spellings of numbers included, field names unlike the ones
+/// with a meaning.
 fn json_text() -> impl Strategy<Value = String> {
     let space = prop_oneof![4 => Just(String::new()), 1 => "[ \t\r\n]{1,3}"];
     let string = prop_oneof![
@@ -22,29 +23,50 @@ fn json_text() -> impl Strategy<Value = String> {
     ];
     leaf.prop_recursive(6, 40, 6, move |inner| {
         prop_oneof![
-            (prop::collection::vec(inner.clone(), 0..6), space.clone()).prop_map(|(elements, space)| format!(
-                "[{space}{}{space}]",
-                elements.join(&format!("{space},{space}"))
-            )),
+            (prop::collection::vec(inner.clone(), 0..6), space.clone()).prop_map(
+                |(elements, space)| format!(
+                    "[{space}{}{space}]",
+                    elements.join(&format!("{space},{space}"))
+                )
+            ),
             object(inner, space.clone()),
         ]
     })
 }
 
-fn object(value: impl Strategy<Value = String>, space: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
-    (prop::collection::btree_map("x[^\"\\\\\u{0}-\u{1f}]{0,8}", value, 0..6), space).prop_map(|(fields, space)| {
-        let fields = fields.into_iter().map(|(name, value)| format!("\"{name}\"{space}:{space}{value}"));
-        format!("{{{space}{}{space}}}", fields.collect::<Vec<_>>().join(&format!("{space},{space}")))
-    })
+fn object(
+    value: impl Strategy<Value = String>,
+    space: impl Strategy<Value = String>,
+) -> impl Strategy<Value = String> {
+    (
+        prop::collection::btree_map("x[^\"\\\\\u{0}-\u{1f}]{0,8}", value, 0..6),
+        space,
+    )
+        .prop_map(|(fields, space)| {
+            let fields = fields
+                .into_iter()
+                .map(|(name, value)| format!("\"{name}\"{space}:{space}{value}"));
+            format!(
+                "{{{space}{}{space}}}",
+                fields.collect::<Vec<_>>().join(&format!("{space},{space}"))
+            )
+        })
 }
 
 #[test]
 fn configs_come_back_unchanged() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let app = runtime.block_on(App::new());
-    let config =
-        object(json_text(), Just(" ".to_owned())).prop_filter("longer than a config", |text| text.len() <= 4096);
-    let mut runner = TestRunner::new(Config { cases: 200, failure_persistence: None, ..Config::default() });
+    let config = object(json_text(), Just(" ".to_owned()))
+        .prop_filter("longer than a config", |text| text.len() <= 4096);
+    let mut runner = TestRunner::new(Config {
+        cases: 200,
+        failure_persistence: None,
+        ..Config::default()
+    });
     let outcome = runner.run(&config, |config| {
         let mut call = Call::new("POST", API_KEYS);
         call.body = Some(format!(" {{\"config\" :\n{config} , \"beside\":[]}}").into_bytes());
@@ -55,7 +77,10 @@ fn configs_come_back_unchanged() {
             (created, listed)
         });
         prop_assert_eq!(created.status, 200);
-        let expected = format!("[{{\"api_key\":\"{}\",\"config\":{config}}}]", created.api_key());
+        let expected = format!(
+            "[{{\"api_key\":\"{}\",\"config\":{config}}}]",
+            created.api_key()
+        );
         prop_assert_eq!(listed.body, expected);
         Ok(())
     });
@@ -100,16 +125,36 @@ async fn values_without_a_meaning() {
     ];
     for (name, kind, values) in [
         ("expires_at", "value_error.datetime", json!(times)),
-        ("expires_at", "value_error.datetime", json!([7, true, [], {}])),
-        ("enabled", "value_error.strictbool", json!(["true", 0, 1, "", [], {}])),
-        ("permissions", "type_error.enum", json!(["", "admin", "Read", 7, true, [], {}, ["read"]])),
-        ("allowed_ips", "type_error.list", json!(["10.0.0.1", 7, true, { "0": "10.0.0.1" }])),
+        (
+            "expires_at",
+            "value_error.datetime",
+            json!([7, true, [], {}]),
+        ),
+        (
+            "enabled",
+            "value_error.strictbool",
+            json!(["true", 0, 1, "", [], {}]),
+        ),
+        (
+            "permissions",
+            "type_error.enum",
+            json!(["", "admin", "Read", 7, true, [], {}, ["read"]]),
+        ),
+        (
+            "allowed_ips",
+            "type_error.list",
+            json!(["10.0.0.1", 7, true, { "0": "10.0.0.1" }]),
+        ),
         ("allowed_ips", "value_error.list.min_items", json!([[]])),
     ] {
         for value in values.as_array().expect("a list") {
             let detail = rejected(&app, &key, json!({ name: value })).await;
             let found = (&detail["loc"], &detail["type"]);
-            assert_eq!(found, (&json!(["body", "config", name]), &json!(kind)), "{name}: {value}");
+            assert_eq!(
+                found,
+                (&json!(["body", "config", name]), &json!(kind)),
+                "{name}: {value}"
+            );
         }
     }
 }
@@ -140,83 +185,159 @@ async fn invalid_addresses() {
         "::ffff:010.0.0.0/104",
     ];
     let texts = texts.map(|text| (json!(text), "value_error.ipvanynetwork"));
-    let others = [json!(7), json!(null), json!(["10.0.0.1"])].map(|other| (other, "type_error.str"));
+    let others =
+        [json!(7), json!(null), json!(["10.0.0.1"])].map(|other| (other, "type_error.str"));
     for (address, kind) in texts.into_iter().chain(others) {
         let detail = rejected(&app, &key, json!({ "allowed_ips": ["10.0.0.1", address] })).await;
         let found = (&detail["loc"], &detail["type"]);
-        assert_eq!(found, (&json!(["body", "config", "allowed_ips", 1]), &json!(kind)), "{address}");
+        assert_eq!(
+            found,
+            (&json!(["body", "config", "allowed_ips", 1]), &json!(kind)),
+            "{address}"
+        );
     }
 }
 
-/// Other programs can't read a leap second, and those that send a time before 1970 (Go's zero time) mean "never".
+/// Other programs can't read a leap second, and those that send a time before 1970 (Go's zero time)
+/// mean "never".
 #[tokio::test]
 async fn an_expiry_that_other_programs_misunderstand_is_not_written() {
     let app = App::new().await;
     let key = app.create(json!({})).await.api_key();
-    let leap = ["2016-12-31T23:59:60Z", "2030-06-30T23:59:60.5Z", "2016-12-31t15:59:60-08:00"];
-    let early =
-        ["0001-01-01T00:00:00Z", "0000-01-01T00:00:00Z", "1969-12-31T23:59:59.999Z", "1970-01-01T00:00:00+00:01"];
+    let leap = [
+        "2016-12-31T23:59:60Z",
+        "2030-06-30T23:59:60.5Z",
+        "2016-12-31t15:59:60-08:00",
+    ];
+    let early = [
+        "0001-01-01T00:00:00Z",
+        "0000-01-01T00:00:00Z",
+        "1969-12-31T23:59:59.999Z",
+        "1970-01-01T00:00:00+00:01",
+    ];
     for (times, msg) in [
-        (&leap[..], "must not be a leap second (:60), which few programs read"),
-        (&early[..], "must be in 1970 or later; for no expiry, use null"),
+        (
+            &leap[..],
+            "must not be a leap second (:60), which few programs read",
+        ),
+        (
+            &early[..],
+            "must be in 1970 or later; for no expiry, use null",
+        ),
     ] {
         for time in times {
             let detail = rejected(&app, &key, json!({ "expires_at": time })).await;
             let loc = ["body", "config", "expires_at"];
-            assert_eq!(detail, json!({ "loc": loc, "msg": msg, "type": "value_error.datetime" }), "{time}");
+            assert_eq!(
+                detail,
+                json!({ "loc": loc, "msg": msg, "type": "value_error.datetime" }),
+                "{time}"
+            );
 
             let body = json!({ "grace_seconds": 0, "expires_at": time });
-            let response = app.send(Call::new("POST", &format!("{API_KEYS}{key}/rotate")).json(&body)).await;
+            let response = app
+                .send(Call::new("POST", &format!("{API_KEYS}{key}/rotate")).json(&body))
+                .await;
             let detail = json!({ "loc": ["body", "expires_at"], "msg": msg, "type": "value_error.datetime" });
-            assert_eq!((response.status, response.json()), (422, json!({ "detail": [detail] })), "{time}");
+            assert_eq!(
+                (response.status, response.json()),
+                (422, json!({ "detail": [detail] })),
+                "{time}"
+            );
         }
     }
-    for time in ["1970-01-01T00:00:00Z", "1969-12-31T23:30:00-00:30", "2016-12-31T23:59:59.9Z"] {
-        assert_eq!(app.update(&key, json!({ "expires_at": time })).await.status, 200, "{time}");
+    for time in [
+        "1970-01-01T00:00:00Z",
+        "1969-12-31T23:30:00-00:30",
+        "2016-12-31T23:59:59.9Z",
+    ] {
+        assert_eq!(
+            app.update(&key, json!({ "expires_at": time })).await.status,
+            200,
+            "{time}"
+        );
     }
 
     // Rules for writing don't make a stored key unreadable, and don't keep it from being disabled.
     let item = app.table.items().remove(0);
-    for (time, reason) in [("0001-01-01T00:00:00Z", json!("expired")), ("2998-12-31T23:59:60Z", Value::Null)] {
+    for (time, reason) in [
+        ("0001-01-01T00:00:00Z", json!("expired")),
+        ("2998-12-31T23:59:60Z", Value::Null),
+    ] {
         let stored = |config: &Value| {
             let mut item = item.clone();
             item["config"]["S"] = config.to_string().into();
             app.table.put(item);
         };
         stored(&json!({ "expires_at": time }));
-        let verify = Call::new("POST", &format!("{API_KEYS}verify")).json(&json!({ "api_key": key }));
+        let verify =
+            Call::new("POST", &format!("{API_KEYS}verify")).json(&json!({ "api_key": key }));
         let response = app.send(verify).await;
-        assert_eq!((response.status, &response.json()["reason"]), (200, &reason), "{time}");
-        let response = app.update(&key, json!({ "expires_at": time, "enabled": false })).await;
+        assert_eq!(
+            (response.status, &response.json()["reason"]),
+            (200, &reason),
+            "{time}"
+        );
+        let response = app
+            .update(&key, json!({ "expires_at": time, "enabled": false }))
+            .await;
         assert_eq!(response.status, 200, "{response:?}");
         stored(&json!({ "expires_at": "2030-01-01T00:00:00Z" }));
-        assert_eq!(app.update(&key, json!({ "expires_at": time })).await.status, 422, "{time}: a new value");
+        assert_eq!(
+            app.update(&key, json!({ "expires_at": time })).await.status,
+            422,
+            "{time}: a new value"
+        );
     }
 }
 
-/// Who writes `permissions` beside `config` would get a key that grants nothing, and `enabled` a key that stays valid.
+/// Who writes `permissions` beside `config` would get a key that grants nothing, and `enabled` a
+/// key that stays valid.
 #[tokio::test]
 async fn a_field_with_a_meaning_beside_config_is_rejected() {
     let app = App::new().await;
     let key = app.create(json!({})).await.api_key();
     let before = app.table.items();
-    let calls = || [Call::new("POST", API_KEYS), Call::new("PUT", &format!("{API_KEYS}{key}"))];
+    let calls = || {
+        [
+            Call::new("POST", API_KEYS),
+            Call::new("PUT", &format!("{API_KEYS}{key}")),
+        ]
+    };
     let detail = |name: &str| {
         let msg = "belongs inside config, not beside it";
         json!({ "loc": ["body", name], "msg": msg, "type": "value_error.misplaced" })
     };
     for field in &FIELDS {
         for call in calls() {
-            let response = app.send(call.json(&json!({ "config": {}, field.name: "read" }))).await;
-            assert_eq!((response.status, response.json()), (422, json!({ "detail": [detail(field.name)] })));
+            let response = app
+                .send(call.json(&json!({ "config": {}, field.name: "read" })))
+                .await;
+            assert_eq!(
+                (response.status, response.json()),
+                (422, json!({ "detail": [detail(field.name)] }))
+            );
         }
     }
     // With the mistakes in the config; before the 404.
-    for call in [Call::new("POST", API_KEYS), Call::new("PUT", &format!("{API_KEYS}nosuchkey"))] {
-        let response = app.send(call.json(&json!({ "routes": 1, "config": { "enabled": 1 }, "enabled": true }))).await;
-        let places: Vec<_> =
-            response.json()["detail"].as_array().expect("a list").iter().map(|detail| detail["loc"].clone()).collect();
-        let expected = json!([["body", "config", "enabled"], ["body", "enabled"], ["body", "routes"]]);
+    for call in [
+        Call::new("POST", API_KEYS),
+        Call::new("PUT", &format!("{API_KEYS}nosuchkey")),
+    ] {
+        let response = app
+            .send(call.json(&json!({ "routes": 1, "config": { "enabled": 1 }, "enabled": true })))
+            .await;
+        let places: Vec<_> = response.json()["detail"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|detail| detail["loc"].clone())
+            .collect();
+        let expected = json!([
+            ["body", "config", "enabled"],
+            ["body", "enabled"],
+            ["body", "routes"]
+        ]);
         assert_eq!((response.status, Value::from(places)), (422, expected));
     }
     assert_eq!(app.table.items(), before);
@@ -225,22 +346,39 @@ async fn a_field_with_a_meaning_beside_config_is_rejected() {
     for call in calls() {
         assert_eq!(app.send(call.json(&ignored)).await.status, 200);
     }
-    assert!(app.list().await.iter().all(|key| key["config"] == json!({ "x": 1 })));
+    assert!(
+        app.list()
+            .await
+            .iter()
+            .all(|key| key["config"] == json!({ "x": 1 }))
+    );
     // Without config it is GAIA's response alone.
-    let response = app.send(Call::new("POST", API_KEYS).json(&json!({ "permissions": "read" }))).await;
+    let response = app
+        .send(Call::new("POST", API_KEYS).json(&json!({ "permissions": "read" })))
+        .await;
     let missing = json!({ "loc": ["body", "config"], "msg": "field required", "type": "value_error.missing" });
-    assert_eq!((response.status, response.json()), (422, json!({ "detail": [missing] })));
+    assert_eq!(
+        (response.status, response.json()),
+        (422, json!({ "detail": [missing] }))
+    );
 }
 
 /// The only entry of the 422 for a config; nothing of the config may be stored.
 pub async fn rejected(app: &App, key: &str, config: Value) -> Value {
     let before = app.table.items();
-    let (created, updated) = (app.create(config.clone()).await, app.update(key, config.clone()).await);
+    let (created, updated) = (
+        app.create(config.clone()).await,
+        app.update(key, config.clone()).await,
+    );
     assert_eq!((created.status, updated.status), (422, 422), "{config}");
     assert_eq!(created.json(), updated.json());
     assert_eq!(app.table.items(), before);
     let details = created.json()["detail"].clone();
-    assert_eq!(details.as_array().map(Vec::len), Some(1), "{config}: {details}");
+    assert_eq!(
+        details.as_array().map(Vec::len),
+        Some(1),
+        "{config}: {details}"
+    );
     details[0].clone()
 }
 
@@ -249,11 +387,22 @@ async fn all_mistakes_are_reported_at_once_in_the_order_of_the_fields() {
     let app = App::new().await;
     let config = json!({ "Enabled": 1, "allowed_ips": [1, "x"], "enabled": 2, "expires_at": 3, "permissions": 4 });
     let response = app.create(config).await.json();
-    let places: Vec<_> =
-        response["detail"].as_array().expect("a list").iter().map(|detail| detail["loc"][2].clone()).collect();
+    let places: Vec<_> = response["detail"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|detail| detail["loc"][2].clone())
+        .collect();
     assert_eq!(
         Value::from(places),
-        json!(["permissions", "enabled", "expires_at", "allowed_ips", "allowed_ips", "Enabled"])
+        json!([
+            "permissions",
+            "enabled",
+            "expires_at",
+            "allowed_ips",
+            "allowed_ips",
+            "Enabled"
+        ])
     );
 }
 
@@ -263,20 +412,47 @@ async fn sizes_and_depths() {
     let config = |len: usize| json!({ "x": "a".repeat(len - r#"{"x":""}"#.len()) });
     assert_eq!(app.create(config(4096)).await.status, 200);
     let response = app.create(config(4097)).await;
-    assert_eq!((response.status, response.json()), (413, json!({ "detail": "config exceeds 4096 bytes" })));
+    assert_eq!(
+        (response.status, response.json()),
+        (413, json!({ "detail": "config exceeds 4096 bytes" }))
+    );
     // Bytes, not characters.
-    assert_eq!(app.create(json!({ "x": "é".repeat(2044) })).await.status, 200);
-    assert_eq!(app.create(json!({ "x": "é".repeat(2045) })).await.status, 413);
+    assert_eq!(
+        app.create(json!({ "x": "é".repeat(2044) })).await.status,
+        200
+    );
+    assert_eq!(
+        app.create(json!({ "x": "é".repeat(2045) })).await.status,
+        413
+    );
 
-    for (base64, len, status) in [(false, 65_536, 200), (false, 65_537, 413), (true, 65_536, 200), (true, 65_537, 413)]
-    {
+    for (base64, len, status) in [
+        (false, 65_536, 200),
+        (false, 65_537, 413),
+        (true, 65_536, 200),
+        (true, 65_537, 413),
+    ] {
         let filler = "a".repeat(len - r#"{"config":{},"x":""}"#.len());
-        let call = Call { base64, ..Call::new("POST", API_KEYS).json(&json!({ "config": {}, "x": filler })) };
-        assert_eq!(app.send(call).await.status, status, "{len} bytes, base64: {base64}");
+        let call = Call {
+            base64,
+            ..Call::new("POST", API_KEYS).json(&json!({ "config": {}, "x": filler }))
+        };
+        assert_eq!(
+            app.send(call).await.status,
+            status,
+            "{len} bytes, base64: {base64}"
+        );
     }
     for (depth, status) in [(100, 200), (126, 200), (200, 422), (30_000, 422)] {
         let mut call = Call::new("POST", API_KEYS);
-        call.body = Some(format!(r#"{{"config":{{}},"x":{}{}}}"#, "[".repeat(depth), "]".repeat(depth)).into_bytes());
+        call.body = Some(
+            format!(
+                r#"{{"config":{{}},"x":{}{}}}"#,
+                "[".repeat(depth),
+                "]".repeat(depth)
+            )
+            .into_bytes(),
+        );
         assert_eq!(app.send(call).await.status, status, "{depth}");
     }
 }
@@ -285,18 +461,36 @@ async fn sizes_and_depths() {
 async fn a_duplicate_field_is_rejected() {
     let app = App::new().await;
     for (body, place) in [
-        (r#"{"config":{"enabled":false,"enabled":true}}"#, json!(["body", "config", "enabled"])),
-        (r#"{"config":{"enabled":false,"\u0065nabled":true}}"#, json!(["body", "config", "enabled"])),
-        (r#"{"config":{"x":[1,{"y":1,"y":1}]}}"#, json!(["body", "config", "x", 1, "y"])),
-        (r#"{"config":{},"config":{"permissions":"write"}}"#, json!(["body", "config"])),
-        (r#"{"config":{},"x":{"y":1,"y":2}}"#, json!(["body", "x", "y"])),
+        (
+            r#"{"config":{"enabled":false,"enabled":true}}"#,
+            json!(["body", "config", "enabled"]),
+        ),
+        (
+            r#"{"config":{"enabled":false,"\u0065nabled":true}}"#,
+            json!(["body", "config", "enabled"]),
+        ),
+        (
+            r#"{"config":{"x":[1,{"y":1,"y":1}]}}"#,
+            json!(["body", "config", "x", 1, "y"]),
+        ),
+        (
+            r#"{"config":{},"config":{"permissions":"write"}}"#,
+            json!(["body", "config"]),
+        ),
+        (
+            r#"{"config":{},"x":{"y":1,"y":2}}"#,
+            json!(["body", "x", "y"]),
+        ),
     ] {
         let mut call = Call::new("POST", API_KEYS);
         call.body = Some(body.as_bytes().to_vec());
         let response = app.send(call).await;
-        let expected =
-            json!({ "detail": [{ "loc": place, "msg": "duplicate field name", "type": "value_error.duplicate" }] });
-        assert_eq!((response.status, response.json()), (422, expected), "{body}");
+        let expected = json!({ "detail": [{ "loc": place, "msg": "duplicate field name", "type": "value_error.duplicate" }] });
+        assert_eq!(
+            (response.status, response.json()),
+            (422, expected),
+            "{body}"
+        );
     }
     assert!(app.table.items().is_empty());
 }
@@ -307,12 +501,21 @@ async fn a_body_that_is_no_object_is_reported_as_that() {
     let app = App::new().await;
     let key = app.create(json!({})).await.api_key();
     for body in [json!([]), json!(""), json!([["config", {}]]), json!(7)] {
-        for (method, below) in
-            [("POST", ""), ("PUT", key.as_str()), ("POST", "verify"), ("POST", &format!("{key}/rotate"))]
-        {
-            let response = app.send(Call::new(method, &format!("{API_KEYS}{below}")).json(&body)).await;
+        for (method, below) in [
+            ("POST", ""),
+            ("PUT", key.as_str()),
+            ("POST", "verify"),
+            ("POST", &format!("{key}/rotate")),
+        ] {
+            let response = app
+                .send(Call::new(method, &format!("{API_KEYS}{below}")).json(&body))
+                .await;
             let detail = json!({ "loc": ["body"], "msg": "value is not a valid dict", "type": "type_error.dict" });
-            assert_eq!((response.status, response.json()), (422, json!({ "detail": [detail] })), "{method} {body}");
+            assert_eq!(
+                (response.status, response.json()),
+                (422, json!({ "detail": [detail] })),
+                "{method} {body}"
+            );
         }
     }
 }
@@ -322,16 +525,25 @@ async fn a_body_that_is_no_object_is_reported_as_that() {
 async fn another_content_type_is_named() {
     let app = App::new().await;
     let key = app.create(json!({})).await.api_key();
-    for (below, body) in
-        [("verify", json!({ "api_key": key })), (&format!("{key}/rotate"), json!({ "grace_seconds": 1 }))]
-    {
-        for content_type in ["application/x-www-form-urlencoded", "text/plain", "text/json; charset=utf-8"] {
+    for (below, body) in [
+        ("verify", json!({ "api_key": key })),
+        (&format!("{key}/rotate"), json!({ "grace_seconds": 1 })),
+    ] {
+        for content_type in [
+            "application/x-www-form-urlencoded",
+            "text/plain",
+            "text/json; charset=utf-8",
+        ] {
             let mut call = Call::new("POST", &format!("{API_KEYS}{below}")).json(&body);
             call.headers["Content-Type"] = content_type.into();
             let response = app.send(call).await;
             let msg = "must be application/json or application/...+json";
             let detail = json!({ "loc": ["header", "content-type"], "msg": msg, "type": "value_error.content_type" });
-            assert_eq!((response.status, response.json()), (422, json!({ "detail": [detail] })), "{content_type}");
+            assert_eq!(
+                (response.status, response.json()),
+                (422, json!({ "detail": [detail] })),
+                "{content_type}"
+            );
         }
     }
     assert_eq!(app.list().await.len(), 1);

@@ -7,7 +7,8 @@ use crate::proxy::Fault;
 use crate::support::{API_KEYS, App, CALLER, Call, Response};
 
 async fn get(app: &App, key: &str) -> Response {
-    app.send(Call::new("GET", &format!("{API_KEYS}{key}"))).await
+    app.send(Call::new("GET", &format!("{API_KEYS}{key}")))
+        .await
 }
 
 async fn verify(app: &App, key: &str) {
@@ -36,22 +37,43 @@ async fn one_key_with_all_its_details() {
         .collect();
     let order = "api_key config permissions created_at created_by updated_at updated_by last_used_at rotated_from rotated_to root_key_id etag";
     assert_eq!(
-        names.into_iter().filter(|name| order.split(' ').any(|known| known == *name)).collect::<Vec<_>>().join(" "),
+        names
+            .into_iter()
+            .filter(|name| order.split(' ').any(|known| known == *name))
+            .collect::<Vec<_>>()
+            .join(" "),
         order
     );
     app.update(&key, json!({})).await;
     let changed = get(&app, &key[..31]).await.json();
-    assert_eq!((&changed["updated_by"], &changed["api_key"]), (&json!(CALLER), &json!(key)));
+    assert_eq!(
+        (&changed["updated_by"], &changed["api_key"]),
+        (&json!(CALLER), &json!(key))
+    );
     let forged = format!("{}0", &key[..57]);
-    for wrong in ["nosuchkey", if forged == key { "x" } else { &forged }, "gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV"] {
+    for wrong in [
+        "nosuchkey",
+        if forged == key { "x" } else { &forged },
+        "gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+    ] {
         assert_eq!(
             (get(&app, wrong).await.status, get(&app, wrong).await.json()),
             (404, json!({ "detail": "API key not found" }))
         );
     }
-    let ids = App { api: app.table.api(&[("KEY_DISCLOSURE", "id")]).await.expect("a start"), table: app.table };
+    let ids = App {
+        api: app
+            .table
+            .api(&[("KEY_DISCLOSURE", "id")])
+            .await
+            .expect("a start"),
+        table: app.table,
+    };
     assert_eq!(get(&ids, &key).await.json()["api_key"], key[..31]);
-    let listed = ids.send(Call::new("GET", API_KEYS).query("details", "true")).await.json();
+    let listed = ids
+        .send(Call::new("GET", API_KEYS).query("details", "true"))
+        .await
+        .json();
     assert_eq!(listed[0]["api_key"], key[..31]);
 }
 
@@ -66,30 +88,50 @@ async fn a_list_with_details_is_the_list_with_more() {
         verify(&app, key).await;
     }
     app.table.proxy.requests();
-    let (mut pages, mut call) = (Vec::new(), Call::new("GET", API_KEYS).query("details", "YES").query("limit", 2));
+    let (mut pages, mut call) = (
+        Vec::new(),
+        Call::new("GET", API_KEYS)
+            .query("details", "YES")
+            .query("limit", 2),
+    );
     loop {
         let response = app.send(call.clone()).await;
         assert_eq!(app.table.proxy.requests(), ["Query", "Query"]);
         pages.extend(response.json().as_array().expect("a list").clone());
-        let Some(link) = response.headers["Link"].as_str() else { break };
-        let after =
-            link.strip_prefix("<?after=").and_then(|rest| rest.strip_suffix("&details=true&limit=2>; rel=\"next\""));
-        call = call.query("after", after.expect("an id")).query("details", "true");
+        let Some(link) = response.headers["Link"].as_str() else {
+            break;
+        };
+        let after = link
+            .strip_prefix("<?after=")
+            .and_then(|rest| rest.strip_suffix("&details=true&limit=2>; rel=\"next\""));
+        call = call
+            .query("after", after.expect("an id"))
+            .query("details", "true");
     }
     for (entry, key) in pages.iter().zip(&keys) {
         assert_eq!(entry, &get(&app, key).await.json());
-        assert_eq!(entry["last_used_at"].is_string(), [&keys[0], &keys[3]].contains(&key));
+        assert_eq!(
+            entry["last_used_at"].is_string(),
+            [&keys[0], &keys[3]].contains(&key)
+        );
     }
     assert_eq!(pages.len(), 5);
     app.table.proxy.requests();
     for plain in ["false", "0", "no"] {
-        let response = app.send(Call::new("GET", API_KEYS).query("details", plain)).await;
+        let response = app
+            .send(Call::new("GET", API_KEYS).query("details", plain))
+            .await;
         assert_eq!(response.json(), Value::from(app.list().await));
     }
     for wrong in ["", "2", "maybe"] {
-        let response = app.send(Call::new("GET", API_KEYS).query("details", wrong)).await;
+        let response = app
+            .send(Call::new("GET", API_KEYS).query("details", wrong))
+            .await;
         let expected = json!({ "loc": ["query", "details"], "msg": "value could not be parsed to a boolean", "type": "type_error.bool" });
-        assert_eq!((response.status, response.json()["detail"][0].clone()), (422, expected));
+        assert_eq!(
+            (response.status, response.json()["detail"][0].clone()),
+            (422, expected)
+        );
     }
 }
 
@@ -103,50 +145,104 @@ async fn a_use_is_recorded_once_per_hour_and_instance() {
     for shape in SHAPES {
         // Two authorizers, one of them for simple responses.
         let first = matches!(shape, Shape::RestToken | Shape::Simple);
-        protected.allows(shape, &Visit::new(&key, "GET", "/x")).await;
-        let expected: &[&str] = if first { &["GetItem", "PutItem"] } else { &["GetItem"] };
+        protected
+            .allows(shape, &Visit::new(&key, "GET", "/x"))
+            .await;
+        let expected: &[&str] = if first {
+            &["GetItem", "PutItem"]
+        } else {
+            &["GetItem"]
+        };
         assert_eq!(requests(), expected, "{shape:?}");
     }
     let denied = app.create(json!({ "permissions": "read" })).await.api_key();
     requests();
-    assert!(!protected.allows(Shape::Http2, &Visit::new(&denied, "POST", "/x")).await);
+    assert!(
+        !protected
+            .allows(Shape::Http2, &Visit::new(&denied, "POST", "/x"))
+            .await
+    );
     assert_eq!(requests(), ["GetItem"], "a denial is no use");
-    let forged = format!("{}{}", &key[..57], if key.ends_with('0') { '1' } else { '0' });
-    assert!(!protected.allows(Shape::Http2, &Visit::new(&forged, "GET", "/x")).await);
+    let forged = format!(
+        "{}{}",
+        &key[..57],
+        if key.ends_with('0') { '1' } else { '0' }
+    );
+    assert!(
+        !protected
+            .allows(Shape::Http2, &Visit::new(&forged, "GET", "/x"))
+            .await
+    );
     assert!(requests().is_empty());
 
-    let used = app.table.items().into_iter().find(|item| item["service"]["S"] == "demo#use").expect("a use");
-    let at = get(app, &key).await.json()["last_used_at"].as_str().expect("a time").to_owned();
+    let used = app
+        .table
+        .items()
+        .into_iter()
+        .find(|item| item["service"]["S"] == "demo#use")
+        .expect("a use");
+    let at = get(app, &key).await.json()["last_used_at"]
+        .as_str()
+        .expect("a time")
+        .to_owned();
     let now = time::OffsetDateTime::now_utc();
-    assert!(at.ends_with(":00:00Z") && at.starts_with(&now.date().to_string()), "{at}");
-    assert_eq!((&used["id"]["S"], &used["last_used_at"]["S"]), (&json!(key[5..31]), &json!(at)));
-    let ttl: i64 = used["ttl"]["N"].as_str().and_then(|ttl| ttl.parse().ok()).expect("a ttl");
+    assert!(
+        at.ends_with(":00:00Z") && at.starts_with(&now.date().to_string()),
+        "{at}"
+    );
+    assert_eq!(
+        (&used["id"]["S"], &used["last_used_at"]["S"]),
+        (&json!(key[5..31]), &json!(at))
+    );
+    let ttl: i64 = used["ttl"]["N"]
+        .as_str()
+        .and_then(|ttl| ttl.parse().ok())
+        .expect("a ttl");
     assert!((now.unix_timestamp() + 400 * 86_400 - ttl) < 3_601);
 
     // A later hour that another instance recorded stays.
     let mut later = used;
     later["last_used_at"]["S"] = "2999-01-01T00:00:00Z".into();
     app.table.put(later);
-    let other = App { api: app.table.api(&[]).await.expect("a start"), table: Protected::new(&[]).await.app.table };
+    let other = App {
+        api: app.table.api(&[]).await.expect("a start"),
+        table: Protected::new(&[]).await.app.table,
+    };
     verify(&other, &key).await;
-    assert_eq!(get(app, &key).await.json()["last_used_at"], "2999-01-01T00:00:00Z");
+    assert_eq!(
+        get(app, &key).await.json()["last_used_at"],
+        "2999-01-01T00:00:00Z"
+    );
 }
 
 #[tokio::test]
 async fn a_failing_usage_write_delays_one_check_and_denies_none() {
-    for (fault, slow) in
-        [(Fault::Silent, true), (Fault::Denied, false), (Fault::ServerError, false), (Fault::Dropped, false)]
-    {
+    for (fault, slow) in [
+        (Fault::Silent, true),
+        (Fault::Denied, false),
+        (Fault::ServerError, false),
+        (Fault::Dropped, false),
+    ] {
         let app = App::new().await;
         let key = app.create(json!({})).await.api_key();
         app.table.proxy.requests();
         app.table.proxy.plan(&[Fault::None, fault]);
         let began = std::time::Instant::now();
         verify(&app, &key).await;
-        assert_eq!(app.table.proxy.requests(), ["GetItem", "PutItem"], "{fault:?}: one attempt");
-        assert!(began.elapsed().as_millis() < 1_500 && (!slow || began.elapsed().as_millis() >= 200));
+        assert_eq!(
+            app.table.proxy.requests(),
+            ["GetItem", "PutItem"],
+            "{fault:?}: one attempt"
+        );
+        assert!(
+            began.elapsed().as_millis() < 1_500 && (!slow || began.elapsed().as_millis() >= 200)
+        );
         verify(&app, &key).await;
-        assert_eq!(app.table.proxy.requests(), ["GetItem"], "{fault:?}: not tried again at once");
+        assert_eq!(
+            app.table.proxy.requests(),
+            ["GetItem"],
+            "{fault:?}: not tried again at once"
+        );
     }
 }
 
@@ -160,12 +256,18 @@ async fn usage_can_be_turned_off() {
 }
 
 fn item(app: &App, partition: &str, id: &str) -> Option<Value> {
-    app.table.items().into_iter().find(|item| item["service"]["S"] == partition && item["id"]["S"] == id[5..31])
+    app.table
+        .items()
+        .into_iter()
+        .find(|item| item["service"]["S"] == partition && item["id"]["S"] == id[5..31])
 }
 
 fn ttl(item: Option<Value>) -> i64 {
     let item = item.expect("an item");
-    item["ttl"]["N"].as_str().and_then(|ttl| ttl.parse().ok()).unwrap_or_else(|| panic!("no ttl: {item}"))
+    item["ttl"]["N"]
+        .as_str()
+        .and_then(|ttl| ttl.parse().ok())
+        .unwrap_or_else(|| panic!("no ttl: {item}"))
 }
 
 /// Lists read usage, so usage must not outlive its key by a year.
@@ -175,14 +277,20 @@ async fn usage_is_kept_no_longer_than_its_key() {
     let app = App::new().await;
     let in_days = |days: i64| {
         let time = time::OffsetDateTime::now_utc() + time::Duration::days(days);
-        time.format(&time::format_description::well_known::Rfc3339).expect("a text")
+        time.format(&time::format_description::well_known::Rfc3339)
+            .expect("a text")
     };
     let used = async |config: Value| {
         let key = app.create(config).await.api_key();
         verify(&app, &key).await;
         key
     };
-    let both = |key: &str| (ttl(item(&app, "demo#use", key)), ttl(item(&app, "demo", key)));
+    let both = |key: &str| {
+        (
+            ttl(item(&app, "demo#use", key)),
+            ttl(item(&app, "demo", key)),
+        )
+    };
     let now = time::OffsetDateTime::now_utc().unix_timestamp();
 
     let (usage, key) = both(&used(json!({ "expires_at": in_days(10) })).await);
@@ -193,47 +301,82 @@ async fn usage_is_kept_no_longer_than_its_key() {
     let updated = used(json!({})).await;
     assert!(ttl(item(&app, "demo#use", &updated)) > now + 399 * DAY);
     let last_used_at = get(&app, &updated).await.json()["last_used_at"].clone();
-    app.update(&updated, json!({ "expires_at": in_days(20) })).await;
+    app.update(&updated, json!({ "expires_at": in_days(20) }))
+        .await;
     assert_eq!(both(&updated).0, both(&updated).1, "after an update");
-    app.update(&updated, json!({ "expires_at": in_days(900) })).await;
+    app.update(&updated, json!({ "expires_at": in_days(900) }))
+        .await;
     assert!(both(&updated).0 <= both(&updated).1);
-    app.update(&updated, json!({ "expires_at": "2001-01-01T00:00:00Z" })).await;
-    assert_eq!(both(&updated).0, both(&updated).1, "after an expiry in the past");
-    assert_eq!(get(&app, &updated).await.json()["last_used_at"], last_used_at);
+    app.update(&updated, json!({ "expires_at": "2001-01-01T00:00:00Z" }))
+        .await;
+    assert_eq!(
+        both(&updated).0,
+        both(&updated).1,
+        "after an expiry in the past"
+    );
+    assert_eq!(
+        get(&app, &updated).await.json()["last_used_at"],
+        last_used_at
+    );
 
     let rotated = used(json!({})).await;
-    let rotate = Call::new("POST", &format!("{API_KEYS}{rotated}/rotate")).json(&json!({ "grace_seconds": 3600 }));
+    let rotate = Call::new("POST", &format!("{API_KEYS}{rotated}/rotate"))
+        .json(&json!({ "grace_seconds": 3600 }));
     assert_eq!(app.send(rotate).await.status, 200);
     assert_eq!(both(&rotated).0, both(&rotated).1, "after a rotation");
 
     let deleted = used(json!({})).await;
     app.delete(&deleted).await;
-    assert!((now + 30 * DAY..now + 30 * DAY + 60).contains(&ttl(item(&app, "demo#use", &deleted))), "after a delete");
+    assert!(
+        (now + 30 * DAY..now + 30 * DAY + 60).contains(&ttl(item(&app, "demo#use", &deleted))),
+        "after a delete"
+    );
 
     let unused = app.create(json!({})).await.api_key();
-    app.update(&unused, json!({ "expires_at": in_days(20) })).await;
+    app.update(&unused, json!({ "expires_at": in_days(20) }))
+        .await;
     app.delete(&unused).await;
-    assert_eq!(item(&app, "demo#use", &unused), None, "nothing is recorded of a key that was never used");
+    assert_eq!(
+        item(&app, "demo#use", &unused),
+        None,
+        "nothing is recorded of a key that was never used"
+    );
 }
 
 #[tokio::test]
 async fn a_change_whose_usage_write_fails_is_acknowledged() {
-    for fault in [Fault::Silent, Fault::Denied, Fault::ServerError, Fault::Dropped] {
+    for fault in [
+        Fault::Silent,
+        Fault::Denied,
+        Fault::ServerError,
+        Fault::Dropped,
+    ] {
         let app = App::new().await;
         let key = app.create(json!({})).await.api_key();
         verify(&app, &key).await;
         app.table.proxy.requests();
         app.table.proxy.plan(&[Fault::None, Fault::None, fault]);
-        let response = app.update(&key, json!({ "expires_at": "2030-01-01T00:00:00Z" })).await;
+        let response = app
+            .update(&key, json!({ "expires_at": "2030-01-01T00:00:00Z" }))
+            .await;
         assert_eq!(response.status, 200, "{fault:?}");
-        assert_eq!(app.table.proxy.requests(), ["GetItem", "UpdateItem", "UpdateItem"], "{fault:?}: one attempt");
+        assert_eq!(
+            app.table.proxy.requests(),
+            ["GetItem", "UpdateItem", "UpdateItem"],
+            "{fault:?}: one attempt"
+        );
     }
     let untracked = App::with(&[("TRACK_USAGE", "false")]).await;
     let key = untracked.create(json!({})).await.api_key();
     untracked.table.proxy.requests();
-    untracked.update(&key, json!({ "expires_at": "2030-01-01T00:00:00Z" })).await;
+    untracked
+        .update(&key, json!({ "expires_at": "2030-01-01T00:00:00Z" }))
+        .await;
     untracked.delete(&key).await;
-    assert_eq!(untracked.table.proxy.requests(), ["GetItem", "UpdateItem", "GetItem", "DeleteItem"]);
+    assert_eq!(
+        untracked.table.proxy.requests(),
+        ["GetItem", "UpdateItem", "GetItem", "DeleteItem"]
+    );
 }
 
 /// A key whose usage can't be read must not look like one that was never used.
@@ -243,16 +386,30 @@ async fn usage_that_can_not_be_read_is_a_500_where_it_is_shown() {
     let key = app.create(json!({})).await.api_key();
     verify(&app, &key).await;
     let sound = item(&app, "demo#use", &key).expect("usage");
-    for value in [None, Some(json!({ "N": "1" })), Some(json!({ "NULL": true })), Some(json!({ "L": [] }))] {
+    for value in [
+        None,
+        Some(json!({ "N": "1" })),
+        Some(json!({ "NULL": true })),
+        Some(json!({ "L": [] })),
+    ] {
         let mut broken = sound.clone();
         match &value {
             Some(value) => broken["last_used_at"] = value.clone(),
-            None => drop(broken.as_object_mut().expect("an object").remove("last_used_at")),
+            None => drop(
+                broken
+                    .as_object_mut()
+                    .expect("an object")
+                    .remove("last_used_at"),
+            ),
         }
         app.table.put(broken);
         assert_eq!(get(&app, &key).await.status, 500, "{value:?}");
         let list = Call::new("GET", API_KEYS);
-        assert_eq!(app.send(list.clone().query("details", true)).await.status, 500, "{value:?}");
+        assert_eq!(
+            app.send(list.clone().query("details", true)).await.status,
+            500,
+            "{value:?}"
+        );
         assert_eq!(app.send(list).await.status, 200, "{value:?}");
         verify(&app, &key).await;
     }

@@ -34,7 +34,8 @@ const FAULTS: [(Fault, &str); 10] = [
     (Fault::Late, "reset, applied much later"),
 ];
 
-/// What a caller gets: a status, and for the authorizer the one that its gateway would respond with.
+/// What a caller gets: a status, and for the authorizer the one that its gateway would respond
+/// with.
 struct Outcome {
     status: u64,
     /// Whether a key was allowed or valid.
@@ -44,32 +45,43 @@ struct Outcome {
 async fn ask(protected: &Protected, operation: &str, key: &str) -> Outcome {
     if operation == "authorize" {
         let visit = Visit::new(key, "GET", "/x");
-        let response = protected.response(Shape::Http2, visit.event(Shape::Http2)).await;
-        let allowed = response.as_ref().is_ok_and(|response| lets_in(response, &visit));
-        return Outcome { status: if response.is_ok() { 200 } else { 500 }, allowed };
+        let response = protected
+            .response(Shape::Http2, visit.event(Shape::Http2))
+            .await;
+        let allowed = response
+            .as_ref()
+            .is_ok_and(|response| lets_in(response, &visit));
+        return Outcome {
+            status: if response.is_ok() { 200 } else { 500 },
+            allowed,
+        };
     }
     let body = json!({ "config": { "permissions": "write" } });
     let mut call = match operation {
         "create" | "create, Idempotency-Key" => Call::new("POST", API_KEYS).json(&body),
-        "rotate, Idempotency-Key" => {
-            Call::new("POST", &format!("{API_KEYS}{key}/rotate")).json(&json!({ "grace_seconds": 3600 }))
-        }
+        "rotate, Idempotency-Key" => Call::new("POST", &format!("{API_KEYS}{key}/rotate"))
+            .json(&json!({ "grace_seconds": 3600 })),
         "get" => Call::new("GET", &format!("{API_KEYS}{key}")),
         "update" => Call::new("PUT", &format!("{API_KEYS}{key}")).json(&body),
         "delete" => Call::new("DELETE", &format!("{API_KEYS}delete/{key}")),
         "list" => Call::new("GET", API_KEYS),
-        _ => Call::new("POST", &format!("{API_KEYS}verify")).json(&json!({ "api_key": key, "permission": "read" })),
+        _ => Call::new("POST", &format!("{API_KEYS}verify"))
+            .json(&json!({ "api_key": key, "permission": "read" })),
     };
     if operation.ends_with("Idempotency-Key") {
         call.headers["Idempotency-Key"] = "once".into();
     }
     let response = protected.app.send(call).await;
     let allowed = response.body.contains(r#""valid":true"#);
-    Outcome { status: response.status, allowed }
+    Outcome {
+        status: response.status,
+        allowed,
+    }
 }
 
-/// One case of the table: the status if only the first attempt meets the fault; if all attempts meet it, the status and that
-/// of the caller's next try. A change of a key reads first: the table shows its write, and its read is like any other.
+/// One case of the table: the status if only the first attempt meets the fault; if all attempts
+/// meet it, the status and that of the caller's next try. A change of a key reads first: the table
+/// shows its write, and its read is like any other.
 async fn case(operation: &str, fault: Fault) -> String {
     // How many reads come before the write.
     let reads = match operation {
@@ -96,23 +108,37 @@ async fn through(operation: &str, fault: Fault, sound: usize) -> String {
         let key = app.create(json!({ "permissions": "read" })).await.api_key();
         let before = app.table.items();
         let faults = [fault].repeat(if lasting { 3 } else { 1 });
-        app.table.proxy.plan(&[[Fault::None].repeat(sound), faults].concat());
+        app.table
+            .proxy
+            .plan(&[[Fault::None].repeat(sound), faults].concat());
         let began = Instant::now();
         let outcome = ask(&protected, operation, &key).await;
-        assert!(began.elapsed() < Duration::from_secs(8), "{operation}, {fault:?}: {:?}", began.elapsed());
+        assert!(
+            began.elapsed() < Duration::from_secs(8),
+            "{operation}, {fault:?}: {:?}",
+            began.elapsed()
+        );
         let (after, failed) = (app.table.items(), outcome.status != 200);
-        assert!(!(failed && outcome.allowed), "{operation}, {fault:?}: an error was treated as an allow");
+        assert!(
+            !(failed && outcome.allowed),
+            "{operation}, {fault:?}: an error was treated as an allow"
+        );
 
-        // An acknowledged write is there. One that isn't acknowledged is there completely or not at all.
+        // An acknowledged write is there. One that isn't acknowledged is there completely or not at
+        // all.
         let is_key = |item: &&Value| item["service"]["S"] == "demo";
         let keys = |items: &[Value]| items.iter().filter(is_key).count();
         let whole = |item: &Value| {
             item["root_key_id"]["S"] == "053bcb62"
                 && item["config"]["S"].as_str().is_some_and(|text| {
-                    text.starts_with(r#"{"permissions":"read""#) || text == r#"{"permissions":"write"}"#
+                    text.starts_with(r#"{"permissions":"read""#)
+                        || text == r#"{"permissions":"write"}"#
                 })
         };
-        assert!(after.iter().filter(is_key).all(whole), "{operation}, {fault:?}: {after:?}");
+        assert!(
+            after.iter().filter(is_key).all(whole),
+            "{operation}, {fault:?}: {after:?}"
+        );
         match operation {
             "create" | "create, Idempotency-Key" | "rotate, Idempotency-Key" => {
                 let created = keys(&after) - keys(&before);
@@ -121,10 +147,16 @@ async fn through(operation: &str, fault: Fault, sound: usize) -> String {
                     "{operation}, {fault:?}: {created} keys created"
                 );
             }
-            "update" => assert!(failed || after[0]["config"]["S"] == r#"{"permissions":"write"}"#, "{fault:?}"),
+            "update" => assert!(
+                failed || after[0]["config"]["S"] == r#"{"permissions":"write"}"#,
+                "{fault:?}"
+            ),
             "delete" => assert!(failed || after.is_empty(), "{fault:?}"),
             // A check may record the key's use.
-            _ => assert_eq!(after.iter().filter(is_key).collect::<Vec<_>>(), before.iter().collect::<Vec<_>>()),
+            _ => assert_eq!(
+                after.iter().filter(is_key).collect::<Vec<_>>(),
+                before.iter().collect::<Vec<_>>()
+            ),
         }
         if !lasting {
             assert!(
@@ -139,10 +171,18 @@ async fn through(operation: &str, fault: Fault, sound: usize) -> String {
         app.table.proxy.always(Fault::None);
         let again = ask(&protected, operation, &key).await;
         let gone = operation == "delete" && again.status == 404;
-        assert!(again.status == 200 || gone, "{operation}, {fault:?}: the second try got {}", again.status);
+        assert!(
+            again.status == 200 || gone,
+            "{operation}, {fault:?}: the second try got {}",
+            again.status
+        );
         assert!(!gone || app.table.items().is_empty());
         if operation.ends_with("Idempotency-Key") {
-            assert_eq!(keys(&app.table.items()), 2, "{fault:?}: one key per Idempotency-Key");
+            assert_eq!(
+                keys(&app.table.items()),
+                2,
+                "{fault:?}: one key per Idempotency-Key"
+            );
         }
         responses.push(format!("{}, then {}", outcome.status, again.status));
         undone_by_no_late_attempt(app).await;
@@ -150,34 +190,68 @@ async fn through(operation: &str, fault: Fault, sound: usize) -> String {
     responses.join("; ")
 }
 
-/// What is acknowledged by now, and another change after it, stay when late attempts are carried out. Only a create without
-/// `Idempotency-Key` that wasn't acknowledged may still appear.
+/// What is acknowledged by now, and another change after it, stay when late attempts are carried
+/// out. Only a create without `Idempotency-Key` that wasn't acknowledged may still appear.
 async fn undone_by_no_late_attempt(app: &App) {
-    let keys = |list: &[Value]| -> Vec<Value> { list.iter().map(|entry| entry["api_key"].clone()).collect() };
+    let keys = |list: &[Value]| -> Vec<Value> {
+        list.iter().map(|entry| entry["api_key"].clone()).collect()
+    };
     let before = keys(&app.list().await);
     for key in &before {
         let key = key.as_str().expect("a key");
-        assert_eq!(app.update(key, json!({ "permissions": "write", "enabled": false })).await.status, 200);
+        assert_eq!(
+            app.update(key, json!({ "permissions": "write", "enabled": false }))
+                .await
+                .status,
+            200
+        );
     }
     let late = app.table.proxy.deliver().await;
     let after = app.list().await;
-    let disabled = |key: &Value| after.iter().any(|e| e["api_key"] == *key && e["config"]["enabled"] == false);
-    assert!(before.iter().all(disabled), "{late} late attempts: {after:?}");
-    assert!(after.len() <= before.len() + usize::from(late == 3), "{late} late attempts: {after:?}");
+    let disabled = |key: &Value| {
+        after
+            .iter()
+            .any(|e| e["api_key"] == *key && e["config"]["enabled"] == false)
+    };
+    assert!(
+        before.iter().all(disabled),
+        "{late} late attempts: {after:?}"
+    );
+    assert!(
+        after.len() <= before.len() + usize::from(late == 3),
+        "{late} late attempts: {after:?}"
+    );
 }
 
 #[tokio::test]
 async fn every_operation_under_every_fault() {
-    let cases =
-        FAULTS.iter().flat_map(|(fault, _)| OPERATIONS.iter().map(|operation| Box::pin(case(operation, *fault))));
+    let cases = FAULTS.iter().flat_map(|(fault, _)| {
+        OPERATIONS
+            .iter()
+            .map(|operation| Box::pin(case(operation, *fault)))
+    });
     // A few at a time: an overloaded machine would add faults of its own.
-    let cases: Vec<_> = futures_util::stream::iter(cases).buffered(16).collect().await;
-    let mut table = format!("| Fault | {} |\n|---|{}\n", OPERATIONS.join(" | "), "---|".repeat(OPERATIONS.len()));
+    let cases: Vec<_> = futures_util::stream::iter(cases)
+        .buffered(16)
+        .collect()
+        .await;
+    let mut table = format!(
+        "| Fault | {} |\n|---|{}\n",
+        OPERATIONS.join(" | "),
+        "---|".repeat(OPERATIONS.len())
+    );
     for ((_, name), row) in FAULTS.iter().zip(cases.chunks(OPERATIONS.len())) {
         table.push_str(&format!("| {name} | {} |\n", row.join(" | ")));
     }
     println!("{table}");
     let document = include_str!("../../docs/reliability.md");
-    assert!(document.contains(&table), "docs/reliability.md has another table than\n{table}");
-    assert_eq!(document.matches("| throttled |").count(), 1, "docs/reliability.md has the table twice");
+    assert!(
+        document.contains(&table),
+        "docs/reliability.md has another table than\n{table}"
+    );
+    assert_eq!(
+        document.matches("| throttled |").count(),
+        1,
+        "docs/reliability.md has the table twice"
+    );
 }

@@ -1,18 +1,23 @@
-//! Events as gateways and emulators write them: what the service doesn't read can't make an event unreadable.
+//! Events as gateways and emulators write them: what the service doesn't read can't make an event
+//! unreadable.
 
 use serde_json::{Value, json};
 
 use crate::support::{
-    API_KEYS, App, Call, FORMATS, Format, ODD_VALUES, Response, TIMEOUT, invoke_text, pointers, with_json,
+    API_KEYS, App, Call, FORMATS, Format, ODD_VALUES, Response, TIMEOUT, invoke_text, pointers,
+    with_json,
 };
 
 async fn send_text(app: &App, event: String) -> Response {
     Response::from_lambda(invoke_text(&app.api, event, TIMEOUT).await)
 }
 
-/// A request with everything that API Gateway may write into an event, from one who signed in with a JWT.
+/// A request with everything that API Gateway may write into an event, from one who signed in with
+/// a JWT.
 fn complete(method: &str, format: Format) -> Value {
-    let mut call = Call::new(method, API_KEYS).json(&json!({ "config": {} })).query("a", "b");
+    let mut call = Call::new(method, API_KEYS)
+        .json(&json!({ "config": {} }))
+        .query("a", "b");
     call.headers["idempotency-key"] = Value::Null;
     call.headers["x-odd"] = "text".into();
     call.headers["x-forwarded-proto"] = "https".into();
@@ -37,13 +42,15 @@ fn complete(method: &str, format: Format) -> Value {
             event["cookies"] = json!(["a=b"]);
         }
         Format::Rest | Format::RestStageInPath => {
-            context["authorizer"] = json!({ "claims": claims, "scopes": ["a"], "principalId": "x", "latency": "3" });
+            context["authorizer"] =
+                json!({ "claims": claims, "scopes": ["a"], "principalId": "x", "latency": "3" });
             context["identity"] = json!({
                 "userArn": null, "sourceIp": "192.0.2.1", "user": null, "clientCert": certificate, "apiKey": "x",
             });
             context["requestTimeEpoch"] = 1.into();
             event["version"] = "1.0".into();
-            event["multiValueHeaders"] = json!({ "Content-Type": ["application/json"], "X-Odd": ["text"] });
+            event["multiValueHeaders"] =
+                json!({ "Content-Type": ["application/json"], "X-Odd": ["text"] });
             event["multiValueQueryStringParameters"] = json!({ "a": ["b"] });
         }
     }
@@ -86,16 +93,23 @@ async fn a_field_that_the_service_does_not_read_may_be_anything() {
         let rest = matches!(format, Format::Rest | Format::RestStageInPath);
         let mut tried = 0;
         for pointer in pointers(&event) {
-            // The query is in these only in format 1.0. Without the stage, a path that begins with it is unknown.
-            let query = rest && pointer.to_ascii_lowercase().ends_with("querystringparameters");
-            let stage =
-                pointer.ends_with("/stage") && [Format::HttpNamedStage, Format::RestStageInPath].contains(&format);
+            // The query is in these only in format 1.0. Without the stage, a path that begins with
+            // it is unknown.
+            let query = rest
+                && pointer
+                    .to_ascii_lowercase()
+                    .ends_with("querystringparameters");
+            let stage = pointer.ends_with("/stage")
+                && [Format::HttpNamedStage, Format::RestStageInPath].contains(&format);
             if READ.contains(&pointer.as_str()) || query || stage {
                 continue;
             }
             for odd in ODD_VALUES {
                 let response = send_text(&app, with_json(&event, &pointer, odd)).await;
-                assert_eq!(response.status, 200, "{format:?} {pointer} is {odd}: {response:?}");
+                assert_eq!(
+                    response.status, 200,
+                    "{format:?} {pointer} is {odd}: {response:?}"
+                );
                 tried += 1;
             }
         }
@@ -113,42 +127,74 @@ async fn claims_need_not_be_strings_apart_from_the_subject() {
         };
         let event = complete("POST", format);
         for odd in ODD_VALUES {
-            let with_claims = with_json(&event, claims, &format!(r#"{{"exp":{odd},"sub":"u1","groups":{odd}}}"#));
-            assert_eq!(send_text(&app, with_claims).await.status, 200, "{format:?} {odd}");
+            let with_claims = with_json(
+                &event,
+                claims,
+                &format!(r#"{{"exp":{odd},"sub":"u1","groups":{odd}}}"#),
+            );
+            assert_eq!(
+                send_text(&app, with_claims).await.status,
+                200,
+                "{format:?} {odd}"
+            );
             let no_caller = with_json(&event, &format!("{claims}/sub"), odd);
             let expected = if odd == r#""text""# { 200 } else { 401 };
-            assert_eq!(send_text(&app, no_caller).await.status, expected, "{format:?}, sub is {odd}");
+            assert_eq!(
+                send_text(&app, no_caller).await.status,
+                expected,
+                "{format:?}, sub is {odd}"
+            );
             let no_caller = with_json(&event, claims, odd);
-            assert_eq!(send_text(&app, no_caller).await.status, 401, "{format:?}, claims are {odd}");
+            assert_eq!(
+                send_text(&app, no_caller).await.status,
+                401,
+                "{format:?}, claims are {odd}"
+            );
         }
     }
     let items = app.table.items();
     let created_by = |item: &&Value| item["created_by"]["S"] == "u1";
-    assert_eq!(items.iter().filter(created_by).count(), FORMATS.len() * ODD_VALUES.len());
+    assert_eq!(
+        items.iter().filter(created_by).count(),
+        FORMATS.len() * ODD_VALUES.len()
+    );
 }
 
-/// A header that asks for something must not be dropped in silence because a gateway wrote it in another type.
+/// A header that asks for something must not be dropped in silence because a gateway wrote it in
+/// another type.
 #[tokio::test]
 async fn a_header_of_another_type_is_rejected_by_the_check_that_reads_it() {
     let app = App::new().await;
     for format in FORMATS {
         let event = complete("POST", format);
         for odd in ODD_VALUES {
-            let response = send_text(&app, with_json(&event, "/headers/idempotency-key", odd)).await;
-            let expected = if [r#""text""#, "null", "[]"].contains(&odd) { 200 } else { 422 };
+            let response =
+                send_text(&app, with_json(&event, "/headers/idempotency-key", odd)).await;
+            let expected = if [r#""text""#, "null", "[]"].contains(&odd) {
+                200
+            } else {
+                422
+            };
             assert_eq!(response.status, expected, "{format:?} {odd}: {response:?}");
         }
     }
 }
 
-/// What is read must have its type: a query that is dropped would list other keys than were asked for.
+/// What is read must have its type: a query that is dropped would list other keys than were asked
+/// for.
 #[tokio::test]
 async fn an_unreadable_method_path_query_or_body_is_a_400_in_the_format_of_the_event() {
     let app = App::new().await;
     for (format, pointers) in [
         (
             Format::Http,
-            &["/rawPath", "/rawQueryString", "/requestContext/http/method", "/body", "/isBase64Encoded"][..],
+            &[
+                "/rawPath",
+                "/rawQueryString",
+                "/requestContext/http/method",
+                "/body",
+                "/isBase64Encoded",
+            ][..],
         ),
         (
             Format::Rest,
@@ -165,9 +211,21 @@ async fn an_unreadable_method_path_query_or_body_is_a_400_in_the_format_of_the_e
     ] {
         for pointer in pointers {
             for odd in ["7", r#""\ud800""#, "[7]"] {
-                let response = invoke_text(&app.api, with_json(&complete("POST", format), pointer, odd), TIMEOUT).await;
-                assert_eq!(response["statusCode"], 400, "{format:?}, {pointer} is {odd}: {response}");
-                assert_eq!(response["cookies"].is_array(), format == Format::Http, "{response}");
+                let response = invoke_text(
+                    &app.api,
+                    with_json(&complete("POST", format), pointer, odd),
+                    TIMEOUT,
+                )
+                .await;
+                assert_eq!(
+                    response["statusCode"], 400,
+                    "{format:?}, {pointer} is {odd}: {response}"
+                );
+                assert_eq!(
+                    response["cookies"].is_array(),
+                    format == Format::Http,
+                    "{response}"
+                );
             }
         }
     }
@@ -178,18 +236,37 @@ async fn an_unreadable_method_path_query_or_body_is_a_400_in_the_format_of_the_e
 async fn null_and_missing_fields_are_the_same() {
     let app = App::new().await;
     for format in FORMATS {
-        for pointer in
-            ["/headers", "/isBase64Encoded", "/rawQueryString", "/queryStringParameters", "/multiValueHeaders"]
-        {
+        for pointer in [
+            "/headers",
+            "/isBase64Encoded",
+            "/rawQueryString",
+            "/queryStringParameters",
+            "/multiValueHeaders",
+        ] {
             let mut event = Call::new("GET", API_KEYS).event(format);
             event[&pointer[1..]] = Value::Null;
-            assert_eq!(app.send_event(event.clone()).await.status, 200, "{format:?} {pointer}");
-            event.as_object_mut().expect("an object").remove(&pointer[1..]);
-            assert_eq!(app.send_event(event).await.status, 200, "{format:?} without {pointer}");
+            assert_eq!(
+                app.send_event(event.clone()).await.status,
+                200,
+                "{format:?} {pointer}"
+            );
+            event
+                .as_object_mut()
+                .expect("an object")
+                .remove(&pointer[1..]);
+            assert_eq!(
+                app.send_event(event).await.status,
+                200,
+                "{format:?} without {pointer}"
+            );
         }
         let mut event = Call::new("GET", API_KEYS).event(format);
         let context = event["requestContext"].as_object_mut().expect("an object");
         context.remove("httpMethod");
-        assert_eq!(app.send_event(event).await.status, 200, "{format:?}: the method stands in one place");
+        assert_eq!(
+            app.send_event(event).await.status,
+            200,
+            "{format:?}: the method stands in one place"
+        );
     }
 }

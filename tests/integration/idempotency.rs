@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use gaia_api_keys::keys::keyring::{Keyring, RootKey};
+use keys::keyring::{Keyring, RootKey};
 
 use crate::lambda::Lambda;
 use crate::proxy::QUICK;
@@ -20,27 +20,46 @@ fn read() -> Value {
 
 /// The items of keys, and those of `Idempotency-Key`s.
 fn items(app: &App) -> (Vec<Value>, Vec<Value>) {
-    app.table.items().into_iter().partition(|item| item["service"]["S"] == "demo")
+    app.table
+        .items()
+        .into_iter()
+        .partition(|item| item["service"]["S"] == "demo")
 }
 
 /// Writes the MAC that the service would have written into the item of an `Idempotency-Key`.
 fn sign(item: &mut Value) {
-    let keyring = Keyring::new("demo", &RootKey::from_hex(ROOT_KEY).expect("a root key"), None);
+    let keyring = Keyring::new(
+        "demo",
+        &RootKey::from_hex(ROOT_KEY).expect("a root key"),
+        None,
+    );
     let text = |name: &str| item[name]["S"].as_str().unwrap_or_default();
     let created_at = item["created_at"]["N"].as_str().expect("a number");
-    let parts = [text("id"), text("key_id"), text("root_key_id"), text("body"), created_at, text("expires_at")];
-    let mac = keyring.record_mac(text("root_key_id"), &parts).expect("a configured root key");
+    let parts = [
+        text("id"),
+        text("key_id"),
+        text("root_key_id"),
+        text("body"),
+        created_at,
+        text("expires_at"),
+    ];
+    let mac = keyring
+        .record_mac(text("root_key_id"), &parts)
+        .expect("a configured root key");
     item["mac"] = json!({ "S": hex::encode(mac) });
 }
 
-/// A create and a rotation, each with an `Idempotency-Key`, on a table of their own; and another key, which the caller
-/// never saw.
+/// A create and a rotation, each with an `Idempotency-Key`, on a table of their own; and another
+/// key, which the caller never saw.
 async fn recorded() -> (App, [Call; 2], String) {
     let app = App::new().await;
-    let foreign = app.create(json!({ "permissions": "write" })).await.api_key();
+    let foreign = app
+        .create(json!({ "permissions": "write" }))
+        .await
+        .api_key();
     let old = app.create(json!({})).await.api_key();
-    let mut rotate =
-        Call::new("POST", &format!("{API_KEYS}{}/rotate", &old[..31])).json(&json!({ "grace_seconds": 60 }));
+    let mut rotate = Call::new("POST", &format!("{API_KEYS}{}/rotate", &old[..31]))
+        .json(&json!({ "grace_seconds": 60 }));
     rotate.headers["Idempotency-Key"] = "a".into();
     let calls = [call("a", &read()), rotate];
     for call in &calls {
@@ -60,19 +79,25 @@ async fn the_same_request_creates_one_key_and_gets_the_same_response() {
     assert_eq!(app.table.proxy.requests(), ["TransactWriteItems"]);
     let second = send(&app, "a").await;
     assert_eq!((first.status, &first.body), (200, &second.body));
-    assert_eq!(app.table.proxy.requests(), ["TransactWriteItems", "GetItem"]);
+    assert_eq!(
+        app.table.proxy.requests(),
+        ["TransactWriteItems", "GetItem"]
+    );
     let rest = app.send_event(call("a", &read()).event(Format::Rest)).await;
     assert_eq!(rest.body, first.body, "in either format");
     assert_ne!(send(&app, "b").await.api_key(), first.api_key());
 
     // An update in between doesn't change that.
-    app.update(&first.api_key(), json!({ "permissions": "write" })).await;
+    app.update(&first.api_key(), json!({ "permissions": "write" }))
+        .await;
     assert_eq!(send(&app, "a").await.body, first.body);
     let (keys, tokens) = items(&app);
     assert_eq!((keys.len(), tokens.len()), (2, 2));
     let stored = Value::from(tokens).to_string();
     assert!(
-        stored.contains("demo#idem") && !stored.contains(&first.api_key()[32..]) && !stored.contains("alice"),
+        stored.contains("demo#idem")
+            && !stored.contains(&first.api_key()[32..])
+            && !stored.contains("alice"),
         "{stored}"
     );
     assert_eq!(app.list().await.len(), 2, "the list has only keys");
@@ -83,7 +108,8 @@ async fn another_caller_is_another_request() {
     let app = App::new().await;
     let mine = send(&app, "a").await.api_key();
     let mut event = call("a", &read()).event(Format::Http);
-    event["requestContext"]["authorizer"]["iam"]["userArn"] = "arn:aws:iam::123456789012:user/bob".into();
+    event["requestContext"]["authorizer"]["iam"]["userArn"] =
+        "arn:aws:iam::123456789012:user/bob".into();
     assert_ne!(app.send_event(event).await.api_key(), mine);
 }
 
@@ -93,12 +119,18 @@ async fn another_body_is_422_and_a_deleted_key_409() {
     let key = send(&app, "a").await.api_key();
     let response = app.send(call("a", &json!({ "config": {} }))).await;
     let detail = &response.json()["detail"][0];
-    assert_eq!((response.status, &detail["loc"]), (422, &json!(["header", "idempotency-key"])));
+    assert_eq!(
+        (response.status, &detail["loc"]),
+        (422, &json!(["header", "idempotency-key"]))
+    );
     app.delete(&key).await;
     let response = send(&app, "a").await;
     assert_eq!(
         (response.status, response.json()),
-        (409, json!({ "detail": "The key created with this Idempotency-Key has been deleted" }))
+        (
+            409,
+            json!({ "detail": "The key created with this Idempotency-Key has been deleted" })
+        )
     );
     assert!(items(&app).0.is_empty());
     for wrong in ["", "é", "a\tb", &"a".repeat(256)] {
@@ -112,7 +144,11 @@ async fn another_body_is_422_and_a_deleted_key_409() {
     let mut invalid = call("c", &json!({ "config": { "permissions": "admin" } }));
     assert_eq!(app.send(invalid.clone()).await.status, 422);
     invalid.body = Some(read().to_string().into_bytes());
-    assert_eq!(app.send(invalid).await.status, 200, "a rejected request leaves the Idempotency-Key free");
+    assert_eq!(
+        app.send(invalid).await.status,
+        200,
+        "a rejected request leaves the Idempotency-Key free"
+    );
 }
 
 #[tokio::test]
@@ -147,7 +183,8 @@ async fn parallel_requests_create_one_key() {
 async fn through_throttling_and_lost_responses() {
     for fault in QUICK {
         let app = App::new().await;
-        // First the retry is transparent. Then the first request fails for good, and the caller's repetition recovers.
+        // First the retry is transparent. Then the first request fails for good, and the caller's
+        // repetition recovers.
         app.table.proxy.plan(&[fault]);
         let key = send(&app, "a").await.api_key();
         app.table.proxy.plan(&[fault]);
@@ -156,7 +193,11 @@ async fn through_throttling_and_lost_responses() {
         let lost = send(&app, "b").await;
         let repeated = send(&app, "b").await;
         assert_eq!((lost.status, repeated.status), (503, 200), "{fault:?}");
-        assert_eq!(items(&app).0.len(), 2, "{fault:?}: one key per Idempotency-Key");
+        assert_eq!(
+            items(&app).0.len(),
+            2,
+            "{fault:?}: one key per Idempotency-Key"
+        );
     }
 }
 
@@ -167,17 +208,34 @@ async fn a_forged_or_damaged_record_is_a_500_and_shows_no_key() {
     let records = items(&app).1;
     let rotation = |record: &Value| record.get("expires_at").is_some();
     for (number, call) in calls.iter().enumerate() {
-        let record = records.iter().find(|record| rotation(record) == (number == 1)).expect("a record").clone();
-        let other = records.iter().find(|record| rotation(record) != (number == 1)).expect("a record");
+        let record = records
+            .iter()
+            .find(|record| rotation(record) == (number == 1))
+            .expect("a record")
+            .clone();
+        let other = records
+            .iter()
+            .find(|record| rotation(record) != (number == 1))
+            .expect("a record");
         let mut forgeries = Vec::new();
-        for name in ["key_id", "root_key_id", "body", "created_at", "expires_at", "mac"] {
+        for name in [
+            "key_id",
+            "root_key_id",
+            "body",
+            "created_at",
+            "expires_at",
+            "mac",
+        ] {
             // A record of a create has no expires_at.
             let there = record.get(name).is_some();
             let text = record[name]["S"].as_str().unwrap_or_default();
             let changed = match name {
                 "key_id" => json!({ "S": foreign[5..31] }),
                 "created_at" => {
-                    let number: i64 = record[name]["N"].as_str().and_then(|text| text.parse().ok()).expect("a number");
+                    let number: i64 = record[name]["N"]
+                        .as_str()
+                        .and_then(|text| text.parse().ok())
+                        .expect("a number");
                     json!({ "N": (number - 1).to_string() })
                 }
                 // One that isn't configured is a 409 of its own.
@@ -185,8 +243,13 @@ async fn a_forged_or_damaged_record_is_a_500_and_shows_no_key() {
                 "mac" => json!({ "S": other[name]["S"] }),
                 _ => json!({ "S": format!("{text}0") }),
             };
-            let types =
-                [json!({ "NULL": true }), json!({ "S": "" }), json!({ "B": "AAAA" }), json!({ "L": [] }), changed];
+            let types = [
+                json!({ "NULL": true }),
+                json!({ "S": "" }),
+                json!({ "B": "AAAA" }),
+                json!({ "L": [] }),
+                changed,
+            ];
             for value in types {
                 let same_mac = name == "expires_at" && !there && value == json!({ "S": "" });
                 let other_root_key = name == "root_key_id" && value["S"].is_string();
@@ -209,7 +272,11 @@ async fn a_forged_or_damaged_record_is_a_500_and_shows_no_key() {
         for forged in forgeries {
             app.table.put(forged.clone());
             let response = app.send(call.clone()).await;
-            assert_eq!(response.json(), json!({ "detail": "Internal Server Error" }), "{forged}");
+            assert_eq!(
+                response.json(),
+                json!({ "detail": "Internal Server Error" }),
+                "{forged}"
+            );
             assert_eq!(response.status, 500, "{forged}");
         }
         app.table.put(record);
@@ -221,11 +288,21 @@ async fn a_forged_or_damaged_record_is_a_500_and_shows_no_key() {
 #[tokio::test]
 async fn a_record_whose_root_key_is_not_configured_is_a_409() {
     let (app, calls, _) = recorded().await;
-    let app = App { api: app.table.api(&[("ROOT_KEY", &"1".repeat(64))]).await.expect("a start"), table: app.table };
+    let app = App {
+        api: app
+            .table
+            .api(&[("ROOT_KEY", &"1".repeat(64))])
+            .await
+            .expect("a start"),
+        table: app.table,
+    };
     for call in calls {
         let response = app.send(call).await;
         let detail = "The key created with this Idempotency-Key belongs to a root key that is no longer configured";
-        assert_eq!((response.status, response.json()), (409, json!({ "detail": detail })));
+        assert_eq!(
+            (response.status, response.json()),
+            (409, json!({ "detail": detail }))
+        );
     }
 }
 
@@ -234,13 +311,20 @@ async fn the_log_names_a_damaged_record() {
     let table = Table::new().await;
     let api = Lambda::start(table.environment(&[])).await;
     assert_eq!(api.call(call("a", &read()), Format::Http).await.status, 200);
-    let mut record = table.items().into_iter().find(|item| item["service"]["S"] == "demo#idem").expect("a record");
+    let mut record = table
+        .items()
+        .into_iter()
+        .find(|item| item["service"]["S"] == "demo#idem")
+        .expect("a record");
     let id = record["id"]["S"].as_str().expect("an ID").to_owned();
     record.as_object_mut().expect("an object").remove("key_id");
     table.put(record);
     assert_eq!(api.call(call("a", &read()), Format::Http).await.status, 500);
     let printed = api.printed();
-    assert!(printed.contains(&id) && printed.contains("demo#idem"), "{printed}");
+    assert!(
+        printed.contains(&id) && printed.contains("demo#idem"),
+        "{printed}"
+    );
 }
 
 /// Two issuers may give the same `sub` to different people.
@@ -261,9 +345,18 @@ async fn another_issuer_is_another_caller() {
     for issuer in ["one", "two"] {
         let [http, rest] = [from(Format::Http, issuer), from(Format::Rest, issuer)];
         let key = app.send_event(http).await.api_key();
-        assert_eq!(app.send_event(rest).await.api_key(), key, "the same caller in either format");
+        assert_eq!(
+            app.send_event(rest).await.api_key(),
+            key,
+            "the same caller in either format"
+        );
         keys.push(key);
     }
     assert_ne!(keys[0], keys[1]);
-    assert!(items(&app).0.iter().all(|item| item["created_by"]["S"] == "u1"));
+    assert!(
+        items(&app)
+            .0
+            .iter()
+            .all(|item| item["created_by"]["S"] == "u1")
+    );
 }

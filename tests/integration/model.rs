@@ -20,7 +20,8 @@ use crate::database::TABLE_NAME;
 use crate::protected::{Shape, Visit, lets_in};
 use crate::proxy::{Fault, Held, Proxy};
 use crate::support::{
-    API_KEYS, Call, Environment, FORMATS, Format, ROOT_KEY, Response, TIMEOUT, Table, invoke, sdk, settings,
+    API_KEYS, Call, Environment, FORMATS, Format, ROOT_KEY, Response, TIMEOUT, Table, invoke, sdk,
+    settings,
 };
 
 /// One step of a client; numbers choose among the keys that it created.
@@ -71,7 +72,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The state that a client expects: its keys in order of creation, deleted ones without a config, and its `Idempotency-Key`s.
+/// The state that a client expects: its keys in order of creation, deleted ones without a config,
+/// and its `Idempotency-Key`s.
 #[derive(Default)]
 struct Model {
     keys: Vec<(String, Option<Value>)>,
@@ -86,7 +88,9 @@ impl Model {
     }
 
     fn allows(&self, key: usize, permission: &str, ip: &str) -> bool {
-        let Some(config) = &self.keys[key].1 else { return false };
+        let Some(config) = &self.keys[key].1 else {
+            return false;
+        };
         config["enabled"] != false
             && config["expires_at"] != "2020-01-01T00:00:00Z"
             && (config["permissions"] == "write" || config["permissions"] == permission)
@@ -111,7 +115,15 @@ impl Client {
         let (settings, sdk) = (settings(environment), sdk(environment).await);
         let api = startup::api(&settings, &sdk).await.expect("a start");
         let authorizer = startup::authorizer(&settings, &sdk).await.expect("a start");
-        Self { api, authorizer, proxy, name: name.to_owned(), model: Model::default(), alone, steps: 0 }
+        Self {
+            api,
+            authorizer,
+            proxy,
+            name: name.to_owned(),
+            model: Model::default(),
+            alone,
+            steps: 0,
+        }
     }
 
     async fn send(&mut self, call: Call) -> Response {
@@ -130,39 +142,71 @@ impl Client {
     async fn step(&mut self, step: &Step) {
         match step {
             Step::Create(config) => {
-                let response = self.send(Call::new("POST", API_KEYS).json(&json!({ "config": config }))).await;
-                self.model.keys.push((response.api_key(), Some(config.clone())));
+                let response = self
+                    .send(Call::new("POST", API_KEYS).json(&json!({ "config": config })))
+                    .await;
+                self.model
+                    .keys
+                    .push((response.api_key(), Some(config.clone())));
             }
             Step::CreateOnce(header, config) => self.create_once(*header, config).await,
             Step::Update(number, by_id, config) => {
-                let Some(index) = self.model.pick(*number) else { return };
+                let Some(index) = self.model.pick(*number) else {
+                    return;
+                };
                 let name = self.name_of(index, *by_id);
-                let response =
-                    self.send(Call::new("PUT", &format!("{API_KEYS}{name}")).json(&json!({ "config": config }))).await;
+                let response = self
+                    .send(
+                        Call::new("PUT", &format!("{API_KEYS}{name}"))
+                            .json(&json!({ "config": config })),
+                    )
+                    .await;
                 let there = self.model.keys[index].1.is_some();
                 assert_eq!(response.status, if there { 200 } else { 404 });
                 self.model.keys[index].1 = there.then(|| config.clone());
             }
             Step::Delete(number, by_id) => {
-                let Some(index) = self.model.pick(*number) else { return };
+                let Some(index) = self.model.pick(*number) else {
+                    return;
+                };
                 let name = self.name_of(index, *by_id);
-                let response = self.send(Call::new("DELETE", &format!("{API_KEYS}delete/{name}"))).await;
-                assert_eq!(response.status, if self.model.keys[index].1.take().is_some() { 200 } else { 404 });
+                let response = self
+                    .send(Call::new("DELETE", &format!("{API_KEYS}delete/{name}")))
+                    .await;
+                assert_eq!(
+                    response.status,
+                    if self.model.keys[index].1.take().is_some() {
+                        200
+                    } else {
+                        404
+                    }
+                );
             }
             Step::Rotate(number, by_id) => {
-                let Some(index) = self.model.pick(*number) else { return };
+                let Some(index) = self.model.pick(*number) else {
+                    return;
+                };
                 self.rotate(index, *by_id).await;
             }
             Step::List(limit) => self.list(*limit).await,
             Step::Verify(number, permission, ip) => {
-                let Some(index) = self.model.pick(*number) else { return };
-                let question =
-                    json!({ "api_key": self.model.keys[index].0, "permission": permission, "source_ip": ip });
-                let response = self.send(Call::new("POST", &format!("{API_KEYS}verify")).json(&question)).await;
-                assert_eq!(response.json()["valid"], self.model.allows(index, permission, ip), "{question}");
+                let Some(index) = self.model.pick(*number) else {
+                    return;
+                };
+                let question = json!({ "api_key": self.model.keys[index].0, "permission": permission, "source_ip": ip });
+                let response = self
+                    .send(Call::new("POST", &format!("{API_KEYS}verify")).json(&question))
+                    .await;
+                assert_eq!(
+                    response.json()["valid"],
+                    self.model.allows(index, permission, ip),
+                    "{question}"
+                );
             }
             Step::Authorize(number, method, ip) => {
-                let Some(index) = self.model.pick(*number) else { return };
+                let Some(index) = self.model.pick(*number) else {
+                    return;
+                };
                 self.authorize(index, method, ip).await;
             }
             Step::Delay(requests) => self.proxy.plan(&[Fault::Late].repeat(*requests)),
@@ -177,8 +221,12 @@ impl Client {
         call.headers["idempotency-key"] = header.to_string().into();
         let response = self.send(call).await;
         let Some((_, body, key)) = self.model.tokens.iter().find(|claim| claim.0 == header) else {
-            self.model.tokens.push((header, config.clone(), self.model.keys.len()));
-            self.model.keys.push((response.api_key(), Some(config.clone())));
+            self.model
+                .tokens
+                .push((header, config.clone(), self.model.keys.len()));
+            self.model
+                .keys
+                .push((response.api_key(), Some(config.clone())));
             return;
         };
         match (body == config, &self.model.keys[*key]) {
@@ -193,8 +241,14 @@ impl Client {
         let body = json!({ "grace_seconds": 3600, "expires_at": config.as_ref().map(|config| &config["expires_at"]) });
         let path = format!("{API_KEYS}{}/rotate", self.name_of(index, by_id));
         let response = self.send(Call::new("POST", &path).json(&body)).await;
-        let Some(mut config) = config else { return assert_eq!(response.status, 404) };
-        let successor = self.model.successors.get(&index).is_some_and(|key| self.model.keys[*key].1.is_some());
+        let Some(mut config) = config else {
+            return assert_eq!(response.status, 404);
+        };
+        let successor = self
+            .model
+            .successors
+            .get(&index)
+            .is_some_and(|key| self.model.keys[*key].1.is_some());
         if config["expires_at"] == "2020-01-01T00:00:00Z" {
             return assert_eq!(response.status, 422, "{response:?}"); // The new key's, too.
         }
@@ -202,19 +256,32 @@ impl Client {
             return assert_eq!(response.status, 409, "{response:?}");
         }
         self.model.successors.insert(index, self.model.keys.len());
-        self.model.keys.push((response.api_key(), Some(config.clone())));
+        self.model
+            .keys
+            .push((response.api_key(), Some(config.clone())));
         config["expires_at"] = response.json()["rotated_from_expires_at"].clone();
         self.model.keys[index].1 = Some(config);
     }
 
     async fn authorize(&self, index: usize, method: &str, ip: &str) {
-        let visit = Visit { source_ip: ip.to_owned(), ..Visit::new(&self.model.keys[index].0, method, "/x") };
+        let visit = Visit {
+            source_ip: ip.to_owned(),
+            ..Visit::new(&self.model.keys[index].0, method, "/x")
+        };
         let permission = if method == "GET" { "read" } else { "write" };
         for shape in [Shape::RestToken, Shape::RestRequest, Shape::Http2] {
             let event = RawValue::from_string(visit.event(shape).to_string()).expect("JSON");
-            let response = self.authorizer.handle(&event, TIMEOUT).await.expect("a response");
+            let response = self
+                .authorizer
+                .handle(&event, TIMEOUT)
+                .await
+                .expect("a response");
             let response = serde_json::to_value(response).expect("JSON");
-            assert_eq!(lets_in(&response, &visit), self.model.allows(index, permission, ip), "{shape:?} {visit:?}");
+            assert_eq!(
+                lets_in(&response, &visit),
+                self.model.allows(index, permission, ip),
+                "{shape:?} {visit:?}"
+            );
         }
     }
 
@@ -228,31 +295,57 @@ impl Client {
         loop {
             let response = self.send(call.clone()).await;
             listed.extend(response.json().as_array().expect("a list").iter().cloned());
-            let Some(link) = response.headers["Link"].as_str() else { break };
-            let after = link.split("after=").nth(1).and_then(|rest| rest.split(['&', '>']).next()).expect("an ID");
+            let Some(link) = response.headers["Link"].as_str() else {
+                break;
+            };
+            let after = link
+                .split("after=")
+                .nth(1)
+                .and_then(|rest| rest.split(['&', '>']).next())
+                .expect("an ID");
             call = call.query("after", after);
         }
         assert!(listed.is_sorted_by(|a, b| a["api_key"].as_str() < b["api_key"].as_str()));
-        let mine =
-            |entry: &&Value| self.alone || self.model.keys.iter().any(|(key, _)| entry["api_key"] == key.as_str());
+        let mine = |entry: &&Value| {
+            self.alone
+                || self
+                    .model
+                    .keys
+                    .iter()
+                    .any(|(key, _)| entry["api_key"] == key.as_str())
+        };
         let found: Vec<_> = listed.iter().filter(mine).cloned().collect();
-        let expected = self
-            .model
-            .keys
-            .iter()
-            .filter_map(|(key, config)| Some(json!({ "api_key": key, "config": config.as_ref()? })));
+        let expected = self.model.keys.iter().filter_map(|(key, config)| {
+            Some(json!({ "api_key": key, "config": config.as_ref()? }))
+        });
         assert_eq!(found, expected.collect::<Vec<_>>());
     }
 
     fn name_of(&self, index: usize, by_id: bool) -> String {
         let key = &self.model.keys[index].0;
-        if by_id { key[..31].to_owned() } else { key.clone() }
+        if by_id {
+            key[..31].to_owned()
+        } else {
+            key.clone()
+        }
     }
 }
 
-fn run(cases: u32, clients: usize, upstream: SocketAddr, environment: impl Fn(usize, &str) -> Environment) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
+fn run(
+    cases: u32,
+    clients: usize,
+    upstream: SocketAddr,
+    environment: impl Fn(usize, &str) -> Environment,
+) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let mut runner = TestRunner::new(Config {
+        cases,
+        failure_persistence: None,
+        ..Config::default()
+    });
     let (sequences, operations) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let steps = prop::collection::vec(prop::collection::vec(step(), 1..25), clients);
     let outcome = runner.run(&steps, |steps| {
@@ -262,7 +355,13 @@ fn run(cases: u32, clients: usize, upstream: SocketAddr, environment: impl Fn(us
             // A proxy of its own, so that no request is delayed for another client.
             let proxy = Proxy::start(upstream).await;
             let environment = environment(case, &format!("http://{}", proxy.address));
-            let mut client = Client::new(&environment, proxy, &format!("client-{number}"), clients == 1).await;
+            let mut client = Client::new(
+                &environment,
+                proxy,
+                &format!("client-{number}"),
+                clients == 1,
+            )
+            .await;
             for step in steps {
                 client.step(step).await;
             }
@@ -273,16 +372,25 @@ fn run(cases: u32, clients: usize, upstream: SocketAddr, environment: impl Fn(us
         Ok(())
     });
     outcome.expect("the service does what the model does");
-    println!("{} operations in {cases} sequences of {clients} clients", operations.into_inner());
+    println!(
+        "{} operations in {cases} sequences of {clients} clients",
+        operations.into_inner()
+    );
 }
 
 /// A service of its own for each sequence, in one table.
 fn on_embedded(cases: u32, clients: usize) {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let table = runtime.block_on(Table::new());
     run(cases, clients, table.address(), |case, endpoint| {
-        table.environment(&[("SERVICE_NAME", &format!("service-{case}")), ("AWS_ENDPOINT_URL_DYNAMODB", endpoint)])
+        table.environment(&[
+            ("SERVICE_NAME", &format!("service-{case}")),
+            ("AWS_ENDPOINT_URL_DYNAMODB", endpoint),
+        ])
     });
 }
 
@@ -296,13 +404,17 @@ fn several_clients_at_once() {
     on_embedded(20, 4);
 }
 
-/// `TEST_DYNAMODB_ENDPOINT` names a DynamoDB that runs, such as Amazon's DynamoDB Local; `TEST_CASES` how many sequences.
+/// `TEST_DYNAMODB_ENDPOINT` names a DynamoDB that runs, such as Amazon's DynamoDB Local;
+/// `TEST_CASES` how many sequences.
 #[test]
 #[ignore = "needs a running DynamoDB; .ci/run starts Amazon's"]
 fn against_a_running_dynamodb() {
     let endpoint = std::env::var("TEST_DYNAMODB_ENDPOINT").expect("TEST_DYNAMODB_ENDPOINT");
     let cases = std::env::var("TEST_CASES").map_or(30, |cases| cases.parse().expect("a number"));
-    let upstream = endpoint.strip_prefix("http://").and_then(|address| address.parse().ok()).expect("an address");
+    let upstream = endpoint
+        .strip_prefix("http://")
+        .and_then(|address| address.parse().ok())
+        .expect("an address");
     let environment = |service: &str, endpoint: &str| {
         let variables = [
             ("TABLE_NAME", TABLE_NAME),
@@ -313,11 +425,15 @@ fn against_a_running_dynamodb() {
             ("AWS_SECRET_ACCESS_KEY", "test"),
             ("AWS_ENDPOINT_URL_DYNAMODB", endpoint),
         ];
-        variables.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
+        variables
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec()
     };
     for clients in [1, 4] {
         let run_id = ulid::Ulid::generate();
-        run(cases, clients, upstream, |case, endpoint| environment(&format!("{run_id}-{case}"), endpoint));
+        run(cases, clients, upstream, |case, endpoint| {
+            environment(&format!("{run_id}-{case}"), endpoint)
+        });
     }
 }
 
@@ -354,7 +470,8 @@ impl Aim {
             Self::Rotate | Self::Delete => {}
         }
         let mut call = match self {
-            Self::Rotate => Call::new("POST", &format!("{API_KEYS}{id}/rotate")).json(&json!({ "grace_seconds": 0 })),
+            Self::Rotate => Call::new("POST", &format!("{API_KEYS}{id}/rotate"))
+                .json(&json!({ "grace_seconds": 0 })),
             Self::Delete => Call::new("DELETE", &format!("{API_KEYS}delete/{id}")),
             _ => Call::new("PUT", &format!("{API_KEYS}{id}")).json(&json!({ "config": config })),
         };
@@ -376,13 +493,20 @@ enum Mishap {
     AtClient,
 }
 
-const MISHAPS: [Mishap; 4] =
-    [Mishap::Nothing, Mishap::AtTable(Fault::DoneThenDropped), Mishap::AtTable(Fault::Late), Mishap::AtClient];
+const MISHAPS: [Mishap; 4] = [
+    Mishap::Nothing,
+    Mishap::AtTable(Fault::DoneThenDropped),
+    Mishap::AtTable(Fault::Late),
+    Mishap::AtClient,
+];
 
-/// Reads, changes and writes back, as gaia-keys does: after a 412 it reads again and, unless its change is there, applies it
-/// to what is there now. Returns whether the change was acknowledged, or is there; otherwise the key is gone.
+/// Reads, changes and writes back, as gaia-keys does: after a 412 it reads again and, unless its
+/// change is there, applies it to what is there now. Returns whether the change was acknowledged,
+/// or is there; otherwise the key is gone.
 async fn achieve(api: &Api, id: &str, aim: Aim, mishap: Mishap) -> bool {
-    let send = async |call: &Call| Response::from_lambda(invoke(api, &call.event(Format::Http), TIMEOUT).await);
+    let send = async |call: &Call| {
+        Response::from_lambda(invoke(api, &call.event(Format::Http), TIMEOUT).await)
+    };
     let mut lost = mishap == Mishap::AtClient;
     for _ in 0..10 {
         let read = send(&Call::new("GET", &format!("{API_KEYS}{id}"))).await;
@@ -410,7 +534,8 @@ async fn achieve(api: &Api, id: &str, aim: Aim, mishap: Mishap) -> bool {
     panic!("{aim:?} was never carried out");
 }
 
-/// The decisions of one run, each one of several options. The next run takes another option in the last one that has one.
+/// The decisions of one run, each one of several options. The next run takes another option in the
+/// last one that has one.
 #[derive(Default)]
 struct Decisions {
     taken: Vec<(usize, usize)>,
@@ -423,15 +548,26 @@ impl Decisions {
             self.taken.push((0, options));
         }
         self.next += 1;
-        assert_eq!(self.taken[self.next - 1].1, options, "a run isn't repeatable");
+        assert_eq!(
+            self.taken[self.next - 1].1,
+            options,
+            "a run isn't repeatable"
+        );
         self.taken[self.next - 1].0
     }
 
     /// Returns false after the last run.
     fn advance(&mut self) -> bool {
         self.next = 0;
-        while self.taken.pop_if(|(option, options)| *option + 1 == *options).is_some() {}
-        self.taken.last_mut().map(|(option, _)| *option += 1).is_some()
+        while self
+            .taken
+            .pop_if(|(option, options)| *option + 1 == *options)
+            .is_some()
+        {}
+        self.taken
+            .last_mut()
+            .map(|(option, _)| *option += 1)
+            .is_some()
     }
 }
 
@@ -446,9 +582,16 @@ impl Instance {
     async fn new(table: &Table) -> Self {
         let proxy = Proxy::start(table.address()).await;
         let endpoint = format!("http://{}", proxy.address);
-        let api = table.api(&[("AWS_ENDPOINT_URL_DYNAMODB", &endpoint)]).await.expect("a start");
+        let api = table
+            .api(&[("AWS_ENDPOINT_URL_DYNAMODB", &endpoint)])
+            .await
+            .expect("a start");
         let held = proxy.hold();
-        Self { api: Arc::new(api), proxy, held }
+        Self {
+            api: Arc::new(api),
+            proxy,
+            held,
+        }
     }
 }
 
@@ -465,10 +608,17 @@ impl<'a> Writer<'a> {
     fn new(instance: &'a mut Instance, id: &str, aim: Aim, mishap: Mishap) -> Self {
         let (api, id) = (Arc::clone(&instance.api), id.to_owned());
         let work = tokio::spawn(async move { achieve(&api, &id, aim, mishap).await });
-        Self { instance, work, waits: None, mishap, achieved: None }
+        Self {
+            instance,
+            work,
+            waits: None,
+            mishap,
+            achieved: None,
+        }
     }
 
-    /// Until it has ended or waits for the table. Reads of usage change nothing, so they don't wait.
+    /// Until it has ended or waits for the table. Reads of usage change nothing, so they don't
+    /// wait.
     async fn settle(&mut self) {
         while self.waits.is_none() && self.achieved.is_none() {
             tokio::select! {
@@ -494,8 +644,8 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// All interleavings of a writer who describes a key with one who revokes it, at the requests to the table. Returns their
-/// number.
+/// All interleavings of a writer who describes a key with one who revokes it, at the requests to
+/// the table. Returns their number.
 async fn interleave(table: &Table, item: &Value, revoke: Aim, mishaps: [Mishap; 2]) -> usize {
     let mut instances = [Instance::new(table).await, Instance::new(table).await];
     let mut decisions = Decisions::default();
@@ -508,14 +658,21 @@ async fn interleave(table: &Table, item: &Value, revoke: Aim, mishaps: [Mishap; 
         table.put(item);
         let id = &format!("gaia_{ulid}");
         let [first, second] = &mut instances;
-        let mut writers =
-            [Writer::new(first, id, Aim::Describe, mishaps[0]), Writer::new(second, id, revoke, mishaps[1])];
+        let mut writers = [
+            Writer::new(first, id, Aim::Describe, mishaps[0]),
+            Writer::new(second, id, revoke, mishaps[1]),
+        ];
         for writer in &mut writers {
             writer.settle().await;
         }
         let mut after_a_read_of_the_second = false;
         loop {
-            let reads = |writer: &Writer| writer.waits.as_ref().is_some_and(|held| held.operation == "GetItem");
+            let reads = |writer: &Writer| {
+                writer
+                    .waits
+                    .as_ref()
+                    .is_some_and(|held| held.operation == "GetItem")
+            };
             let number = match [writers[0].waits.is_some(), writers[1].waits.is_some()] {
                 [false, false] => break,
                 [true, false] => 0,
@@ -531,9 +688,15 @@ async fn interleave(table: &Table, item: &Value, revoke: Aim, mishaps: [Mishap; 
         let run = format!("{revoke:?}, {mishaps:?}, {:?}", decisions.taken);
         for late in [false, true] {
             let key = stored(table, &ulid);
-            assert!(achieved[1] && revoke.holds(&key), "a revocation was undone: {run}, late {late}: {key}");
+            assert!(
+                achieved[1] && revoke.holds(&key),
+                "a revocation was undone: {run}, late {late}: {key}"
+            );
             let described = achieved[0] && Aim::Describe.holds(&key);
-            assert!(described || revoke == Aim::Delete, "a change was lost: {run}, late {late}: {key}");
+            assert!(
+                described || revoke == Aim::Delete,
+                "a change was lost: {run}, late {late}: {key}"
+            );
             for instance in &instances {
                 instance.proxy.deliver().await;
             }
@@ -547,12 +710,14 @@ async fn interleave(table: &Table, item: &Value, revoke: Aim, mishaps: [Mishap; 
 /// A key as `GET` shows it, as far as an [`Aim`] says something of it.
 fn stored(table: &Table, ulid: &str) -> Value {
     let item = table.item(ulid).unwrap_or_default();
-    let config = item["config"]["S"].as_str().map(|text| serde_json::from_str::<Value>(text).expect("JSON"));
+    let config = item["config"]["S"]
+        .as_str()
+        .map(|text| serde_json::from_str::<Value>(text).expect("JSON"));
     json!({ "config": config, "rotated_to": item["rotated_to"]["S"] })
 }
 
-/// Two writers who send `If-Match`, one of whom loses a response: after an acknowledged revocation, no update that began
-/// before it restores the key.
+/// Two writers who send `If-Match`, one of whom loses a response: after an acknowledged revocation,
+/// no update that began before it restores the key.
 #[tokio::test]
 async fn no_interleaving_of_two_writers_undoes_a_revocation() {
     let table = &Table::new().await;
@@ -560,12 +725,18 @@ async fn no_interleaving_of_two_writers_undoes_a_revocation() {
     let create = Call::new("POST", API_KEYS).json(&json!({ "config": { "permissions": "read" } }));
     invoke(&api, &create.event(Format::Http), TIMEOUT).await;
     let item = &table.items()[0];
-    let mishaps = MISHAPS.iter().flat_map(|mishap| [[*mishap, Mishap::Nothing], [Mishap::Nothing, *mishap]]).skip(1);
+    let mishaps = MISHAPS
+        .iter()
+        .flat_map(|mishap| [[*mishap, Mishap::Nothing], [Mishap::Nothing, *mishap]])
+        .skip(1);
     let revocations = [Aim::Disable, Aim::Rotate, Aim::Delete];
     let cases = mishaps.flat_map(|mishaps| revocations.map(|revoke| (revoke, mishaps)));
     let cases = cases.chain([(Aim::Restrict, [Mishap::Nothing; 2])]);
     let cases = cases.map(|(revoke, mishaps)| Box::pin(interleave(table, item, revoke, mishaps)));
     // A few at a time: an attempt that waits too long for the others would time out.
-    let runs: Vec<_> = futures_util::stream::iter(cases).buffer_unordered(4).collect().await;
+    let runs: Vec<_> = futures_util::stream::iter(cases)
+        .buffer_unordered(4)
+        .collect()
+        .await;
     println!("{} interleavings", runs.iter().sum::<usize>());
 }

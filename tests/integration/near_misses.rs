@@ -1,8 +1,9 @@
-//! Names of fields that are probably meant to be others: rejected when they are written, never when they are read.
+//! Names of fields that are probably meant to be others: rejected when they are written, never when
+//! they are read.
 
 use std::collections::BTreeMap;
 
-use gaia_api_keys::keys::config::FIELDS;
+use keys::config::FIELDS;
 use serde_json::{Map, Value, json};
 
 use crate::config::rejected;
@@ -14,7 +15,8 @@ const ORDINARY: &str = include_str!("../near-misses/ordinary.txt");
 /// Names that probably mean a field, below a line with that field.
 const RESTRICTIVE: &str = include_str!("../near-misses/restrictive.txt");
 
-/// Names in [`RESTRICTIVE`] that are accepted: they may as well describe the key's owner or the API behind it.
+/// Names in [`RESTRICTIVE`] that are accepted: they may as well describe the key's owner or the API
+/// behind it.
 const ACCEPTED: [&str; 10] = [
     "access_level",
     "activated",
@@ -54,7 +56,11 @@ fn restrictive() -> BTreeMap<&'static str, Vec<&'static str>> {
 
 /// A config with all these fields.
 fn config(names: &[&str], value: &Value) -> Value {
-    names.iter().map(|name| ((*name).to_owned(), value.clone())).collect::<Map<_, _>>().into()
+    names
+        .iter()
+        .map(|name| ((*name).to_owned(), value.clone()))
+        .collect::<Map<_, _>>()
+        .into()
 }
 
 /// The 422 for such a config, whose names serde_json sorts.
@@ -91,12 +97,20 @@ async fn near_misses_are_rejected_with_the_field_meant() {
     let app = App::new().await;
     let (sections, mut accepted) = (restrictive(), Vec::new());
     let fields: Vec<_> = FIELDS.iter().map(|field| field.name).collect();
-    assert!(sections.keys().all(|name| fields.contains(name)) && sections.len() == fields.len(), "{fields:?}");
+    assert!(
+        sections.keys().all(|name| fields.contains(name)) && sections.len() == fields.len(),
+        "{fields:?}"
+    );
     assert_eq!(sections.values().map(Vec::len).sum::<usize>(), 267);
     for (meant, names) in sections {
-        let (pass, fail): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| ACCEPTED.contains(name));
+        let (pass, fail): (Vec<_>, Vec<_>) =
+            names.into_iter().partition(|name| ACCEPTED.contains(name));
         let response = app.create(config(&fail, &json!(1))).await;
-        assert_eq!((response.status, response.json()), (422, details(&fail, meant)), "{meant}");
+        assert_eq!(
+            (response.status, response.json()),
+            (422, details(&fail, meant)),
+            "{meant}"
+        );
         let response = app.create(config(&pass, &json!(1))).await;
         assert_eq!(response.status, 200, "{response:?}");
         accepted.extend(pass);
@@ -106,11 +120,19 @@ async fn near_misses_are_rejected_with_the_field_meant() {
     for field in &FIELDS {
         let names: Vec<_> = field.synonyms.split_whitespace().collect();
         let response = app.create(config(&names, &json!(1))).await;
-        assert_eq!((response.status, response.json()), (422, details(&names, field.name)), "{}", field.name);
+        assert_eq!(
+            (response.status, response.json()),
+            (422, details(&names, field.name)),
+            "{}",
+            field.name
+        );
     }
     let key = app.create(json!({})).await.api_key();
     for (name, meant) in SPELLINGS {
-        assert_eq!(rejected(&app, &key, json!({ name: false })).await, detail(name, meant));
+        assert_eq!(
+            rejected(&app, &key, json!({ name: false })).await,
+            detail(name, meant)
+        );
     }
 }
 
@@ -135,10 +157,14 @@ async fn what_is_stored_is_read_without_looking_for_near_misses() {
         store(&app, item.clone(), &config);
         let call = Call::new("POST", &format!("{API_KEYS}verify")).json(&json!({ "api_key": key }));
         let response = app.send(call).await;
-        assert_eq!((response.status, &response.json()["config"]), (200, &config));
+        assert_eq!(
+            (response.status, &response.json()["config"]),
+            (200, &config)
+        );
         assert_eq!(app.list().await[0]["config"], config);
     }
-    let rotate = Call::new("POST", &format!("{API_KEYS}{key}/rotate")).json(&json!({ "grace_seconds": 0 }));
+    let rotate =
+        Call::new("POST", &format!("{API_KEYS}{key}/rotate")).json(&json!({ "grace_seconds": 0 }));
     assert_eq!(app.send(rotate).await.status, 200);
 }
 
@@ -161,34 +187,66 @@ async fn an_update_may_keep_names_that_the_stored_config_has() {
         assert_eq!(response.status, 200, "{response:?}");
         assert_eq!(app.list().await[0]["config"], changed);
     }
-    store(&app, item.clone(), &json!({ "expiry": null, "revoked": true }));
-    let response = app.update(&key, json!({ "expiry": "2030-01-01", "Revoked": true, "perms": 1 })).await;
+    store(
+        &app,
+        item.clone(),
+        &json!({ "expiry": null, "revoked": true }),
+    );
+    let response = app
+        .update(
+            &key,
+            json!({ "expiry": "2030-01-01", "Revoked": true, "perms": 1 }),
+        )
+        .await;
     let expected = [detail("Revoked", "enabled"), detail("perms", "permissions")];
-    assert_eq!((response.status, response.json()), (422, json!({ "detail": expected })));
-    assert_eq!(app.list().await[0]["config"], json!({ "expiry": null, "revoked": true }), "nothing was written");
+    assert_eq!(
+        (response.status, response.json()),
+        (422, json!({ "detail": expected }))
+    );
+    assert_eq!(
+        app.list().await[0]["config"],
+        json!({ "expiry": null, "revoked": true }),
+        "nothing was written"
+    );
     // A config that can't be read has no names.
     for text in ["{", "[]", r#"{"perms":1,"perms":1}x"#] {
         let mut broken = item.clone();
         broken["config"]["S"] = text.into();
         app.table.put(broken);
-        assert_eq!(app.update(&key, json!({ "perms": 1 })).await.status, 422, "{text}");
-        assert_eq!(app.update(&key, json!({ "enabled": false })).await.status, 200, "{text}");
+        assert_eq!(
+            app.update(&key, json!({ "perms": 1 })).await.status,
+            422,
+            "{text}"
+        );
+        assert_eq!(
+            app.update(&key, json!({ "enabled": false })).await.status,
+            200,
+            "{text}"
+        );
     }
 }
 
-/// A 422 comes before a 404, and no key has no names that may stay. `gaia-keys import --dry-run` checks configs that way.
+/// A 422 comes before a 404, and no key has no names that may stay. `gaia-keys import --dry-run`
+/// checks configs that way.
 #[tokio::test]
 async fn a_near_miss_in_an_update_of_no_key_is_a_422() {
     let app = App::new().await;
     let key = app.create(json!({})).await.api_key();
     app.delete(&key).await;
     for key in [key.as_str(), &key[..31], "nosuchkey"] {
-        assert_eq!(app.update(key, json!({ "team": 1 })).await.status, 404, "{key}");
+        assert_eq!(
+            app.update(key, json!({ "team": 1 })).await.status,
+            404,
+            "{key}"
+        );
         let response = app.update(key, json!({ "perms": 1 })).await;
         let expected = json!({ "detail": [detail("perms", "permissions")] });
         assert_eq!((response.status, response.json()), (422, expected), "{key}");
         let response = app.update(key, json!({ "perms": 1, "enabled": 1 })).await;
-        let places: Vec<_> = response.json()["detail"].as_array().expect("a list").clone();
+        let places: Vec<_> = response.json()["detail"]
+            .as_array()
+            .expect("a list")
+            .clone();
         assert_eq!((response.status, places.len()), (422, 1), "{places:?}");
         assert_eq!(places[0]["loc"], json!(["body", "config", "enabled"]));
     }

@@ -8,19 +8,27 @@ use crate::lambda::Lambda;
 use crate::proxy::Fault;
 use crate::support::{API_KEYS, App, Call, Format, Response, Table};
 
-/// Another transaction works on the item: DynamoDB's response to a plain write, and to a transaction.
-const CONFLICT: Fault = Fault::Response(400, r#"{"__type":"x#TransactionConflictException","message":"m"}"#);
+/// Another transaction works on the item: DynamoDB's response to a plain write, and to a
+/// transaction.
+const CONFLICT: Fault = Fault::Response(
+    400,
+    r#"{"__type":"x#TransactionConflictException","message":"m"}"#,
+);
 const CANCELLED: Fault = Fault::Response(
     400,
     r#"{"__type":"x#TransactionCanceledException","CancellationReasons":[{"Code":"None"},{"Code":"TransactionConflict"}]}"#,
 );
 
 async fn get(app: &App, key: &str) -> Response {
-    app.send(Call::new("GET", &format!("{API_KEYS}{key}"))).await
+    app.send(Call::new("GET", &format!("{API_KEYS}{key}")))
+        .await
 }
 
 async fn etag(app: &App, key: &str) -> String {
-    get(app, key).await.headers["Etag"].as_str().expect("an ETag").to_owned()
+    get(app, key).await.headers["Etag"]
+        .as_str()
+        .expect("an ETag")
+        .to_owned()
 }
 
 fn update(key: &str, config: &Value) -> Call {
@@ -37,7 +45,11 @@ fn rotate(key: &str) -> Call {
 
 /// The three changes of a key.
 fn changes(key: &str) -> [Call; 3] {
-    [update(key, &json!({ "team": "x" })), rotate(key), delete(key)]
+    [
+        update(key, &json!({ "team": "x" })),
+        rotate(key),
+        delete(key),
+    ]
 }
 
 fn if_match(mut call: Call, tags: &str) -> Call {
@@ -47,7 +59,11 @@ fn if_match(mut call: Call, tags: &str) -> Call {
 
 fn assert_failed(response: &Response) {
     let expected = json!({ "detail": "API key was changed meanwhile" });
-    assert_eq!((response.status, response.json()), (412, expected), "{response:?}");
+    assert_eq!(
+        (response.status, response.json()),
+        (412, expected),
+        "{response:?}"
+    );
 }
 
 #[tokio::test]
@@ -55,27 +71,49 @@ async fn a_key_has_an_etag_that_each_change_replaces() {
     let app = App::new().await;
     let key = app.create(json!({})).await.api_key();
     let mut seen = Vec::new();
-    for change in [None, Some(update(&key, &json!({}))), Some(update(&key, &json!({}))), Some(rotate(&key))] {
+    for change in [
+        None,
+        Some(update(&key, &json!({}))),
+        Some(update(&key, &json!({}))),
+        Some(rotate(&key)),
+    ] {
         if let Some(change) = change {
             assert_eq!(app.send(change).await.status, 200);
         }
         let response = get(&app, &key).await;
-        let change_id = app.table.items()[0]["change_id"]["S"].as_str().expect("a text").to_owned();
+        let change_id = app.table.items()[0]["change_id"]["S"]
+            .as_str()
+            .expect("a text")
+            .to_owned();
         assert_eq!(response.headers["Etag"], format!("\"{change_id}\""));
         assert_eq!(response.json()["etag"], response.headers["Etag"]);
-        let listed = app.send(Call::new("GET", API_KEYS).query("details", true)).await;
+        let listed = app
+            .send(Call::new("GET", API_KEYS).query("details", true))
+            .await;
         assert_eq!(listed.json()[0]["etag"], response.headers["Etag"]);
         assert!(!seen.contains(&change_id), "an ETag came twice");
         seen.push(change_id);
     }
-    assert_eq!(app.list().await[0].get("etag"), None, "a list without details is GAIA's");
+    assert_eq!(
+        app.list().await[0].get("etag"),
+        None,
+        "a list without details is GAIA's"
+    );
 }
 
 #[tokio::test]
 async fn a_change_applies_to_the_key_as_it_was_read() {
     for number in 0..3 {
-        for tags in ["{}", "W/{}", "\"other\", {}", " ,\t{} , W/\"other\",", "*", "\"a,b\",{}", "\"\", {}", "\"é\", {}"]
-        {
+        for tags in [
+            "{}",
+            "W/{}",
+            "\"other\", {}",
+            " ,\t{} , W/\"other\",",
+            "*",
+            "\"a,b\",{}",
+            "\"\", {}",
+            "\"é\", {}",
+        ] {
             let app = App::new().await;
             let key = app.create(json!({})).await.api_key();
             let tags = tags.replace("{}", &etag(&app, &key).await);
@@ -92,11 +130,25 @@ async fn a_change_of_a_key_that_was_changed_meanwhile_writes_nothing() {
     let api = Lambda::start(table.environment(&[])).await;
     let create = Call::new("POST", API_KEYS).json(&json!({ "config": {} }));
     let key = api.call(create, Format::Http).await.api_key();
-    let read = api.call(Call::new("GET", &format!("{API_KEYS}{key}")), Format::Http).await;
+    let read = api
+        .call(Call::new("GET", &format!("{API_KEYS}{key}")), Format::Http)
+        .await;
     let seen = read.headers["Etag"].as_str().expect("an ETag").to_owned();
-    assert_eq!(api.call(update(&key, &json!({ "enabled": false })), Format::Http).await.status, 200);
+    assert_eq!(
+        api.call(update(&key, &json!({ "enabled": false })), Format::Http)
+            .await
+            .status,
+        200
+    );
     let (before, audits) = (table.items(), api.printed().matches("audit").count());
-    for tags in [&seen, &format!("W/{seen}"), "\"\"", "\"*\"", "\"a\", \"b\"", &seen.to_lowercase()] {
+    for tags in [
+        &seen,
+        &format!("W/{seen}"),
+        "\"\"",
+        "\"*\"",
+        "\"a\", \"b\"",
+        &seen.to_lowercase(),
+    ] {
         for change in changes(&key) {
             for format in [Format::Http, Format::Rest] {
                 table.proxy.requests();
@@ -106,8 +158,17 @@ async fn a_change_of_a_key_that_was_changed_meanwhile_writes_nothing() {
         }
     }
     assert_eq!(table.items(), before);
-    assert_eq!(api.printed().matches("audit").count(), audits, "{}", api.printed());
-    assert!(!api.printed().contains("request failed"), "{}", api.printed());
+    assert_eq!(
+        api.printed().matches("audit").count(),
+        audits,
+        "{}",
+        api.printed()
+    );
+    assert!(
+        !api.printed().contains("request failed"),
+        "{}",
+        api.printed()
+    );
 }
 
 #[tokio::test]
@@ -122,9 +183,23 @@ async fn any_other_if_match_is_a_422_and_never_ignored() {
     let star = format!("*, {etag}");
     let lower = format!("w/{etag}");
     app.table.proxy.requests();
-    for wrong in
-        ["", " ", ",", bare, &unclosed, &two, &star, "* *", "*,*", &lower, "W/", "W/*", "\"a b\"", "\"a\";\"b\"", "''"]
-    {
+    for wrong in [
+        "",
+        " ",
+        ",",
+        bare,
+        &unclosed,
+        &two,
+        &star,
+        "* *",
+        "*,*",
+        &lower,
+        "W/",
+        "W/*",
+        "\"a b\"",
+        "\"a\";\"b\"",
+        "''",
+    ] {
         for change in changes(&key) {
             let response = app.send(if_match(change, wrong)).await;
             let detail = json!({
@@ -132,7 +207,11 @@ async fn any_other_if_match_is_a_422_and_never_ignored() {
                 "msg": "must be * or a list of ETags, each in double quotes",
                 "type": "value_error.if_match",
             });
-            assert_eq!((response.status, response.json()), (422, json!({ "detail": [detail] })), "{wrong:?}");
+            assert_eq!(
+                (response.status, response.json()),
+                (422, json!({ "detail": [detail] })),
+                "{wrong:?}"
+            );
         }
     }
     assert!(app.table.proxy.requests().is_empty());
@@ -156,9 +235,17 @@ async fn several_lines_of_if_match_are_one_list() {
         if let Some(line) = lines.get_mut(place) {
             *line = &etag;
         }
-        assert_eq!(app.send_event(with(&lines)).await.status, status, "{lines:?}");
+        assert_eq!(
+            app.send_event(with(&lines)).await.status,
+            status,
+            "{lines:?}"
+        );
     }
-    assert_eq!(app.send_event(with(&["*"])).await.status, 200, "one line isn't two");
+    assert_eq!(
+        app.send_event(with(&["*"])).await.status,
+        200,
+        "one line isn't two"
+    );
     for lines in [["x", "\"a\""], ["\"a\"", "x"], ["*", "\"a\""]] {
         assert_eq!(app.send_event(with(&lines)).await.status, 422, "{lines:?}");
     }
@@ -176,22 +263,47 @@ async fn the_order_of_answers() {
         event["requestContext"]["authorizer"] = Value::Null;
         event
     };
-    assert_eq!(app.send_event(nobody(if_match(delete(&key), "x"))).await.status, 401);
-    assert_eq!(app.send(if_match(Call::new("PATCH", &format!("{API_KEYS}{key}")), "x")).await.status, 405);
-    assert_eq!(app.send(if_match(Call::new("PUT", "/x"), "x")).await.status, 404);
+    assert_eq!(
+        app.send_event(nobody(if_match(delete(&key), "x")))
+            .await
+            .status,
+        401
+    );
+    assert_eq!(
+        app.send(if_match(
+            Call::new("PATCH", &format!("{API_KEYS}{key}")),
+            "x"
+        ))
+        .await
+        .status,
+        405
+    );
+    assert_eq!(
+        app.send(if_match(Call::new("PUT", "/x"), "x")).await.status,
+        404
+    );
     assert_eq!(app.send(if_match(long.clone(), "x")).await.status, 413);
     assert_eq!(app.send(if_match(long, "\"x\"")).await.status, 413);
     for missing in [gone.as_str(), &gone[..31], "nosuchkey"] {
         for change in changes(missing) {
             assert_eq!(app.send(if_match(change.clone(), "x")).await.status, 422);
             for tags in ["*", "\"x\""] {
-                assert_eq!(app.send(if_match(change.clone(), tags)).await.status, 404, "{tags}");
+                assert_eq!(
+                    app.send(if_match(change.clone(), tags)).await.status,
+                    404,
+                    "{tags}"
+                );
             }
         }
     }
     assert_failed(&app.send(if_match(rotate(&key), "\"x\"")).await);
-    let conflict = app.send(if_match(rotate(&key), &etag(&app, &key).await)).await;
-    assert_eq!((conflict.status, conflict.json()), (409, json!({ "detail": "API key is disabled" })));
+    let conflict = app
+        .send(if_match(rotate(&key), &etag(&app, &key).await))
+        .await;
+    assert_eq!(
+        (conflict.status, conflict.json()),
+        (409, json!({ "detail": "API key is disabled" }))
+    );
 }
 
 #[tokio::test]
@@ -206,13 +318,17 @@ async fn the_same_idempotency_key_gets_the_same_response_whatever_if_match_says(
     let seen = etag(&app, &key).await;
     assert_failed(&app.send(once("\"other\"")).await);
     let first = app.send(once(&seen)).await;
-    assert_eq!(first.status, 200, "a 412 leaves the Idempotency-Key free: {first:?}");
+    assert_eq!(
+        first.status, 200,
+        "a 412 leaves the Idempotency-Key free: {first:?}"
+    );
     for tags in [&seen, "\"other\"", "*"] {
         assert_eq!(app.send(once(tags)).await.body, first.body, "{tags}");
     }
     assert_failed(&app.send(if_match(rotate(&key), &seen)).await);
 
-    // The second request looks the record up before the first one is carried out, and reads the key before or after it.
+    // The second request looks the record up before the first one is carried out, and reads the key
+    // before or after it.
     for slow in [[Fault::None, Fault::Slow], [Fault::None, Fault::None]] {
         let key = app.create(json!({})).await.api_key();
         let seen = etag(&app, &key).await;
@@ -227,7 +343,11 @@ async fn the_same_idempotency_key_gets_the_same_response_whatever_if_match_says(
             app.send(once()).await
         };
         let (first, second) = tokio::join!(app.send(once()), later);
-        assert_eq!((first.status, &first.body), (200, &second.body), "{second:?}");
+        assert_eq!(
+            (first.status, &first.body),
+            (200, &second.body),
+            "{second:?}"
+        );
     }
 }
 
@@ -257,16 +377,32 @@ async fn with_if_match_a_changed_key_is_never_read_again() {
             for any in [false, true] {
                 let app = App::new().await;
                 let key = app.create(json!({})).await.api_key();
-                let tags = if any { "*".to_owned() } else { etag(&app, &key).await };
+                let tags = if any {
+                    "*".to_owned()
+                } else {
+                    etag(&app, &key).await
+                };
                 let change = if_match(changes(&key)[number].clone(), &tags);
-                let conflict = |fault: &Fault| if (*fault, number) == (CONFLICT, 1) { CANCELLED } else { *fault };
+                let conflict = |fault: &Fault| {
+                    if (*fault, number) == (CONFLICT, 1) {
+                        CANCELLED
+                    } else {
+                        *fault
+                    }
+                };
                 let faults: Vec<_> = faults.iter().map(conflict).collect();
                 let response = changed_meanwhile(&app, change, &faults).await;
                 // DynamoDB remembers a transaction: none of its attempts is in doubt.
                 let expected = if number == 1 { 412 } else { status };
-                assert_eq!(response.status, expected, "{number}, {faults:?}: {response:?}");
+                assert_eq!(
+                    response.status, expected,
+                    "{number}, {faults:?}: {response:?}"
+                );
                 let items = app.table.items();
-                assert_eq!((items.len(), &items[0]["config"]["S"]), (1, &json!(r#"{"enabled":false}"#)));
+                assert_eq!(
+                    (items.len(), &items[0]["config"]["S"]),
+                    (1, &json!(r#"{"enabled":false}"#))
+                );
             }
         }
     }
@@ -276,14 +412,23 @@ async fn with_if_match_a_changed_key_is_never_read_again() {
 async fn a_lost_response_to_a_change_with_if_match_is_noticed() {
     for number in 0..3 {
         let conflict = if number == 1 { CANCELLED } else { CONFLICT };
-        for fault in [Fault::DoneThenDropped, Fault::DoneThenServerError, Fault::Dropped, conflict] {
+        for fault in [
+            Fault::DoneThenDropped,
+            Fault::DoneThenServerError,
+            Fault::Dropped,
+            conflict,
+        ] {
             let app = App::new().await;
             let key = app.create(json!({})).await.api_key();
             let change = if_match(changes(&key)[number].clone(), &etag(&app, &key).await);
             app.table.proxy.plan(&[Fault::None, fault]);
             assert_eq!(app.send(change.clone()).await.status, 200, "{fault:?}");
             let again = app.send(change).await.status;
-            assert_eq!(again, if number == 2 { 404 } else { 412 }, "the repeated request after {fault:?}");
+            assert_eq!(
+                again,
+                if number == 2 { 404 } else { 412 },
+                "the repeated request after {fault:?}"
+            );
         }
     }
 }

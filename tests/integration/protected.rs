@@ -1,4 +1,5 @@
-//! A protected API: requests to it, the authorizer in front, and a gateway that evaluates the responses.
+//! A protected API: requests to it, the authorizer in front, and a gateway that evaluates the
+//! responses.
 
 use gaia_api_keys::authorizer::Authorizer;
 use serde_json::value::RawValue;
@@ -21,7 +22,13 @@ pub enum Shape {
     Simple,
 }
 
-pub const SHAPES: [Shape; 5] = [Shape::RestToken, Shape::RestRequest, Shape::Http1, Shape::Http2, Shape::Simple];
+pub const SHAPES: [Shape; 5] = [
+    Shape::RestToken,
+    Shape::RestRequest,
+    Shape::Http1,
+    Shape::Http2,
+    Shape::Simple,
+];
 
 /// A request to a protected API.
 #[derive(Clone, Debug)]
@@ -35,7 +42,12 @@ pub struct Visit {
 impl Visit {
     pub fn new(key: &str, method: &str, path: &str) -> Self {
         let text = str::to_owned;
-        Self { header: format!("Search {key}"), method: text(method), path: text(path), source_ip: text("192.0.2.1") }
+        Self {
+            header: format!("Search {key}"),
+            method: text(method),
+            path: text(path),
+            source_ip: text("192.0.2.1"),
+        }
     }
 
     fn arn(&self) -> String {
@@ -46,7 +58,9 @@ impl Visit {
         let identity = json!({ "sourceIp": self.source_ip });
         let http = json!({ "method": self.method, "path": format!("/live{}", self.path), "sourceIp": self.source_ip });
         match shape {
-            Shape::RestToken => json!({ "type": "TOKEN", "authorizationToken": self.header, "methodArn": self.arn() }),
+            Shape::RestToken => {
+                json!({ "type": "TOKEN", "authorizationToken": self.header, "methodArn": self.arn() })
+            }
             Shape::RestRequest | Shape::Http1 => json!({
                 "version": "1.0",
                 "type": "REQUEST",
@@ -81,10 +95,18 @@ impl Protected {
     pub async fn new(changes: &[(&str, &str)]) -> Self {
         let app = App::new().await;
         let policies = app.table.authorizer(changes).await.expect("a start");
-        let changes: Vec<_> = changes.iter().copied().chain([("SIMPLE_RESPONSES", "true")]).collect();
+        let changes: Vec<_> = changes
+            .iter()
+            .copied()
+            .chain([("SIMPLE_RESPONSES", "true")])
+            .collect();
         let simple = app.table.authorizer(&changes).await.expect("a start");
         app.table.proxy.requests();
-        Self { app, policies, simple }
+        Self {
+            app,
+            policies,
+            simple,
+        }
     }
 
     pub async fn response(&self, shape: Shape, event: Value) -> Result<Value, String> {
@@ -93,24 +115,39 @@ impl Protected {
 
     /// The response to an event that serde_json's tree can't hold.
     pub async fn response_to_text(&self, shape: Shape, event: String) -> Result<Value, String> {
-        let authorizer = if shape == Shape::Simple { &self.simple } else { &self.policies };
+        let authorizer = if shape == Shape::Simple {
+            &self.simple
+        } else {
+            &self.policies
+        };
         let payload = RawValue::from_string(event).expect("JSON");
         let response = authorizer.handle(&payload, TIMEOUT).await;
-        let response = serde_json::to_value(response.map_err(|error| error.to_string())?).expect("JSON");
-        assert!(response.to_string().len() <= 8000, "{}", response.to_string().len());
+        let response =
+            serde_json::to_value(response.map_err(|error| error.to_string())?).expect("JSON");
+        assert!(
+            response.to_string().len() <= 8000,
+            "{}",
+            response.to_string().len()
+        );
         Ok(response)
     }
 
     /// Whether the gateway allows the visit.
     pub async fn allows(&self, shape: Shape, visit: &Visit) -> bool {
-        let response = self.response(shape, visit.event(shape)).await.expect("a response");
+        let response = self
+            .response(shape, visit.event(shape))
+            .await
+            .expect("a response");
         lets_in(&response, visit)
     }
 
     /// Whether the verify endpoint says that the key is valid.
     pub async fn verifies(&self, key: &str, permission: &str, source_ip: &str) -> bool {
         let question = json!({ "api_key": key, "permission": permission, "source_ip": source_ip });
-        let response = self.app.send(Call::new("POST", &format!("{API_KEYS}verify")).json(&question)).await;
+        let response = self
+            .app
+            .send(Call::new("POST", &format!("{API_KEYS}verify")).json(&question))
+            .await;
         assert_eq!(response.status, 200, "{response:?}");
         response.json()["valid"].as_bool().expect("a boolean")
     }
@@ -121,13 +158,20 @@ pub fn lets_in(response: &Value, visit: &Visit) -> bool {
     if let Some(authorized) = response["isAuthorized"].as_bool() {
         return authorized;
     }
-    let statements = response["policyDocument"]["Statement"].as_array().expect("statements");
+    let statements = response["policyDocument"]["Statement"]
+        .as_array()
+        .expect("statements");
     let applies = |effect: &str| {
         statements.iter().any(|statement| {
             assert_eq!(statement["Action"], "execute-api:Invoke");
             let mut resources = statement["Resource"].as_array().expect("resources").iter();
             statement["Effect"] == effect
-                && resources.any(|resource| like(resource.as_str().expect("text").as_bytes(), visit.arn().as_bytes()))
+                && resources.any(|resource| {
+                    like(
+                        resource.as_str().expect("text").as_bytes(),
+                        visit.arn().as_bytes(),
+                    )
+                })
                 && statement["Condition"]
                     .as_object()
                     .into_iter()
@@ -143,7 +187,9 @@ pub fn like(pattern: &[u8], text: &[u8]) -> bool {
     match pattern.split_first() {
         None => text.is_empty(),
         Some((b'*', rest)) => (0..=text.len()).any(|skipped| like(rest, &text[skipped..])),
-        Some((first, rest)) => text.split_first().is_some_and(|(other, text)| first == other && like(rest, text)),
+        Some((first, rest)) => text
+            .split_first()
+            .is_some_and(|(other, text)| first == other && like(rest, text)),
     }
 }
 
@@ -165,7 +211,8 @@ fn ranges(keys: &Value) -> impl Iterator<Item = &str> {
     ranges.iter().map(|range| range.as_str().expect("text"))
 }
 
-/// IAM's reading of an address, as far as it is known: the text as it is, an IPv4-mapped address being one of IPv6.
+/// IAM's reading of an address, as far as it is known: the text as it is, an IPv4-mapped address
+/// being one of IPv6.
 fn within(range: &str, address: &str) -> bool {
     let bits = |text: &str| match text.parse::<std::net::IpAddr>().expect("an address") {
         std::net::IpAddr::V4(address) => (u128::from(address.to_bits()) << 96, 32),

@@ -90,12 +90,16 @@ pub struct Proxy {
 impl Proxy {
     pub async fn start(upstream: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let proxy = Self { address: listener.local_addr().expect("an address"), state: Arc::default() };
+        let proxy = Self {
+            address: listener.local_addr().expect("an address"),
+            state: Arc::default(),
+        };
         let state = proxy.state.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let (shared, served) = (state.clone(), state.clone());
-                let connection = tokio::spawn(async move { serve(client, upstream, &served).await });
+                let connection =
+                    tokio::spawn(async move { serve(client, upstream, &served).await });
                 shared.lock().expect("a lock").connections.push(connection);
             }
         });
@@ -104,7 +108,10 @@ impl Proxy {
 
     /// The operations requested since the last call.
     pub fn requests(&self) -> Vec<String> {
-        self.operations_and_bodies().into_iter().map(|(operation, _)| operation).collect()
+        self.operations_and_bodies()
+            .into_iter()
+            .map(|(operation, _)| operation)
+            .collect()
     }
 
     /// The same with the bodies.
@@ -164,31 +171,67 @@ async fn serve(mut client: TcpStream, upstream: SocketAddr, state: &Mutex<State>
     loop {
         let request = message(&mut client).await?;
         let text = String::from_utf8_lossy(&request);
-        let operation = text.split("DynamoDB_20120810.").nth(1).and_then(|rest| rest.split("\r\n").next());
+        let operation = text
+            .split("DynamoDB_20120810.")
+            .nth(1)
+            .and_then(|rest| rest.split("\r\n").next());
         let operation = operation.unwrap_or("?").to_owned();
-        let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned();
+        let body = text
+            .split_once("\r\n\r\n")
+            .map_or("", |(_, body)| body)
+            .to_owned();
         let (planned, judge) = {
             let mut state = state.lock().expect("a lock");
-            let signer = text.split("Credential=").nth(1).and_then(|rest| rest.split(',').next());
+            let signer = text
+                .split("Credential=")
+                .nth(1)
+                .and_then(|rest| rest.split(',').next());
             state.signer = signer.map(str::to_owned);
             state.requests.push((operation.clone(), body.clone()));
-            (state.plan.pop_front().or(state.always).unwrap_or(Fault::None), state.judge.clone())
+            (
+                state
+                    .plan
+                    .pop_front()
+                    .or(state.always)
+                    .unwrap_or(Fault::None),
+                state.judge.clone(),
+            )
         };
         let fault = match judge {
             None => planned,
             Some(judge) => {
                 let (fault, decision) = oneshot::channel();
-                judge.send(Held { operation, body, fault }).ok()?;
+                judge
+                    .send(Held {
+                        operation,
+                        body,
+                        fault,
+                    })
+                    .ok()?;
                 decision.await.ok()?
             }
         };
         match fault {
-            Fault::None => client.write_all(&forward(&request, upstream).await?).await.ok()?,
-            Fault::Throttled => client.write_all(&error(400, "ProvisionedThroughputExceededException")).await.ok()?,
-            Fault::ServerError => client.write_all(&error(500, "InternalServerError")).await.ok()?,
-            Fault::Denied => client.write_all(&error(400, "AccessDeniedException")).await.ok()?,
+            Fault::None => client
+                .write_all(&forward(&request, upstream).await?)
+                .await
+                .ok()?,
+            Fault::Throttled => client
+                .write_all(&error(400, "ProvisionedThroughputExceededException"))
+                .await
+                .ok()?,
+            Fault::ServerError => client
+                .write_all(&error(500, "InternalServerError"))
+                .await
+                .ok()?,
+            Fault::Denied => client
+                .write_all(&error(400, "AccessDeniedException"))
+                .await
+                .ok()?,
             Fault::Dropped => return None,
-            Fault::Response(status, body) => client.write_all(&response(status, body)).await.ok()?,
+            Fault::Response(status, body) => {
+                client.write_all(&response(status, body)).await.ok()?
+            }
             Fault::Late => {
                 let (request_to_deliver, delivery) = oneshot::channel::<oneshot::Sender<()>>();
                 state.lock().expect("a lock").late.push(request_to_deliver);
@@ -203,11 +246,17 @@ async fn serve(mut client: TcpStream, upstream: SocketAddr, state: &Mutex<State>
             }
             Fault::DoneThenServerError => {
                 forward(&request, upstream).await?;
-                client.write_all(&error(500, "InternalServerError")).await.ok()?;
+                client
+                    .write_all(&error(500, "InternalServerError"))
+                    .await
+                    .ok()?;
             }
             Fault::HalfResponse => {
                 let response = forward(&request, upstream).await?;
-                client.write_all(&response[..response.len() - 1]).await.ok()?;
+                client
+                    .write_all(&response[..response.len() - 1])
+                    .await
+                    .ok()?;
                 return None;
             }
             Fault::DoneThenSilent => {
@@ -216,7 +265,10 @@ async fn serve(mut client: TcpStream, upstream: SocketAddr, state: &Mutex<State>
             }
             Fault::Slow => {
                 tokio::time::sleep(Duration::from_secs(1)).await;
-                client.write_all(&forward(&request, upstream).await?).await.ok()?;
+                client
+                    .write_all(&forward(&request, upstream).await?)
+                    .await
+                    .ok()?;
             }
             Fault::Silent => tokio::time::sleep(Duration::from_secs(60)).await,
         }
@@ -224,7 +276,10 @@ async fn serve(mut client: TcpStream, upstream: SocketAddr, state: &Mutex<State>
 }
 
 fn error(status: u16, code: &str) -> Vec<u8> {
-    response(status, &format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"injected"}}"#))
+    response(
+        status,
+        &format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"injected"}}"#),
+    )
 }
 
 fn response(status: u16, body: &str) -> Vec<u8> {
@@ -248,13 +303,22 @@ async fn message(stream: &mut TcpStream) -> Option<Vec<u8>> {
     loop {
         if let Some(head) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
             let text = String::from_utf8_lossy(&bytes[..head]).to_ascii_lowercase();
-            let length = text.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next());
-            let length: usize = length.and_then(|length| length.trim().parse().ok()).unwrap_or(0);
+            let length = text
+                .split("content-length: ")
+                .nth(1)
+                .and_then(|rest| rest.split("\r\n").next());
+            let length: usize = length
+                .and_then(|length| length.trim().parse().ok())
+                .unwrap_or(0);
             if bytes.len() >= head + 4 + length {
                 return Some(bytes);
             }
         }
-        let read = stream.read(&mut buffer).await.ok().filter(|read| *read > 0)?;
+        let read = stream
+            .read(&mut buffer)
+            .await
+            .ok()
+            .filter(|read| *read > 0)?;
         bytes.extend_from_slice(&buffer[..read]);
     }
 }

@@ -1,4 +1,5 @@
-//! Where the built binary finds credentials, Region and endpoints: aws-config's promises that this crate could break.
+//! Where the built binary finds credentials, Region and endpoints: aws-config's promises that this
+//! crate could break.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -17,7 +18,8 @@ fn environment(table: &Table, changes: &[(&str, &str)], without: &[&str]) -> Env
     environment
 }
 
-/// A list through the binary, and with which access key ID and Region the request to DynamoDB was signed.
+/// A list through the binary, and with which access key ID and Region the request to DynamoDB was
+/// signed.
 async fn signer(table: &Table, environment: Environment) -> (String, String) {
     let lambda = Lambda::start(environment).await;
     let response = lambda.call(Call::new("GET", API_KEYS), Format::Http).await;
@@ -45,7 +47,10 @@ async fn a_profile_gives_credentials_and_region() {
     let files = [
         ("AWS_PROFILE", "keys"),
         ("AWS_CONFIG_FILE", config.path().to_str().expect("UTF-8")),
-        ("AWS_SHARED_CREDENTIALS_FILE", credentials.path().to_str().expect("UTF-8")),
+        (
+            "AWS_SHARED_CREDENTIALS_FILE",
+            credentials.path().to_str().expect("UTF-8"),
+        ),
     ];
     let without = [KEYS[0], KEYS[1], "AWS_REGION"];
     let signed = signer(&table, environment(&table, &files, &without)).await;
@@ -65,13 +70,21 @@ async fn a_container_gives_credentials() {
         "Expiration": "2999-12-31T23:59:59Z",
     })
     .to_string();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let uri = format!("http://{}/credentials", listener.local_addr().expect("an address"));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let uri = format!(
+        "http://{}/credentials",
+        listener.local_addr().expect("an address")
+    );
     let router = axum::Router::new().route("/credentials", get(async move || credentials));
     tokio::spawn(async move { axum::serve(listener, router).await });
     let changes = [("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri.as_str())];
     let signed = signer(&table, environment(&table, &changes, &KEYS)).await;
-    assert_eq!(signed, ("AKIDCONTAINER".to_owned(), "eu-central-1".to_owned()));
+    assert_eq!(
+        signed,
+        ("AKIDCONTAINER".to_owned(), "eu-central-1".to_owned())
+    );
 }
 
 /// A template can't leave a variable out, and the SDK would take an empty one for an endpoint.
@@ -80,13 +93,21 @@ async fn an_empty_endpoint_counts_as_unset() {
     let table = Table::new().await;
     let endpoint = format!("http://{}", table.address());
     for changes in [
-        [("AWS_ENDPOINT_URL", endpoint.as_str()), ("AWS_ENDPOINT_URL_DYNAMODB", "")],
-        [("AWS_ENDPOINT_URL", ""), ("AWS_ENDPOINT_URL_DYNAMODB", endpoint.as_str())],
+        [
+            ("AWS_ENDPOINT_URL", endpoint.as_str()),
+            ("AWS_ENDPOINT_URL_DYNAMODB", ""),
+        ],
+        [
+            ("AWS_ENDPOINT_URL", ""),
+            ("AWS_ENDPOINT_URL_DYNAMODB", endpoint.as_str()),
+        ],
     ] {
         signer(&table, table.environment(&changes)).await;
     }
     for (set, expected) in [("", None), (endpoint.as_str(), Some(endpoint.as_str()))] {
-        let loader = aws::loader(None).expect("a loader").region(aws_config::Region::new("eu-central-1"));
+        let loader = aws::loader(None)
+            .expect("a loader")
+            .region(aws_config::Region::new("eu-central-1"));
         let loaded = aws::load(loader.endpoint_url(set)).await.expect("a Region");
         assert_eq!(loaded.endpoint_url(), expected);
     }
@@ -96,18 +117,28 @@ async fn an_empty_endpoint_counts_as_unset() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_region_the_start_fails_at_once() {
     let table = Table::new().await;
-    let metadata = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let metadata = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
     let uri = format!("http://{}", metadata.local_addr().expect("an address"));
     let metadata_at = ("AWS_EC2_METADATA_SERVICE_ENDPOINT", uri.as_str());
-    for environment in
-        [table.environment(&[metadata_at, ("AWS_REGION", "")]), environment(&table, &[metadata_at], &["AWS_REGION"])]
-    {
+    for environment in [
+        table.environment(&[metadata_at, ("AWS_REGION", "")]),
+        environment(&table, &[metadata_at], &["AWS_REGION"]),
+    ] {
         let began = Instant::now();
         let mut lambda = Lambda::start(environment).await;
         let status = lambda.ended().await;
         let (printed, took) = (lambda.printed(), began.elapsed());
-        assert_eq!((status.code(), printed.lines().count()), (Some(1), 1), "{printed}");
-        assert!(printed.contains("start failed") && printed.contains("AWS_REGION"), "{printed}");
+        assert_eq!(
+            (status.code(), printed.lines().count()),
+            (Some(1), 1),
+            "{printed}"
+        );
+        assert!(
+            printed.contains("start failed") && printed.contains("AWS_REGION"),
+            "{printed}"
+        );
         assert!(took < Duration::from_secs(2), "{took:?}");
         assert!(table.proxy.requests().is_empty());
     }

@@ -16,7 +16,10 @@ fn token(header: &str) -> Value {
 fn call(row: &str, key: &str) -> Call {
     let row: Value = serde_json::from_str(row).expect("a row");
     let path = row["path"].as_str().expect("a path").replace("{key}", key);
-    let mut call = Call::new(row["method"].as_str().expect("a method"), path.split('?').next().unwrap_or_default());
+    let mut call = Call::new(
+        row["method"].as_str().expect("a method"),
+        path.split('?').next().unwrap_or_default(),
+    );
     call.body = row["body"].as_str().map(|body| body.as_bytes().to_vec());
     call
 }
@@ -25,18 +28,33 @@ fn call(row: &str, key: &str) -> Call {
 fn mistakes(key: &str) -> [Call; 2] {
     let mut broken = Call::new("POST", &format!("{API_KEYS}verify"));
     broken.body = Some(format!("{{\"api_key\":\"{key}\",").into_bytes());
-    [broken, Call::new("PUT", &format!("{API_KEYS}{key}x")).json(&json!({ "config": {} }))]
+    [
+        broken,
+        Call::new("PUT", &format!("{API_KEYS}{key}x")).json(&json!({ "config": {} })),
+    ]
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_whole_corpus_at_trace_level() {
     let table = Table::new().await;
-    let loud = [("AWS_LAMBDA_LOG_LEVEL", "TRACE"), ("RUST_LOG", "trace"), ("RUST_BACKTRACE", "full")];
+    let loud = [
+        ("AWS_LAMBDA_LOG_LEVEL", "TRACE"),
+        ("RUST_LOG", "trace"),
+        ("RUST_BACKTRACE", "full"),
+    ];
     let api = Lambda::start(table.environment(&loud)).await;
-    let authorizer = Lambda::start(table.environment(&[&loud[..], &[("FUNCTION", "authorizer")]].concat())).await;
-    let (mut secrets, mut errors) = (vec![ROOT_KEY.to_owned(), SAMPLE_KEY[32..].to_owned()], String::new());
+    let authorizer =
+        Lambda::start(table.environment(&[&loud[..], &[("FUNCTION", "authorizer")]].concat()))
+            .await;
+    let (mut secrets, mut errors) = (
+        vec![ROOT_KEY.to_owned(), SAMPLE_KEY[32..].to_owned()],
+        String::new(),
+    );
 
-    let corpus = concat!(include_str!("../contract/recorded.jsonl"), include_str!("../contract/derived.jsonl"));
+    let corpus = concat!(
+        include_str!("../contract/recorded.jsonl"),
+        include_str!("../contract/derived.jsonl")
+    );
     for (number, row) in corpus.lines().enumerate() {
         let create = Call::new("POST", API_KEYS).json(&json!({ "config": {} }));
         let key = api.call(create, Format::Http).await.api_key();
@@ -51,17 +69,26 @@ async fn the_whole_corpus_at_trace_level() {
             }
         }
         for header in [format!("Search {key}"), format!("Basic {key}"), key.clone()] {
-            authorizer.invoke(&token(&header)).await.expect("a response");
+            authorizer
+                .invoke(&token(&header))
+                .await
+                .expect("a response");
         }
     }
     table.proxy.always(Fault::Denied);
     let delete = Call::new("DELETE", &format!("{API_KEYS}delete/{SAMPLE_KEY}"));
     errors.push_str(&api.call(delete, Format::Http).await.body);
-    errors.push_str(&authorizer.invoke(&token(&format!("Search {SAMPLE_KEY}"))).await.expect_err("an error"));
+    errors.push_str(
+        &authorizer
+            .invoke(&token(&format!("Search {SAMPLE_KEY}")))
+            .await
+            .expect_err("an error"),
+    );
 
     assert!(secrets.len() > 250, "{}", secrets.len());
     let printed = api.printed() + &authorizer.printed();
-    let something = printed.contains("\"level\":\"ERROR\"") && printed.matches("audit").count() > 250;
+    let something =
+        printed.contains("\"level\":\"ERROR\"") && printed.matches("audit").count() > 250;
     assert!(something, "nothing was printed");
     for secret in secrets {
         assert!(!printed.contains(&secret), "{secret} was printed");
@@ -89,11 +116,14 @@ fn audit(action: &str, key_id: &str, mut own: Value) -> Value {
         "level": "INFO", "message": "audit", "action": action, "key_id": key_id, "actor": CALLER,
         "source_ip": "192.0.2.1", "api_request_id": "request-id",
     });
-    own.as_object_mut().expect("an object").extend(all.as_object().expect("an object").clone());
+    own.as_object_mut()
+        .expect("an object")
+        .extend(all.as_object().expect("an object").clone());
     own
 }
 
-/// The audit and denied entries: their fields are an interface, which docs/log-entries.md describes.
+/// The audit and denied entries: their fields are an interface, which docs/log-entries.md
+/// describes.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_entry_per_change_and_one_per_denial() {
     let table = Table::new().await;
@@ -107,10 +137,21 @@ async fn one_entry_per_change_and_one_per_denial() {
     });
     let update = Call::new("PUT", &format!("{API_KEYS}{key}")).json(&json!({ "config": config }));
     api.call(update, Format::Rest).await;
-    api.call(Call::new("POST", &format!("{API_KEYS}verify")).json(&json!({ "api_key": key })), Format::Http).await;
-    authorizer.invoke(&token(&format!("Search {key}"))).await.expect("a response");
+    api.call(
+        Call::new("POST", &format!("{API_KEYS}verify")).json(&json!({ "api_key": key })),
+        Format::Http,
+    )
+    .await;
+    authorizer
+        .invoke(&token(&format!("Search {key}")))
+        .await
+        .expect("a response");
     authorizer.invoke(&token("x")).await.expect("a response");
-    api.call(Call::new("DELETE", &format!("{API_KEYS}delete/{key}")), Format::Http).await;
+    api.call(
+        Call::new("DELETE", &format!("{API_KEYS}delete/{key}")),
+        Format::Http,
+    )
+    .await;
 
     let (id, arn) = (&key[..31], "arn:aws:execute-api:r:1:a/s");
     let updated = json!({
@@ -120,7 +161,11 @@ async fn one_entry_per_change_and_one_per_denial() {
     assert_eq!(
         entries(&api.printed()),
         [
-            audit("create", id, json!({ "permissions": "read", "enabled": true })),
+            audit(
+                "create",
+                id,
+                json!({ "permissions": "read", "enabled": true })
+            ),
             audit("update", id, updated),
             json!({
                 "level": "INFO", "message": "denied", "reason": "disabled", "key_id": id, "actor": CALLER,
@@ -138,15 +183,16 @@ async fn one_entry_per_change_and_one_per_denial() {
     );
 }
 
-/// `permissions_before` is what the write depended on. A delete that finds nothing after a lost response may follow changes
-/// that it never saw.
+/// `permissions_before` is what the write depended on. A delete that finds nothing after a lost
+/// response may follow changes that it never saw.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_audit_entry_says_only_what_is_known() {
     let table = Table::new().await;
     let api = Lambda::start(table.environment(&[])).await;
     let create = Call::new("POST", API_KEYS).json(&json!({ "config": { "permissions": "read" } }));
     let key = api.call(create.clone(), Format::Http).await.api_key();
-    let update = Call::new("PUT", &format!("{API_KEYS}{key}")).json(&json!({ "config": { "permissions": "write" } }));
+    let update = Call::new("PUT", &format!("{API_KEYS}{key}"))
+        .json(&json!({ "config": { "permissions": "write" } }));
     let delete = |key: &str| Call::new("DELETE", &format!("{API_KEYS}delete/{key}"));
     table.proxy.plan(&[Fault::None, Fault::DoneThenDropped]);
     assert_eq!(api.call(update, Format::Http).await.status, 200);
@@ -154,12 +200,22 @@ async fn an_audit_entry_says_only_what_is_known() {
     assert_eq!(api.call(delete(&key), Format::Http).await.status, 200);
     for fault in [Fault::ServerError, Fault::Dropped] {
         table.proxy.plan(&[fault]);
-        assert_eq!(api.call(delete(&key), Format::Http).await.status, 404, "what doesn't exist can't be deleted");
+        assert_eq!(
+            api.call(delete(&key), Format::Http).await.status,
+            404,
+            "what doesn't exist can't be deleted"
+        );
     }
     let second = api.call(create, Format::Http).await.api_key();
     assert_eq!(api.call(delete(&second), Format::Http).await.status, 200);
-    let audits: Vec<_> = entries(&api.printed()).into_iter().filter(|entry| entry["message"] == "audit").collect();
-    let logged: Vec<_> = audits.iter().map(|entry| json!([entry["action"], entry["permissions_before"]])).collect();
+    let audits: Vec<_> = entries(&api.printed())
+        .into_iter()
+        .filter(|entry| entry["message"] == "audit")
+        .collect();
+    let logged: Vec<_> = audits
+        .iter()
+        .map(|entry| json!([entry["action"], entry["permissions_before"]]))
+        .collect();
     let expected = [
         json!(["create", null]),
         json!(["update", "read"]),
@@ -174,9 +230,14 @@ async fn an_audit_entry_says_only_what_is_known() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_level_decides_what_is_printed() {
     let table = Table::new().await;
-    for (level, audited) in
-        [("DEBUG", true), ("INFO", true), ("", true), ("x", true), ("WARN", false), ("FATAL", false)]
-    {
+    for (level, audited) in [
+        ("DEBUG", true),
+        ("INFO", true),
+        ("", true),
+        ("x", true),
+        ("WARN", false),
+        ("FATAL", false),
+    ] {
         let api = Lambda::start(table.environment(&[("AWS_LAMBDA_LOG_LEVEL", level)])).await;
         let create = Call::new("POST", API_KEYS).json(&json!({ "config": {} }));
         assert_eq!(api.call(create, Format::Http).await.status, 200);
@@ -184,8 +245,8 @@ async fn the_level_decides_what_is_printed() {
     }
 }
 
-/// No gateway sends these, but a principal with `lambda:InvokeFunction` can. The runtime would log serde's error, which repeats
-/// the text.
+/// No gateway sends these, but a principal with `lambda:InvokeFunction` can. The runtime would log
+/// serde's error, which repeats the text.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_authorizer_event_of_another_shape_is_not_repeated() {
     let table = Table::new().await;
@@ -201,5 +262,8 @@ async fn an_authorizer_event_of_another_shape_is_not_repeated() {
         assert!(!error.contains(&SAMPLE_KEY[32..]), "{error}");
     }
     let printed = authorizer.printed();
-    assert!(printed.contains("not an authorizer's event") && !printed.contains(&SAMPLE_KEY[32..]), "{printed}");
+    assert!(
+        printed.contains("not an authorizer's event") && !printed.contains(&SAMPLE_KEY[32..]),
+        "{printed}"
+    );
 }

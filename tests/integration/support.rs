@@ -1,4 +1,5 @@
-//! The service over an embedded DynamoDB, driven by API Gateway's events, with a proxy in between that counts and fails.
+//! The service over an embedded DynamoDB, driven by API Gateway's events, with a proxy in between
+//! that counts and fails.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -34,7 +35,12 @@ pub enum Format {
     RestStageInPath,
 }
 
-pub const FORMATS: [Format; 4] = [Format::Http, Format::HttpNamedStage, Format::Rest, Format::RestStageInPath];
+pub const FORMATS: [Format; 4] = [
+    Format::Http,
+    Format::HttpNamedStage,
+    Format::Rest,
+    Format::RestStageInPath,
+];
 
 /// A request before it is an event.
 #[derive(Clone, Debug, Default)]
@@ -50,7 +56,13 @@ pub struct Call {
 impl Call {
     pub fn new(method: &str, path: &str) -> Self {
         let headers = json!({ "host": "api.example.com" });
-        Self { method: method.to_owned(), path: path.to_owned(), query: Value::Null, headers, ..Self::default() }
+        Self {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            query: Value::Null,
+            headers,
+            ..Self::default()
+        }
     }
 
     pub fn json(mut self, body: &Value) -> Self {
@@ -66,7 +78,10 @@ impl Call {
 
     /// The event of the call in a format, from `CALLER`.
     pub fn event(&self, format: Format) -> Value {
-        let text = self.body.as_ref().map(|body| String::from_utf8(body.clone()));
+        let text = self
+            .body
+            .as_ref()
+            .map(|body| String::from_utf8(body.clone()));
         let (body, base64) = match (text, &self.body) {
             (Some(Ok(text)), _) if !self.base64 => (Some(text), false),
             (_, Some(bytes)) => (Some(base64_simd::STANDARD.encode_to_string(bytes)), true),
@@ -74,7 +89,9 @@ impl Call {
         };
         let (stage, path) = match format {
             Format::Http => ("$default", self.path.clone()),
-            Format::HttpNamedStage | Format::RestStageInPath => ("live", format!("/live{}", self.path)),
+            Format::HttpNamedStage | Format::RestStageInPath => {
+                ("live", format!("/live{}", self.path))
+            }
             Format::Rest => ("live", self.path.clone()),
         };
         match format {
@@ -126,11 +143,18 @@ impl Call {
 
 fn query_string(query: &Value) -> String {
     let text = |value: &Value| value.as_str().expect("text").to_owned();
-    let pairs = query.as_object().into_iter().flatten().map(|(name, value)| (name, text(value)));
-    form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
+    let pairs = query
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| (name, text(value)));
+    form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(pairs)
+        .finish()
 }
 
-/// Values of every JSON type, two of which serde_json's tree can't hold. `{}` and `[]` aside, each has contents.
+/// Values of every JSON type, two of which serde_json's tree can't hold. `{}` and `[]` aside, each
+/// has contents.
 pub const ODD_VALUES: [&str; 11] = [
     "null",
     "true",
@@ -149,7 +173,9 @@ pub const ODD_VALUES: [&str; 11] = [
 pub fn with_json(event: &Value, pointer: &str, json: &str) -> String {
     const MARK: &str = "a mark that nothing else holds";
     let mut event = event.clone();
-    *event.pointer_mut(pointer).unwrap_or_else(|| panic!("nothing at {pointer}")) = MARK.into();
+    *event
+        .pointer_mut(pointer)
+        .unwrap_or_else(|| panic!("nothing at {pointer}")) = MARK.into();
     event.to_string().replace(&format!("\"{MARK}\""), json)
 }
 
@@ -157,21 +183,36 @@ pub fn with_json(event: &Value, pointer: &str, json: &str) -> String {
 pub fn pointers(value: &Value) -> Vec<String> {
     let below = |name: &str, value: &Value| {
         let name = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
-        let deeper = pointers(value).into_iter().map(|pointer| format!("{name}{pointer}"));
-        std::iter::once(name.clone()).chain(deeper.collect::<Vec<_>>()).collect::<Vec<_>>()
+        let deeper = pointers(value)
+            .into_iter()
+            .map(|pointer| format!("{name}{pointer}"));
+        std::iter::once(name.clone())
+            .chain(deeper.collect::<Vec<_>>())
+            .collect::<Vec<_>>()
     };
     match value {
-        Value::Object(fields) => fields.iter().flat_map(|(name, value)| below(name, value)).collect(),
-        Value::Array(elements) => {
-            elements.iter().enumerate().flat_map(|(index, value)| below(&index.to_string(), value)).collect()
-        }
+        Value::Object(fields) => fields
+            .iter()
+            .flat_map(|(name, value)| below(name, value))
+            .collect(),
+        Value::Array(elements) => elements
+            .iter()
+            .enumerate()
+            .flat_map(|(index, value)| below(&index.to_string(), value))
+            .collect(),
         _ => Vec::new(),
     }
 }
 
 /// A header's name as RFC 9110 spells it: the `http` crate writes all of them in lower case.
 fn canonical(name: &str) -> String {
-    let capital = |word: &str| if word == "www" { "WWW".to_owned() } else { word[..1].to_uppercase() + &word[1..] };
+    let capital = |word: &str| {
+        if word == "www" {
+            "WWW".to_owned()
+        } else {
+            word[..1].to_uppercase() + &word[1..]
+        }
+    };
     name.split('-').map(capital).collect::<Vec<_>>().join("-")
 }
 
@@ -188,12 +229,33 @@ impl Response {
         let body = response["body"].as_str().expect("a body").to_owned();
         assert_eq!(response["isBase64Encoded"], false);
         // In format 1.0 each header has a list of values.
-        let (single, lists) = (response["headers"].as_object(), response["multiValueHeaders"].as_object());
-        let last = |list: &Value| list.as_array().and_then(|values| values.last()).expect("a value").clone();
-        let lists = lists.into_iter().flatten().map(|(name, list)| (name, last(list)));
-        let headers = single.into_iter().flatten().map(|(name, value)| (name, value.clone())).chain(lists);
-        let headers = headers.map(|(name, value)| (canonical(name), value)).collect();
-        Self { status: response["statusCode"].as_u64().expect("a status"), headers, body }
+        let (single, lists) = (
+            response["headers"].as_object(),
+            response["multiValueHeaders"].as_object(),
+        );
+        let last = |list: &Value| {
+            list.as_array()
+                .and_then(|values| values.last())
+                .expect("a value")
+                .clone()
+        };
+        let lists = lists
+            .into_iter()
+            .flatten()
+            .map(|(name, list)| (name, last(list)));
+        let headers = single
+            .into_iter()
+            .flatten()
+            .map(|(name, value)| (name, value.clone()))
+            .chain(lists);
+        let headers = headers
+            .map(|(name, value)| (canonical(name), value))
+            .collect();
+        Self {
+            status: response["statusCode"].as_u64().expect("a status"),
+            headers,
+            body,
+        }
     }
 
     pub fn json(&self) -> Value {
@@ -202,7 +264,10 @@ impl Response {
 
     /// The key that the response names.
     pub fn api_key(&self) -> String {
-        self.json()["api_key"].as_str().unwrap_or_else(|| panic!("no key: {self:?}")).to_owned()
+        self.json()["api_key"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no key: {self:?}"))
+            .to_owned()
     }
 }
 
@@ -215,10 +280,19 @@ pub struct Table {
 impl Table {
     pub async fn new() -> Self {
         let (database, _) = database::open(":memory:").expect("a database");
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
         let address = listener.local_addr().expect("an address");
-        tokio::spawn(database::serve(listener, database.clone(), std::future::pending()));
-        Self { database, proxy: Proxy::start(address).await }
+        tokio::spawn(database::serve(
+            listener,
+            database.clone(),
+            std::future::pending(),
+        ));
+        Self {
+            database,
+            proxy: Proxy::start(address).await,
+        }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -237,11 +311,18 @@ impl Table {
             ("AWS_SECRET_ACCESS_KEY", "secret"),
             ("AWS_ENDPOINT_URL_DYNAMODB", &endpoint),
         ];
-        let unchanged = base.iter().filter(|(name, _)| !changes.iter().any(|(changed, _)| changed == name));
-        changes.iter().chain(unchanged).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        let unchanged = base
+            .iter()
+            .filter(|(name, _)| !changes.iter().any(|(changed, _)| changed == name));
+        changes
+            .iter()
+            .chain(unchanged)
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
     }
 
-    /// The management API on this table; `changes` win over its environment. Errors: it can't start.
+    /// The management API on this table; `changes` win over its environment. Errors: it can't
+    /// start.
     pub async fn api(&self, changes: &[(&str, &str)]) -> Result<Api, Cause> {
         let environment = self.environment(changes);
         startup::api(&settings(&environment), &sdk(&environment).await).await
@@ -255,7 +336,8 @@ impl Table {
 
     /// All items, in the order of the table, as DynamoDB writes them.
     pub fn items(&self) -> Vec<Value> {
-        let request = serde_json::from_value(json!({ "TableName": TABLE_NAME })).expect("a request");
+        let request =
+            serde_json::from_value(json!({ "TableName": TABLE_NAME })).expect("a request");
         let response = self.database.scan(request).expect("a scan");
         let mut items = serde_json::to_value(response.items.unwrap_or_default()).expect("items");
         let items = items.as_array_mut().expect("a list");
@@ -266,13 +348,17 @@ impl Table {
     /// The item of a key with this ULID, if there is one.
     pub fn item(&self, ulid: &str) -> Option<Value> {
         let key = json!({ "service": { "S": "demo" }, "id": { "S": ulid } });
-        let request = serde_json::from_value(json!({ "TableName": TABLE_NAME, "Key": key })).expect("a request");
+        let request = serde_json::from_value(json!({ "TableName": TABLE_NAME, "Key": key }))
+            .expect("a request");
         let response = self.database.get_item(request).expect("a get");
-        response.item.map(|item| serde_json::to_value(item).expect("an item"))
+        response
+            .item
+            .map(|item| serde_json::to_value(item).expect("an item"))
     }
 
     pub fn put(&self, item: Value) {
-        let request = serde_json::from_value(json!({ "TableName": TABLE_NAME, "Item": item })).expect("a request");
+        let request = serde_json::from_value(json!({ "TableName": TABLE_NAME, "Item": item }))
+            .expect("a request");
         self.database.put_item(request).expect("a put");
     }
 }
@@ -280,7 +366,10 @@ impl Table {
 pub type Environment = Vec<(String, String)>;
 
 fn find(environment: &Environment, name: &str) -> Option<String> {
-    environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
+    environment
+        .iter()
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| value.clone())
 }
 
 /// The settings of an environment that isn't the process's own.
@@ -294,14 +383,30 @@ pub async fn sdk(environment: &Environment) -> SdkConfig {
     struct Endpoints(Environment);
     impl LoadServiceConfig for Endpoints {
         fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
-            find(&self.0, &format!("{}_{}", key.env(), key.service_id().to_uppercase()))
+            find(
+                &self.0,
+                &format!("{}_{}", key.env(), key.service_id().to_uppercase()),
+            )
         }
     }
     let value = |name| find(environment, name).expect(name);
-    let credentials = Credentials::new(value("AWS_ACCESS_KEY_ID"), value("AWS_SECRET_ACCESS_KEY"), None, None, "test");
-    let loader = aws::loader(None).expect("a loader").region(Region::new(value("AWS_REGION")));
-    let loaded = aws::load(loader.credentials_provider(credentials)).await.expect("a Region");
-    loaded.into_builder().service_config(Endpoints(environment.clone())).build()
+    let credentials = Credentials::new(
+        value("AWS_ACCESS_KEY_ID"),
+        value("AWS_SECRET_ACCESS_KEY"),
+        None,
+        None,
+        "test",
+    );
+    let loader = aws::loader(None)
+        .expect("a loader")
+        .region(Region::new(value("AWS_REGION")));
+    let loaded = aws::load(loader.credentials_provider(credentials))
+        .await
+        .expect("a Region");
+    loaded
+        .into_builder()
+        .service_config(Endpoints(environment.clone()))
+        .build()
 }
 
 /// One invocation of the API.
@@ -312,7 +417,11 @@ pub async fn invoke(api: &Api, event: &Value, time_left: Duration) -> Value {
 /// One invocation with an event that serde_json's tree can't hold.
 pub async fn invoke_text(api: &Api, event: String, time_left: Duration) -> Value {
     let payload = RawValue::from_string(event).expect("JSON");
-    serde_json::to_value(api.handle(LambdaEvent::new(payload, Context::default()), time_left).await).expect("JSON")
+    serde_json::to_value(
+        api.handle(LambdaEvent::new(payload, Context::default()), time_left)
+            .await,
+    )
+    .expect("JSON")
 }
 
 /// The management API on a table of its own.
@@ -345,20 +454,29 @@ impl App {
     }
 
     pub async fn create(&self, config: Value) -> Response {
-        self.send(Call::new("POST", API_KEYS).json(&json!({ "config": config }))).await
+        self.send(Call::new("POST", API_KEYS).json(&json!({ "config": config })))
+            .await
     }
 
     pub async fn update(&self, api_key: &str, config: Value) -> Response {
-        self.send(Call::new("PUT", &format!("{API_KEYS}{api_key}")).json(&json!({ "config": config }))).await
+        self.send(
+            Call::new("PUT", &format!("{API_KEYS}{api_key}")).json(&json!({ "config": config })),
+        )
+        .await
     }
 
     pub async fn delete(&self, api_key: &str) -> Response {
-        self.send(Call::new("DELETE", &format!("{API_KEYS}delete/{api_key}"))).await
+        self.send(Call::new("DELETE", &format!("{API_KEYS}delete/{api_key}")))
+            .await
     }
 
     pub async fn list(&self) -> Vec<Value> {
         let response = self.send(Call::new("GET", API_KEYS)).await;
-        assert_eq!((response.status, &response.headers["Link"]), (200, &Value::Null), "{response:?}");
+        assert_eq!(
+            (response.status, &response.headers["Link"]),
+            (200, &Value::Null),
+            "{response:?}"
+        );
         response.json().as_array().expect("a list").clone()
     }
 }

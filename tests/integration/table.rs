@@ -1,4 +1,5 @@
-//! What is stored and listed, who changed it, and how many requests to DynamoDB each endpoint takes.
+//! What is stored and listed, who changed it, and how many requests to DynamoDB each endpoint
+//! takes.
 
 use serde_json::{Value, json};
 
@@ -24,24 +25,39 @@ async fn an_item_holds_no_secret_and_says_who_did_what_when() {
     assert_eq!(item, created);
     assert_eq!(item["change_id"]["S"].as_str().map(str::len), Some(26));
 
-    app.update(&key, json!({ "expires_at": "2030-01-01T00:00:00Z" })).await;
+    app.update(&key, json!({ "expires_at": "2030-01-01T00:00:00Z" }))
+        .await;
     let item = app.table.items().remove(0);
     assert_ne!(item["change_id"], created["change_id"]);
-    assert_eq!(item["ttl"], json!({ "N": (1_893_456_000 + 30 * 86_400).to_string() }));
+    assert_eq!(
+        item["ttl"],
+        json!({ "N": (1_893_456_000 + 30 * 86_400).to_string() })
+    );
     assert_eq!(item["updated_by"], json!({ "S": CALLER }));
     assert!(item["updated_at"]["S"].as_str() >= Some(now.as_str()));
-    assert_eq!((&item["created_at"], &item["root_key_id"]), (&created["created_at"], &created["root_key_id"]));
+    assert_eq!(
+        (&item["created_at"], &item["root_key_id"]),
+        (&created["created_at"], &created["root_key_id"])
+    );
     app.update(&key, json!({})).await;
     assert_eq!(app.table.items()[0].get("ttl"), None);
-    // DynamoDB ignores a ttl that is older than five years, so an item that expired long ago is kept from now on.
+    // DynamoDB ignores a ttl that is older than five years, so an item that expired long ago is
+    // kept from now on.
     let now = time::OffsetDateTime::now_utc().unix_timestamp();
-    app.update(&key, json!({ "expires_at": "1999-01-01T00:00:00Z" })).await;
+    app.update(&key, json!({ "expires_at": "1999-01-01T00:00:00Z" }))
+        .await;
     let mut call = Call::new("POST", API_KEYS);
     call = call.json(&json!({ "config": { "expires_at": "1970-01-02T00:00:00Z" } }));
     app.send(call).await;
     for item in app.table.items() {
-        let ttl: i64 = item["ttl"]["N"].as_str().and_then(|ttl| ttl.parse().ok()).expect("a ttl");
-        assert!((now + 30 * 86_400..now + 30 * 86_400 + 10).contains(&ttl), "{item}");
+        let ttl: i64 = item["ttl"]["N"]
+            .as_str()
+            .and_then(|ttl| ttl.parse().ok())
+            .expect("a ttl");
+        assert!(
+            (now + 30 * 86_400..now + 30 * 86_400 + 10).contains(&ttl),
+            "{item}"
+        );
     }
     assert!(!Value::from(app.table.items()).to_string().contains(secret));
 }
@@ -57,15 +73,24 @@ async fn what_each_endpoint_costs() {
     app.list().await;
     assert_eq!(requests(), ["Query"]);
     app.delete(&key).await;
-    assert_eq!(requests(), ["GetItem", "DeleteItem", "UpdateItem"], "its usage is kept no longer than a key's");
+    assert_eq!(
+        requests(),
+        ["GetItem", "DeleteItem", "UpdateItem"],
+        "its usage is kept no longer than a key's"
+    );
     app.delete(&key).await;
     assert_eq!(requests(), ["GetItem"]);
 
     // What can be rejected without the table costs no request to it.
     let forged = format!("{}0", &key[..57]);
     let other = format!("{}1", &key[..57]);
-    for wrong in [if forged == key { &other } else { &forged }, "nosuchkey", &key.to_lowercase(), "gaia_", &key[5..31]]
-    {
+    for wrong in [
+        if forged == key { &other } else { &forged },
+        "nosuchkey",
+        &key.to_lowercase(),
+        "gaia_",
+        &key[5..31],
+    ] {
         assert_eq!(app.update(wrong, json!({})).await.status, 404, "{wrong}");
         assert_eq!(app.delete(wrong).await.status, 404, "{wrong}");
     }
@@ -81,9 +106,18 @@ async fn an_id_stands_for_its_key() {
     let key = app.create(json!({})).await.api_key();
     let id = &key[..31];
     let response = app.update(id, json!({ "permissions": "write" })).await;
-    assert_eq!((response.status, response.json()), (200, json!({ "api_key": id, "result": "updated" })));
-    assert_eq!(app.list().await, [json!({ "api_key": key, "config": { "permissions": "write" } })]);
-    assert_eq!(app.delete(id).await.json(), json!({ "api_key": id, "result": "deleted" }));
+    assert_eq!(
+        (response.status, response.json()),
+        (200, json!({ "api_key": id, "result": "updated" }))
+    );
+    assert_eq!(
+        app.list().await,
+        [json!({ "api_key": key, "config": { "permissions": "write" } })]
+    );
+    assert_eq!(
+        app.delete(id).await.json(),
+        json!({ "api_key": id, "result": "deleted" })
+    );
     assert_eq!(app.delete(id).await.status, 404);
     assert_eq!(app.update(id, json!({})).await.status, 404);
 }
@@ -93,14 +127,19 @@ async fn a_deployment_may_list_ids() {
     let app = App::with(&[("KEY_DISCLOSURE", "id")]).await;
     let key = app.create(json!({})).await.api_key();
     assert_eq!(key.len(), 58, "the one time that the key is shown");
-    assert_eq!(app.list().await, [json!({ "api_key": key[..31], "config": {} })]);
+    assert_eq!(
+        app.list().await,
+        [json!({ "api_key": key[..31], "config": {} })]
+    );
 }
 
 #[tokio::test]
 async fn the_caller_is_in_one_of_four_places() {
     let app = App::new().await;
     let with = |format, pointer: &str, value: Value| {
-        let mut event = Call::new("POST", API_KEYS).json(&json!({ "config": {} })).event(format);
+        let mut event = Call::new("POST", API_KEYS)
+            .json(&json!({ "config": {} }))
+            .event(format);
         event["requestContext"]["authorizer"] = Value::Null;
         event["requestContext"]["identity"]["userArn"] = Value::Null;
         let mut place = &mut event["requestContext"];
@@ -119,19 +158,32 @@ async fn the_caller_is_in_one_of_four_places() {
     for (format, place) in places {
         let response = app.send_event(with(format, place, place.into())).await;
         assert_eq!(response.status, 200, "{place}: {response:?}");
-        assert_eq!(app.table.items().last().expect("an item")["created_by"]["S"], place);
+        assert_eq!(
+            app.table.items().last().expect("an item")["created_by"]["S"],
+            place
+        );
         for nobody in [Value::Null, "".into()] {
             if nobody.is_null() && place.contains("jwt") {
                 continue; // Claims of a JWT are strings.
             }
             let response = app.send_event(with(format, place, nobody)).await;
-            assert_eq!((response.status, response.json()), (401, json!({ "detail": "Not authenticated" })), "{place}");
+            assert_eq!(
+                (response.status, response.json()),
+                (401, json!({ "detail": "Not authenticated" })),
+                "{place}"
+            );
             assert!(response.headers["WWW-Authenticate"].is_string());
         }
     }
     assert_eq!(app.table.items().len(), 4);
     let anonymous = App::with(&[("ALLOW_ANONYMOUS", "true")]).await;
-    assert_eq!(anonymous.send_event(with(Format::Http, "authorizer/iam/userArn", Value::Null)).await.status, 200);
+    assert_eq!(
+        anonymous
+            .send_event(with(Format::Http, "authorizer/iam/userArn", Value::Null))
+            .await
+            .status,
+        200
+    );
     assert_eq!(anonymous.table.items()[0]["created_by"]["S"], "anonymous");
 }
 
@@ -142,8 +194,13 @@ async fn pages(app: &App, mut call: Call) -> Vec<Vec<Value>> {
         let response = app.send(call.clone()).await;
         assert_eq!(response.status, 200, "{response:?}");
         pages.push(response.json().as_array().expect("a list").clone());
-        let Some(link) = response.headers["Link"].as_str() else { return pages };
-        let query = link.strip_prefix("<?").and_then(|rest| rest.strip_suffix(">; rel=\"next\"")).expect("a next link");
+        let Some(link) = response.headers["Link"].as_str() else {
+            return pages;
+        };
+        let query = link
+            .strip_prefix("<?")
+            .and_then(|rest| rest.strip_suffix(">; rel=\"next\""))
+            .expect("a next link");
         call.query = Value::Null;
         for parameter in query.split('&') {
             let (name, value) = parameter.split_once('=').expect("a value");
@@ -161,20 +218,39 @@ async fn pages_by_limit() {
     }
     for limit in [1, 3, 5, 9, 10, 11, 1_000_000] {
         let pages = pages(&app, Call::new("GET", API_KEYS).query("limit", limit)).await;
-        assert_eq!(pages.len(), 10_usize.div_ceil(limit), "limit {limit}: no page is empty, no key twice");
-        let listed: Vec<_> =
-            pages.concat().into_iter().map(|entry| entry["api_key"].as_str().expect("a key").to_owned()).collect();
+        assert_eq!(
+            pages.len(),
+            10_usize.div_ceil(limit),
+            "limit {limit}: no page is empty, no key twice"
+        );
+        let listed: Vec<_> = pages
+            .concat()
+            .into_iter()
+            .map(|entry| entry["api_key"].as_str().expect("a key").to_owned())
+            .collect();
         assert_eq!(listed, keys, "limit {limit}: oldest first");
     }
     // `after` may name a key that is gone, with or without the prefix.
     app.delete(&keys[4]).await;
     for after in [&keys[4][..31], &keys[4][5..31]] {
-        let response = app.send(Call::new("GET", API_KEYS).query("after", after).query("limit", 1)).await;
+        let response = app
+            .send(
+                Call::new("GET", API_KEYS)
+                    .query("after", after)
+                    .query("limit", 1),
+            )
+            .await;
         assert_eq!(response.json()[0]["api_key"], keys[5]);
     }
     // What has to be encoded in a query comes out as it was in both formats.
     for format in FORMATS {
-        let response = app.send_event(Call::new("GET", API_KEYS).query("limit", " 1\n").event(format)).await;
+        let response = app
+            .send_event(
+                Call::new("GET", API_KEYS)
+                    .query("limit", " 1\n")
+                    .event(format),
+            )
+            .await;
         assert_eq!(
             (response.status, &response.json()[0]["api_key"]),
             (200, &json!(keys[0])),
@@ -191,7 +267,9 @@ async fn pages_by_limit() {
         ("after", &keys[0], "value_error.key_id"),
         ("after", "gaia_x", "value_error.key_id"),
     ] {
-        let response = app.send(Call::new("GET", API_KEYS).query(name, value)).await;
+        let response = app
+            .send(Call::new("GET", API_KEYS).query(name, value))
+            .await;
         let detail = &response.json()["detail"][0];
         assert_eq!(
             (response.status, &detail["loc"], &detail["type"]),
@@ -217,25 +295,47 @@ async fn a_list_of_many_megabytes_is_complete_and_fits() {
     }
     app.table.proxy.requests();
     let call = Call::new("GET", API_KEYS);
-    let envelope = invoke(&app.api, &call.event(Format::Http), TIMEOUT).await.to_string().len();
+    let envelope = invoke(&app.api, &call.event(Format::Http), TIMEOUT)
+        .await
+        .to_string()
+        .len();
     assert!((5_400_000..5_600_000).contains(&envelope), "{envelope}");
-    assert!((3..6).contains(&app.table.proxy.requests().len()), "the response is full before the sixth Query");
+    assert!(
+        (3..6).contains(&app.table.proxy.requests().len()),
+        "the response is full before the sixth Query"
+    );
 
     let pages = pages(&app, call).await;
     let listed = pages.concat();
     assert_eq!(listed.len(), count as usize);
     assert!(listed.is_sorted_by(|a, b| a["api_key"].as_str() < b["api_key"].as_str()));
-    assert!(listed.iter().all(|entry| entry["config"]["x"].as_str().map(str::len) == Some(1900)));
+    assert!(
+        listed
+            .iter()
+            .all(|entry| entry["config"]["x"].as_str().map(str::len) == Some(1900))
+    );
 }
 
 /// The read units of the Queries since the last call, as DynamoDB counts them: of whole items.
 fn read_units(app: &App) -> Vec<f64> {
-    let queries = app.table.proxy.operations_and_bodies().into_iter().filter(|(operation, _)| operation == "Query");
+    let queries = app
+        .table
+        .proxy
+        .operations_and_bodies()
+        .into_iter()
+        .filter(|(operation, _)| operation == "Query");
     let units = |(_, body): (String, String)| {
         let mut request: Value = serde_json::from_str(&body).expect("a request");
         request["ReturnConsumedCapacity"] = "TOTAL".into();
-        let response = app.table.database.query(serde_json::from_value(request).expect("a Query")).expect("a response");
-        response.consumed_capacity.expect("a capacity").capacity_units
+        let response = app
+            .table
+            .database
+            .query(serde_json::from_value(request).expect("a Query"))
+            .expect("a response");
+        response
+            .consumed_capacity
+            .expect("a capacity")
+            .capacity_units
     };
     queries.map(units).collect()
 }
@@ -267,25 +367,54 @@ async fn a_page_takes_six_queries_and_about_1_500_read_units() {
         }
     }
     for details in [false, true] {
-        let (mut listed, mut call) = (Vec::new(), Call::new("GET", API_KEYS).query("details", details));
+        let (mut listed, mut call) = (
+            Vec::new(),
+            Call::new("GET", API_KEYS).query("details", details),
+        );
         loop {
             app.table.proxy.requests();
             let response = app.send(call.clone()).await;
-            let (units, page) = (read_units(&app), response.json().as_array().expect("a list").clone());
-            assert!(units.len() <= 6 && units.iter().sum::<f64>() <= 1_550.0, "{details}: {units:?}");
+            let (units, page) = (
+                read_units(&app),
+                response.json().as_array().expect("a list").clone(),
+            );
+            assert!(
+                units.len() <= 6 && units.iter().sum::<f64>() <= 1_550.0,
+                "{details}: {units:?}"
+            );
             assert!(!page.is_empty());
             listed.extend(page);
-            let Some(link) = response.headers["Link"].as_str() else { break };
-            assert!(units.iter().sum::<f64>() > if details { 1_000.0 } else { 1_500.0 }, "{details}: {units:?}");
-            let last = listed.last().expect("a key")["api_key"].as_str().expect("a text").to_owned();
+            let Some(link) = response.headers["Link"].as_str() else {
+                break;
+            };
+            assert!(
+                units.iter().sum::<f64>() > if details { 1_000.0 } else { 1_500.0 },
+                "{details}: {units:?}"
+            );
+            let last = listed.last().expect("a key")["api_key"]
+                .as_str()
+                .expect("a text")
+                .to_owned();
             let parameters = if details { "&details=true" } else { "" };
-            assert_eq!(link, format!("<?after={}{parameters}>; rel=\"next\"", &last[..31]));
+            assert_eq!(
+                link,
+                format!("<?after={}{parameters}>; rel=\"next\"", &last[..31])
+            );
             call = call.query("after", &last[..31]);
         }
-        let ids: Vec<_> =
-            listed.iter().map(|entry| entry["api_key"].as_str().expect("a text")[5..31].to_owned()).collect();
-        assert_eq!(ids, (0..700).map(id).collect::<Vec<_>>(), "each once, in order");
-        let times: Vec<_> = listed.iter().filter_map(|entry| entry["last_used_at"].as_str()).collect();
+        let ids: Vec<_> = listed
+            .iter()
+            .map(|entry| entry["api_key"].as_str().expect("a text")[5..31].to_owned())
+            .collect();
+        assert_eq!(
+            ids,
+            (0..700).map(id).collect::<Vec<_>>(),
+            "each once, in order"
+        );
+        let times: Vec<_> = listed
+            .iter()
+            .filter_map(|entry| entry["last_used_at"].as_str())
+            .collect();
         assert_eq!(times, if details { used.clone() } else { Vec::new() });
     }
 }
@@ -296,8 +425,12 @@ async fn two_hundred_creates_at_once() {
     let creates = (0..200).map(|number| app.create(json!({ "number": number })));
     let created: Vec<_> = futures_util::future::join_all(creates).await;
     let mut keys: Vec<_> = created.iter().map(|response| response.api_key()).collect();
-    let listed: Vec<_> =
-        app.list().await.iter().map(|entry| entry["api_key"].as_str().expect("a key").to_owned()).collect();
+    let listed: Vec<_> = app
+        .list()
+        .await
+        .iter()
+        .map(|entry| entry["api_key"].as_str().expect("a key").to_owned())
+        .collect();
     assert!(listed.is_sorted());
     keys.sort();
     assert_eq!(listed, keys);
@@ -318,7 +451,11 @@ async fn an_update_and_a_delete_at_once_leave_the_updated_key_or_none() {
         };
         assert_eq!(deleted.status, 200);
         assert!([200, 404].contains(&updated.status));
-        assert!(app.table.items().is_empty(), "a deleted key does not come back: {:?}", app.table.items());
+        assert!(
+            app.table.items().is_empty(),
+            "a deleted key does not come back: {:?}",
+            app.table.items()
+        );
     }
 }
 
@@ -328,24 +465,44 @@ async fn items_that_others_wrote_are_shown_and_break_nothing() {
     let key = app.create(json!({})).await.api_key();
     let foreign = |id: &str, more: Value| {
         let mut item = json!({ "service": { "S": "demo" }, "id": { "S": id } });
-        item.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        item.as_object_mut()
+            .expect("an object")
+            .extend(more.as_object().expect("an object").clone());
         item
     };
     let broken = "01ARZ3NDEKTSV4RRFFQ69G5FA0";
-    app.table.put(foreign(broken, json!({ "config": { "S": "{\"x\":" }, "root_key_id": { "S": "053bcb62" } })));
-    app.table.put(foreign("not a ULID \"", json!({ "config": { "N": "1" } })));
+    app.table.put(foreign(
+        broken,
+        json!({ "config": { "S": "{\"x\":" }, "root_key_id": { "S": "053bcb62" } }),
+    ));
+    app.table
+        .put(foreign("not a ULID \"", json!({ "config": { "N": "1" } })));
     app.table.put(foreign(
         "01ARZ3NDEKTSV4RRFFQ69G5FA1",
         json!({ "config": { "S": "{}" }, "root_key_id": { "S": "00000000" } }),
     ));
     let listed = app.list().await;
     let entry = |start: &str| {
-        listed.iter().find(|entry| entry["api_key"].as_str().expect("a text").starts_with(start)).cloned()
+        listed
+            .iter()
+            .find(|entry| {
+                entry["api_key"]
+                    .as_str()
+                    .expect("a text")
+                    .starts_with(start)
+            })
+            .cloned()
     };
     assert_eq!(listed.len(), 4);
     assert_eq!(entry(&key), Some(json!({ "api_key": key, "config": {} })));
-    assert_eq!(entry("gaia_01ARZ3NDEKTSV4RRFFQ69G5FA0").expect("an entry")["config"], Value::Null);
-    assert_eq!(entry("gaia_not a ULID \""), Some(json!({ "api_key": "gaia_not a ULID \"", "config": null })));
+    assert_eq!(
+        entry("gaia_01ARZ3NDEKTSV4RRFFQ69G5FA0").expect("an entry")["config"],
+        Value::Null
+    );
+    assert_eq!(
+        entry("gaia_not a ULID \""),
+        Some(json!({ "api_key": "gaia_not a ULID \"", "config": null }))
+    );
     // Its root key is no longer configured: the key can't be computed, but the ID can be deleted.
     assert_eq!(
         entry("gaia_01ARZ3NDEKTSV4RRFFQ69G5FA1"),
@@ -377,7 +534,8 @@ fn one_of_each_type() -> Vec<Value> {
 #[tokio::test]
 async fn a_key_whose_attributes_have_any_type_can_be_revoked() {
     let app = App::new().await;
-    let others = "root_key_id created_at created_by updated_at updated_by rotated_from rotated_to ttl note";
+    let others =
+        "root_key_id created_at created_by updated_at updated_by rotated_from rotated_to ttl note";
     for attributes in ["change_id", "config", others] {
         for value in one_of_each_type().iter().map(Some).chain([None]) {
             for change in ["update", "delete", "rotate"] {
@@ -388,7 +546,9 @@ async fn a_key_whose_attributes_have_any_type_can_be_revoked() {
                     for attribute in attributes.split(' ') {
                         match value {
                             Some(value) => item[attribute] = value.clone(),
-                            None => drop(item.as_object_mut().and_then(|item| item.remove(attribute))),
+                            None => {
+                                drop(item.as_object_mut().and_then(|item| item.remove(attribute)))
+                            }
                         }
                     }
                     app.table.put(item);
@@ -396,7 +556,8 @@ async fn a_key_whose_attributes_have_any_type_can_be_revoked() {
                         "update" => Call::new("PUT", &format!("{API_KEYS}{id}"))
                             .json(&json!({ "config": { "enabled": false } })),
                         "delete" => Call::new("DELETE", &format!("{API_KEYS}delete/{id}")),
-                        _ => Call::new("POST", &format!("{API_KEYS}{id}/rotate")).json(&json!({ "grace_seconds": 0 })),
+                        _ => Call::new("POST", &format!("{API_KEYS}{id}/rotate"))
+                            .json(&json!({ "grace_seconds": 0 })),
                     };
                     if if_match {
                         let read = app.send(Call::new("GET", &format!("{API_KEYS}{id}"))).await;
@@ -406,18 +567,36 @@ async fn a_key_whose_attributes_have_any_type_can_be_revoked() {
                     app.table.proxy.requests();
                     let response = app.send(call).await;
                     // What a key may do must be known before another one gets it.
-                    let expected = if (attributes, change) == ("config", "rotate") { 500 } else { 200 };
-                    assert_eq!(response.status, expected, "{change}, {attributes} {value:?}: {response:?}");
-                    assert!(app.table.proxy.requests().len() <= 4, "one read and at most three writes");
+                    let expected = if (attributes, change) == ("config", "rotate") {
+                        500
+                    } else {
+                        200
+                    };
+                    assert_eq!(
+                        response.status, expected,
+                        "{change}, {attributes} {value:?}: {response:?}"
+                    );
+                    assert!(
+                        app.table.proxy.requests().len() <= 4,
+                        "one read and at most three writes"
+                    );
                     let items = app.table.items();
                     match change {
                         "delete" => assert!(items.is_empty()),
                         "update" => assert_eq!(items[0]["config"]["S"], r#"{"enabled":false}"#),
                         _ if expected == 500 => assert_eq!(items.len(), 1),
-                        _ => assert!(items[0]["config"]["S"].as_str().is_some_and(|text| text.contains("expires_at"))),
+                        _ => assert!(
+                            items[0]["config"]["S"]
+                                .as_str()
+                                .is_some_and(|text| text.contains("expires_at"))
+                        ),
                     }
                     for item in items {
-                        app.delete(&format!("gaia_{}", item["id"]["S"].as_str().expect("a ULID"))).await;
+                        app.delete(&format!(
+                            "gaia_{}",
+                            item["id"]["S"].as_str().expect("a ULID")
+                        ))
+                        .await;
                     }
                 }
             }
@@ -433,14 +612,26 @@ async fn an_etag_of_any_change_id_is_short_and_its_own() {
         let mut item = app.table.items().remove(0);
         match change_id {
             Some(value) => item["change_id"] = value.clone(),
-            None => drop(item.as_object_mut().and_then(|item| item.remove("change_id"))),
+            None => drop(
+                item.as_object_mut()
+                    .and_then(|item| item.remove("change_id")),
+            ),
         }
         app.table.put(item);
-        let response = app.send(Call::new("GET", &format!("{API_KEYS}{key}"))).await;
-        response.headers["Etag"].as_str().expect("an ETag").to_owned()
+        let response = app
+            .send(Call::new("GET", &format!("{API_KEYS}{key}")))
+            .await;
+        response.headers["Etag"]
+            .as_str()
+            .expect("an ETag")
+            .to_owned()
     };
     assert_eq!(etag(Some(&json!({ "S": "Az-09" }))).await, "\"Az-09\"");
-    assert_eq!(etag(None).await, "\"e3b0c44298fc1c149afbf4c8996fb924\"", "SHA-256 over nothing");
+    assert_eq!(
+        etag(None).await,
+        "\"e3b0c44298fc1c149afbf4c8996fb924\"",
+        "SHA-256 over nothing"
+    );
     let mut seen = std::collections::BTreeSet::new();
     let more = [
         json!({ "S": "1.5" }),
@@ -458,8 +649,15 @@ async fn an_etag_of_any_change_id_is_short_and_its_own() {
         let first = etag(Some(&value)).await;
         let hexadecimal = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
         let inner = first.trim_matches('"');
-        assert!(inner.len() == 32 && inner.chars().all(hexadecimal), "{value}: {first}");
-        assert_eq!(etag(Some(&value)).await, first, "{value}: the same as before");
+        assert!(
+            inner.len() == 32 && inner.chars().all(hexadecimal),
+            "{value}: {first}"
+        );
+        assert_eq!(
+            etag(Some(&value)).await,
+            first,
+            "{value}: the same as before"
+        );
         assert!(seen.insert(first), "{value}: another change_id's");
     }
 }
@@ -479,8 +677,13 @@ async fn items_that_others_wrote_do_not_fill_the_pages() {
         app.create(json!({ "x": filler })).await;
     }
     for details in [false, true] {
-        let listed = pages(&app, Call::new("GET", API_KEYS).query("details", details)).await.concat();
-        let mut keys: Vec<_> = listed.iter().filter_map(|entry| entry["api_key"].as_str()).collect();
+        let listed = pages(&app, Call::new("GET", API_KEYS).query("details", details))
+            .await
+            .concat();
+        let mut keys: Vec<_> = listed
+            .iter()
+            .filter_map(|entry| entry["api_key"].as_str())
+            .collect();
         keys.retain(|key| key.len() == 58);
         assert!(keys.is_sorted());
         keys.dedup();
@@ -494,7 +697,9 @@ async fn more_items_that_others_wrote_than_a_page_reads() {
     let app = App::new().await;
     let padding = "x".repeat(300_000);
     let put = |id: String| {
-        app.table.put(json!({ "service": { "S": "demo" }, "id": { "S": id }, "padding": { "S": padding } }));
+        app.table.put(
+            json!({ "service": { "S": "demo" }, "id": { "S": id }, "padding": { "S": padding } }),
+        );
     };
     for number in 0..30 {
         put(format!("/{number}"));
@@ -504,8 +709,13 @@ async fn more_items_that_others_wrote_than_a_page_reads() {
         put(format!("~{number}"));
     }
     for details in [false, true] {
-        let listed = pages(&app, Call::new("GET", API_KEYS).query("details", details)).await.concat();
-        let keys: Vec<_> = listed.iter().filter(|entry| entry["api_key"] == key).collect();
+        let listed = pages(&app, Call::new("GET", API_KEYS).query("details", details))
+            .await
+            .concat();
+        let keys: Vec<_> = listed
+            .iter()
+            .filter(|entry| entry["api_key"] == key)
+            .collect();
         assert_eq!(keys.len(), 1);
     }
 }
@@ -514,7 +724,14 @@ async fn more_items_that_others_wrote_than_a_page_reads() {
 async fn services_in_one_table_know_nothing_of_each_other() {
     let app = App::new().await;
     let key = app.create(json!({})).await.api_key();
-    let other = App { api: app.table.api(&[("SERVICE_NAME", "other")]).await.expect("a start"), table: app.table };
+    let other = App {
+        api: app
+            .table
+            .api(&[("SERVICE_NAME", "other")])
+            .await
+            .expect("a start"),
+        table: app.table,
+    };
     assert!(other.list().await.is_empty());
     assert_eq!(other.delete(&key).await.status, 404);
     assert_eq!(other.delete(&key[..31]).await.status, 404);
@@ -527,11 +744,16 @@ async fn a_stolen_old_root_key_derives_no_keys_of_the_new_one() {
     let app = App::with(&[("ROOT_KEY", &root_keys)]).await;
     let key = app.create(json!({})).await.api_key();
     // The old root key, which still verifies, derives another secret for the same ID.
-    let old = gaia_api_keys::keys::keyring::RootKey::from_hex(crate::support::ROOT_KEY).expect("a root key");
-    let old = gaia_api_keys::keys::keyring::Keyring::new("demo", &old, None);
-    let id = gaia_api_keys::keys::api_key::KeyId::from_ulid(&key[5..31]).expect("an ID");
+    let old = keys::keyring::RootKey::from_hex(crate::support::ROOT_KEY).expect("a root key");
+    let old = keys::keyring::Keyring::new("demo", &old, None);
+    let id = keys::api_key::KeyId::from_ulid(&key[5..31]).expect("an ID");
     let forged = old.key(id, "053bcb62").expect("a key");
-    assert_eq!(app.update(forged.expose(), json!({ "permissions": "write" })).await.status, 404);
+    assert_eq!(
+        app.update(forged.expose(), json!({ "permissions": "write" }))
+            .await
+            .status,
+        404
+    );
     assert_eq!(app.delete(forged.expose()).await.status, 404);
     assert_eq!(app.update(&key, json!({})).await.status, 200);
 }

@@ -5,32 +5,72 @@ use serde_json::{Value, json};
 use crate::support::{API_KEYS, App, Call, Format, Response};
 
 async fn ask(app: &App, question: Value) -> Response {
-    app.send(Call::new("POST", &format!("{API_KEYS}verify")).json(&question)).await
+    app.send(Call::new("POST", &format!("{API_KEYS}verify")).json(&question))
+        .await
 }
 
 #[tokio::test]
 async fn invalid_questions() {
     let app = App::new().await;
-    for (question, places) in [
-        (json!({}), json!([["body", "api_key"]])),
-        (json!({ "api_key": null }), json!([["body", "api_key"]])),
+    for (question, loc, kind) in [
+        (json!({}), json!(["body", "api_key"]), "value_error.missing"),
         (
-            json!({ "api_key": 7, "permission": "admin", "source_ip": "x" }),
-            json!([["body", "api_key"], ["body", "permission"], ["body", "source_ip"]]),
+            json!({ "api_key": null }),
+            json!(["body", "api_key"]),
+            "type_error.none.not_allowed",
         ),
-        (json!({ "api_key": "x", "source_ip": "10.0.0.0/8" }), json!([["body", "source_ip"]])),
-        (json!({ "api_key": "x", "sourceIp": "10.0.0.1", "a": null }), json!([["body", "a"], ["body", "sourceIp"]])),
         (
-            json!({ "permission": "x", "key": "x" }),
-            json!([["body", "api_key"], ["body", "permission"], ["body", "key"]]),
+            json!({ "api_key": 7 }),
+            json!(["body", "api_key"]),
+            "type_error",
         ),
-        (json!(""), json!([["body"]])),
-        (json!([]), json!([["body"]])),
+        (
+            json!({ "api_key": "x", "permission": "admin" }),
+            json!(["body", "permission"]),
+            "value_error.enum",
+        ),
+        (
+            json!({ "api_key": "x", "permission": 7 }),
+            json!(["body", "permission"]),
+            "type_error",
+        ),
+        (
+            json!({ "api_key": "x", "source_ip": "x" }),
+            json!(["body", "source_ip"]),
+            "value_error.ipvanyaddress",
+        ),
+        (
+            json!({ "api_key": "x", "source_ip": "10.0.0.0/8" }),
+            json!(["body", "source_ip"]),
+            "value_error.ipvanyaddress",
+        ),
+        (
+            json!({ "api_key": "x", "sourceIp": "10.0.0.1" }),
+            json!(["body", "sourceIp"]),
+            "value_error.extra",
+        ),
+        (
+            json!({ "api_key": "x", "zone": null }),
+            json!(["body", "zone"]),
+            "value_error.extra",
+        ),
+        (json!(""), json!(["body"]), "type_error.dict"),
+        (json!([]), json!(["body"]), "type_error.dict"),
+        (json!(["x"]), json!(["body"]), "type_error.dict"),
+        (Value::Null, json!(["body"]), "value_error.missing"),
     ] {
         let response = ask(&app, question.clone()).await;
-        let found: Vec<_> =
-            response.json()["detail"].as_array().expect("a list").iter().map(|detail| detail["loc"].clone()).collect();
-        assert_eq!((response.status, Value::from(found)), (422, places), "{question}");
+        let detail = &response.json()["detail"];
+        assert_eq!(
+            (response.status, &detail[0]["loc"], &detail[0]["type"]),
+            (422, &loc, &json!(kind)),
+            "{question}"
+        );
+    }
+    // A key in the wrong field isn't repeated.
+    for field in ["permission", "route", "source_ip"] {
+        let response = ask(&app, json!({ "api_key": "x", field: "a-secret" })).await;
+        assert!(!response.body.contains("a-secret"), "{}", response.body);
     }
     let key = app.create(json!({})).await.api_key();
     let mut broken = Call::new("POST", &format!("{API_KEYS}verify"));
@@ -49,25 +89,56 @@ async fn the_response_to_each_question() {
     let known = json!({ "valid": true, "key_id": id, "config": { "permissions": "read" } });
     app.table.proxy.requests();
     assert_eq!(ask(&app, json!({ "api_key": key })).await.json(), known);
-    assert_eq!(app.table.proxy.requests(), ["GetItem", "PutItem"], "the first use of the hour is recorded");
+    assert_eq!(
+        app.table.proxy.requests(),
+        ["GetItem", "PutItem"],
+        "the first use of the hour is recorded"
+    );
     let more = json!({ "api_key": key, "permission": null, "source_ip": null });
     assert_eq!(ask(&app, more).await.json(), known);
-    assert_eq!(ask(&app, json!({ "api_key": key, "permission": "write" })).await.json(), no("permission"));
+    assert_eq!(
+        ask(&app, json!({ "api_key": key, "permission": "write" }))
+            .await
+            .json(),
+        no("permission")
+    );
     app.table.proxy.requests();
     for text in ["", "x", id] {
-        assert_eq!(ask(&app, json!({ "api_key": text })).await.json(), no("invalid"));
+        assert_eq!(
+            ask(&app, json!({ "api_key": text })).await.json(),
+            no("invalid")
+        );
     }
     assert!(app.table.proxy.requests().is_empty());
-    app.update(&key, json!({ "allowed_ips": ["192.0.2.1"] })).await;
-    assert_eq!(ask(&app, json!({ "api_key": key })).await.json(), no("source_ip"));
+    app.update(&key, json!({ "allowed_ips": ["192.0.2.1"] }))
+        .await;
+    assert_eq!(
+        ask(&app, json!({ "api_key": key })).await.json(),
+        no("source_ip")
+    );
     for source_ip in ["192.0.2.1", "::ffff:c000:201", "::ffff:192.0.2.1"] {
         let response = ask(&app, json!({ "api_key": key, "source_ip": source_ip })).await;
-        assert_eq!(response.json()["valid"], true, "{source_ip}: an IPv4 client on a socket for both families");
+        assert_eq!(
+            response.json()["valid"],
+            true,
+            "{source_ip}: an IPv4 client on a socket for both families"
+        );
     }
     app.update(&key, json!({ "allowed_ips": ["::/0"] })).await;
-    assert_eq!(ask(&app, json!({ "api_key": key, "source_ip": "::ffff:192.0.2.1" })).await.json(), no("source_ip"));
+    assert_eq!(
+        ask(
+            &app,
+            json!({ "api_key": key, "source_ip": "::ffff:192.0.2.1" })
+        )
+        .await
+        .json(),
+        no("source_ip")
+    );
     app.delete(&key).await;
-    assert_eq!(ask(&app, json!({ "api_key": key })).await.json(), no("not_found"));
+    assert_eq!(
+        ask(&app, json!({ "api_key": key })).await.json(),
+        no("not_found")
+    );
 }
 
 /// Backends pass on the header `Authorization` as they got it.
@@ -76,14 +147,32 @@ async fn a_known_scheme_in_front_of_the_key_is_ignored() {
     let app = App::new().await;
     let key = app.create(json!({ "permissions": "read" })).await.api_key();
     for scheme in ["Search ", "Bearer ", "search ", "BEARER   "] {
-        let response = ask(&app, json!({ "api_key": format!("{scheme}{key}") })).await.json();
-        assert_eq!((&response["valid"], &response["key_id"]), (&json!(true), &json!(key[..31])), "{scheme}");
+        let response = ask(&app, json!({ "api_key": format!("{scheme}{key}") }))
+            .await
+            .json();
+        assert_eq!(
+            (&response["valid"], &response["key_id"]),
+            (&json!(true), &json!(key[..31])),
+            "{scheme}"
+        );
     }
-    for text in
-        ["Basic {}", "Search{}", "Search", "Search ", " {}", "{} ", "Search Bearer {}", "Search\t{}", "Bearer {} "]
-    {
+    for text in [
+        "Basic {}",
+        "Search{}",
+        "Search",
+        "Search ",
+        " {}",
+        "{} ",
+        "Search Bearer {}",
+        "Search\t{}",
+        "Bearer {} ",
+    ] {
         let response = ask(&app, json!({ "api_key": text.replace("{}", &key) })).await;
-        assert_eq!((response.status, &response.json()["reason"]), (200, &json!("invalid")), "{text}");
+        assert_eq!(
+            (response.status, &response.json()["reason"]),
+            (200, &json!("invalid")),
+            "{text}"
+        );
     }
 }
 
@@ -92,9 +181,14 @@ async fn the_caller_needs_an_identity_and_verify_is_no_key() {
     let app = App::new().await;
     for method in ["GET", "PUT", "PATCH", "DELETE", "HEAD"] {
         for slash in ["", "/"] {
-            let call = Call::new(method, &format!("{API_KEYS}verify{slash}")).json(&json!({ "config": {} }));
+            let call = Call::new(method, &format!("{API_KEYS}verify{slash}"))
+                .json(&json!({ "config": {} }));
             let response = app.send(call).await;
-            assert_eq!((response.status, &response.headers["Allow"]), (405, &json!("POST")), "{method}");
+            assert_eq!(
+                (response.status, &response.headers["Allow"]),
+                (405, &json!("POST")),
+                "{method}"
+            );
         }
     }
     let question = Call::new("POST", &format!("{API_KEYS}verify")).json(&json!({ "api_key": "x" }));

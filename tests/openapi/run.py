@@ -6,20 +6,14 @@ import subprocess
 import sys
 import tempfile
 
-from service import DOCUMENT, Service
-
 HERE = pathlib.Path(__file__).resolve().parent
-SCHEMATHESIS = pathlib.Path(sys.executable).with_name("st")
+sys.path.insert(0, str(HERE.parent / "docs"))
 
+from local import ROOT, Local
 
-def main():
-    environment = dict(os.environ, SCHEMATHESIS_HOOKS="hooks", PYTHONPATH=str(HERE), PYTHONDONTWRITEBYTECODE="1")
-    with Service() as service, tempfile.TemporaryDirectory() as folder:
-        command = [SCHEMATHESIS, "--config-file", HERE / "schemathesis.toml", "run", DOCUMENT]
-        command += ["--url", f"http://{service.address}"]
-        command += ["--seed", "1", "--max-time", "60", "--generation-database", "none", "--continue-on-failure"]
-        return subprocess.run([*command, *sys.argv[1:]], env=environment, cwd=folder).returncode
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+environment = dict(os.environ, SCHEMATHESIS_HOOKS="hooks", PYTHONPATH=str(HERE), PYTHONDONTWRITEBYTECODE="1")
+with Local() as service, tempfile.TemporaryDirectory() as folder:
+    command = [pathlib.Path(sys.executable).with_name("st"), "--config-file", HERE / "schemathesis.toml", "run"]
+    command += [ROOT / "openapi.yaml", "--url", f"http://{service.address}", "--seed", "1", "--max-time", "30"]
+    command += ["--generation-database", "none", "--continue-on-failure", *sys.argv[1:]]
+    sys.exit(subprocess.run(command, env=environment, cwd=folder).returncode)

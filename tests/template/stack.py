@@ -17,6 +17,7 @@ from samtranslator.yaml_helper import yaml_parse
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MAIN = (ROOT / "template.yaml").read_text()
+MONITORING = (ROOT / "stacks/monitoring.yaml").read_text()
 EXAMPLE = (ROOT / "examples/protected-api/template.yaml").read_text()
 
 PSEUDO = {
@@ -35,6 +36,11 @@ class ManagedPolicies:
 
     def load(self):
         return get_bundled_managed_policy_map("aws")
+
+
+def monitoring(text=MONITORING, keys=None, **parameters):
+    """stacks/monitoring.yaml beside the keys' stack, whose list it reads."""
+    return Stack(text, Monitored=(keys or Stack(MAIN))["Monitored"]["Value"], **parameters)
 
 
 class Stack:
@@ -80,8 +86,9 @@ class Stack:
             return PSEUDO[name]
         if name in self.parameters:
             value = self.parameters[name]
-            is_list = self.template["Parameters"][name]["Type"] == "CommaDelimitedList"
-            return value.split(",") if is_list else value
+            kind = self.template["Parameters"][name]["Type"]
+            # Of an SSM parameter, `value` is what it holds.
+            return value.split(",") if kind in ("CommaDelimitedList", "AWS::SSM::Parameter::Value<List<String>>") else value
         resource = self.template["Resources"][name]
         assert self.holds(resource.get("Condition")), f"{name} is referred to, but does not exist"
         if (resource["Type"], attribute) == ("AWS::Logs::LogGroup", "Arn"):
@@ -117,6 +124,9 @@ class Stack:
                 return not self.resolve(value[0])
             if key == "Fn::Join":
                 return value[0].join(self.resolve(value[1]))
+            if key == "Fn::Select":
+                values = self.resolve(value[1])  # not a list: the parts of another stack's ARN, which isn't known here
+                return values[int(value[0])] if isinstance(values, list) else f"<part {value[0]} of {values}>"
             if key == "Fn::ImportValue":
                 return f"<import {self.resolve(value)}>"
             if key == "Fn::Sub":
@@ -135,15 +145,8 @@ def routes(body):
     }
 
 
-def apply(diff, text):
-    """A unified diff by its lines alone; each hunk must fit exactly one place."""
-    for hunk in re.split(r"^@@.*\n", diff, flags=re.MULTILINE)[1:]:
-        lines = hunk.splitlines(keepends=True)
-        old = "".join(line[1:] for line in lines if line[0] in " -")
-        new = "".join(line[1:] for line in lines if line[0] in " +")
-        assert text.count(old) == 1, f"fits {text.count(old)} places:\n{hunk}"
-        text = text.replace(old, new)
-    return text
+def as_list(value):
+    return value if isinstance(value, list) else [value]
 
 
 def log_variables(format):

@@ -1,4 +1,5 @@
-//! The least that a function on lambda_http does: no log, one thread, one format of events, and no unwinding.
+//! The least that a function on lambda_http does: no log, one thread, one format of events, and no
+//! unwinding.
 
 use lambda_http::{Error, Request, run, service_fn};
 

@@ -1,5 +1,6 @@
 import { App } from "aws-cdk-lib";
 import { KeysStack } from "../lib/keys-stack";
+import { MonitoringStack } from "../lib/monitoring-stack";
 import { ProtectedApiStack } from "../lib/protected-api-stack";
 
 const app = new App();
@@ -12,3 +13,5 @@ const api = new ProtectedApiStack(app, "protected-api", {
   setUpRestApiLogging: setting("setUpRestApiLogging") === "true",
 });
 api.addStackDependency(keys); // the export must exist before it is imported
+const monitoring = new MonitoringStack(app, "gaia-api-keys-monitoring");
+monitoring.addStackDependency(keys); // so must the list of what to watch

@@ -103,7 +103,7 @@ export class ProtectedApiStack extends Stack {
     new CfnOutput(this, "HttpApiUrl", { description: tryIt, value: `${httpApi.apiEndpoint}/items` });
     new CfnOutput(this, "RestApiUrl", { description: tryIt, value: restApi.urlForPath("/items") });
     new CfnOutput(this, "UsageLogGroups", {
-      description: "For UsageLogGroups of the keys' stack.",
+      description: "For UsageLogGroups of the monitoring stack.",
       value: [httpLogs.logGroupName, restLogs.logGroupName].join(","),
     });
   }

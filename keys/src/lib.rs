@@ -1,0 +1,11 @@
+//! The domain: keys, configs and the decision what a key may do. No AWS, no HTTP, no clock, no I/O.
+
+pub mod access;
+pub mod api_key;
+pub mod config;
+pub mod json;
+pub mod keyring;
+pub mod permission;
+pub mod rotation;
+pub mod route;
+pub mod timestamp;

@@ -1,0 +1,101 @@
+//! What a rotation makes of a key's config.
+
+use time::{Duration, OffsetDateTime};
+
+use crate::config::{ConfigErrors, KeyConfig};
+use crate::timestamp;
+
+/// What a rotation asks for.
+#[derive(Debug)]
+pub struct RotationRequest {
+    /// For how long the old key keeps working.
+    pub grace: Duration,
+    /// The new key's expiry.
+    pub expiry: NewExpiry,
+}
+
+/// The expiry of a rotation's new key.
+#[derive(Debug)]
+pub enum NewExpiry {
+    /// None was given: allowed only if the old key has none.
+    Unset,
+    /// The new key doesn't expire.
+    Never,
+    /// The new key expires at this time. Its RFC 3339 text goes into the config as it is.
+    At(OffsetDateTime, String),
+}
+
+/// The configs after a rotation.
+#[derive(Debug)]
+pub struct RotatedConfigs {
+    /// The new key's.
+    pub new: KeyConfig,
+    /// The old key's from now on.
+    pub old: KeyConfig,
+    /// When the old key expires, RFC 3339 in whole seconds.
+    pub old_expires_at: String,
+}
+
+/// Why a key isn't rotated.
+#[derive(Debug, PartialEq)]
+pub enum RotationError {
+    /// The key is disabled.
+    Disabled,
+    /// The key has expired.
+    Expired,
+    /// The key expires, so the request must say when the new one does.
+    ExpiryUnset,
+    /// A config would be too long with its `expires_at`.
+    TooLong,
+}
+
+impl From<ConfigErrors> for RotationError {
+    /// A valid config with a valid time can only be too long.
+    fn from(_: ConfigErrors) -> Self {
+        Self::TooLong
+    }
+}
+
+impl RotationRequest {
+    /// Whether the new key would have expired by `now`.
+    pub fn expires_by(&self, now: OffsetDateTime) -> bool {
+        matches!(&self.expiry, NewExpiry::At(time, _) if *time <= now)
+    }
+}
+
+/// The configs after a rotation at `now`. Errors: the key's state or the request doesn't allow it.
+pub fn rotate(
+    config: &KeyConfig,
+    request: &RotationRequest,
+    now: OffsetDateTime,
+) -> Result<RotatedConfigs, RotationError> {
+    if !config.enabled {
+        return Err(RotationError::Disabled);
+    }
+    if config
+        .expires_at
+        .is_some_and(|expires_at| expires_at <= now)
+    {
+        return Err(RotationError::Expired);
+    }
+    let new = match &request.expiry {
+        // The caller must choose: no expiry and a default lifetime would both be surprises.
+        NewExpiry::Unset if config.expires_at.is_some() => return Err(RotationError::ExpiryUnset),
+        NewExpiry::Unset | NewExpiry::Never => config.with_expires_at("null")?,
+        NewExpiry::At(_, text) => config.with_expires_at(&format!("\"{text}\""))?,
+    };
+    let end = now + request.grace;
+    let (old, end) = match config.expires_at {
+        Some(earlier) if earlier <= end => (config.clone(), earlier),
+        _ => (
+            config.with_expires_at(&format!("\"{}\"", timestamp::seconds(end)))?,
+            end,
+        ),
+    };
+    let old_expires_at = timestamp::seconds(end);
+    Ok(RotatedConfigs {
+        new,
+        old,
+        old_expires_at,
+    })
+}

@@ -1,0 +1,96 @@
+"""The commands of the documents that only AWS can carry out: operations, options and parameters exist, JSON is JSON."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import unittest
+
+import botocore.session
+from botocore import xform_name
+from click import Context
+from samcli.cli.context import Context as Sam
+from samcli.cli.main import cli
+
+from local import ROOT, blocks
+
+sys.path.append(str(ROOT / ".ci"))
+from jwt_template import jwt_template
+
+TEMPLATES = {
+    "--config-env monitoring": (ROOT / "stacks/monitoring.yaml").read_text(),
+    "protected-api": (ROOT / "examples/protected-api/template.yaml").read_text(),
+    "": jwt_template((ROOT / "template.yaml").read_text()),  # template.yaml and two parameters
+}
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+# Service, operation, the rest. `aws configure`, `aws sso login` and `aws logs tail` are the AWS CLI's own.
+AWS = re.compile(
+    r"(?:^|[`(])\s*(?:\$ )?(?:\w+=\S+ )*aws (?!configure|sso login|logs tail)([a-z0-9]+) ([a-z][a-z-]+)( [^`\n]*)?", re.MULTILINE
+)
+SAM = re.compile(r"^\s*(sam .+)$|`(sam [^`]+)`", re.MULTILINE)
+# Options of the AWS CLI itself.
+EVERYWHERE = {"profile", "region", "output", "query", "endpoint-url"}
+PARAMETER = re.compile(r"^  (\w+):\n    Type: ", re.MULTILINE)
+
+
+class Commands(unittest.TestCase):
+    session = botocore.session.Session()
+
+    def found(self, pattern, at_least):
+        """Every command that matches, each with its document's name."""
+        texts = [(path.name, re.sub(r"\\\n\s*", " ", path.read_text())) for path in DOCUMENTS]
+        commands = [(name, found) for name, text in texts for found in pattern.finditer(text)]
+        self.assertGreaterEqual(len(commands), at_least)
+        return commands
+
+    def operation(self, service, name, rest):
+        """The model of an operation; of the one that `aws <service> wait` repeats."""
+        model = self.session.get_service_model(service)
+        if name == "wait":
+            waiters = self.session.get_waiter_model(service)
+            names = {xform_name(waiter, "-"): waiter for waiter in waiters.waiter_names}
+            return model.operation_model(waiters.get_waiter(names[rest.split()[0]]).operation)
+        names = {xform_name(operation, "-"): operation for operation in model.operation_names}
+        return model.operation_model(names[name])
+
+    def test_aws(self):
+        for document, found in self.found(AWS, 40):
+            service, operation, rest = found[1], found[2], found[3] or ""
+            with self.subTest(document=document, command=found[0]):
+                shape = self.operation(service, operation, rest).input_shape
+                names = {xform_name(name, "-") for name in shape.members} if shape else set()
+                given = set(re.findall(r"(?:^| )--([a-z][a-z0-9-]*)", rest))
+                self.assertEqual(given - names - {f"no-{name}" for name in names} - EVERYWHERE, set())
+                if given and shape:  # a whole command, not only its name
+                    self.assertEqual({xform_name(name, "-") for name in shape.required_members} - given, set())
+
+    def test_sam(self):
+        context = Context(cli, obj=Sam())
+        for document, found in self.found(SAM, 10):
+            words, group = shlex.split(found[1] or found[2], comments=True)[1:], cli
+            template = next(template for name, template in TEMPLATES.items() if name in found[0])
+            with self.subTest(document=document, command=found[0]):
+                while words and hasattr(group, "get_command"):
+                    group = group.get_command(context, words.pop(0))
+                    self.assertIsNotNone(group)
+                known = {name for parameter in group.params for name in parameter.opts}
+                self.assertEqual({word for word in words if word.startswith("-")} - known, set())
+                overridden = {word.split("=")[0] for word in words if re.match(r"[A-Z]\w+=", word)}
+                self.assertEqual(overridden - set(PARAMETER.findall(template.split("\nResources:\n")[0])), set())
+
+    def test_the_shell_can_read_them(self):
+        for path in DOCUMENTS:
+            for block in blocks(path.relative_to(ROOT), "shell"):
+                done = subprocess.run(["bash", "-n", "-c", block], capture_output=True, text=True)
+                self.assertEqual((done.returncode, done.stderr), (0, ""), block)
+
+    def test_json_is_json(self):
+        for path in DOCUMENTS:
+            for block in blocks(path.relative_to(ROOT), "json"):
+                with self.subTest(document=path.name):
+                    json.loads(block)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,30 @@
+"""`cargo local` reads the service's settings, except those that it sets itself."""
+
+import subprocess
+import unittest
+
+from local import BINARY, KEYS, Local
+
+
+class Settings(unittest.TestCase):
+    def test_variables(self):
+        """The ones that it ignores could each change what a request gets."""
+        ignored = {"FUNCTION": "authorizer", "TABLE_NAME": "other", "ALLOW_ANONYMOUS": "false", "SIMPLE_RESPONSES": "false"}
+        ignored |= {"AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:1", "AWS_REGION": "", "AWS_CA_BUNDLE": "/nowhere"}
+        with Local(sample=False, SERVICE_NAME="other", KEY_DISCLOSURE="id", **ignored) as local:
+            key = local.create({"permissions": "read"})
+            status, body = local.send("GET", "/demo", headers={"authorization": f"Search {key}"})
+            self.assertEqual((status, body["authorizer"]["service"]), (200, "other"))
+            self.assertEqual(list(local.list()), [key[:31]])
+        with Local(sample=False) as local:
+            self.assertEqual(local.send("POST", f"{KEYS}/verify", {"api_key": key})[1]["reason"], "invalid")
+
+    def test_it_takes_no_kms_key(self):
+        command = [BINARY, "--port", "0", "--dynamodb-port", "0", "--data", ":memory:"]
+        done = subprocess.run(command, env={"KMS_KEY_ID": "mrk-1"}, capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("ROOT_KEY: set together with KMS_KEY_ID", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -136,7 +136,7 @@ fn config_fields_are_in_the_documents() {
     }
     generate(
         "openapi.yaml",
-        "      properties: # `just docs` writes them\n",
+        "      properties: # `just docs` writes them, from FIELDS in keys/src/config.rs\n",
         "      additionalProperties: true\n",
         &properties,
     );

@@ -43,7 +43,7 @@ struct RotatedKey<'a> {
 
 /// `POST …/api_keys/{api_key}/rotate`: creates an API key with the same config, and sets the old
 /// one's expiry.
-pub(in crate::api) async fn rotate(api: &Api, request: ApiRequest<'_>) -> Result<Response, Error> {
+pub(super) async fn rotate(api: &Api, request: ApiRequest<'_>) -> Result<Response, Error> {
     let body: RotateRequest = request.typed()?;
     let body = RotationRequest {
         grace: body.grace_seconds,

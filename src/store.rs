@@ -2,7 +2,6 @@
 //! secret.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
@@ -46,13 +45,13 @@ type Attributes = HashMap<String, AttributeValue>;
 ///
 /// Errors, of every method that asks DynamoDB: [`Error::Unavailable`] if the same request may
 /// succeed soon (DynamoDB is throttling, out of reach or failing), else [`Error::Internal`].
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Store {
     client: Client,
     table: String,
     service: String,
     track_usage: bool,
-    attempts: Arc<Attempts>,
+    attempts: Attempts,
 }
 
 /// A key as the table holds it.
@@ -119,7 +118,7 @@ impl Store {
             table,
             service,
             track_usage,
-            attempts: Arc::default(),
+            attempts: Attempts::default(),
         }
     }
 

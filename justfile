@@ -27,6 +27,8 @@ tools:
 lint:
     cargo fmt --check
     cargo clippy --locked --all-targets
+    cp Cargo.lock fuzz/Cargo.lock
+    CARGO_TARGET_DIR=target/fuzz cargo clippy --manifest-path fuzz/Cargo.toml
     cargo doc --locked --no-deps --document-private-items
     ruff check --quiet --select E9,F .
     git ls-files | grep -vE '^tests/|Cargo.lock|package-lock|counts.json|contract/|\.(png|gz|sql)$' | xargs codespell

@@ -10,7 +10,6 @@
 
 mod abuse;
 mod actions;
-mod attacks;
 mod authorizer;
 mod config;
 mod contract;

@@ -449,6 +449,16 @@ fn asked_for(
     ))
 }
 
+/// The items of a Query's response, which has a list even if there are none. The response to another
+/// request has no list, and must not count as an empty one: see [`asked_for`].
+fn items_in(items: Option<Vec<Attributes>>, partition: &str) -> Result<Vec<Attributes>, Error> {
+    items.ok_or_else(|| {
+        Error::Internal(
+            format!("asked for items of {partition}, DynamoDB's response has no list").into(),
+        )
+    })
+}
+
 /// An item with missing or invalid attributes, which must not count as absent.
 fn unreadable(partition: &str, id: &str) -> Error {
     Error::Internal(format!("item {id} of {partition} can't be read").into())

@@ -237,6 +237,11 @@ async fn a_response_to_another_request_decides_nothing() {
         1,
         response(200, earlier_usage),
     ));
+    // A response to a read of one item, or to a write, has no list.
+    for other in [json!({ "Item": item("demo", &later) }), json!({})] {
+        cases.push((list(), 0, response(200, other.clone())));
+        cases.push((list().query("details", true), 1, response(200, other)));
+    }
     for (call, sound, fault) in cases {
         app.table
             .proxy

@@ -98,6 +98,10 @@ e2e *files: release-build cdk-modules
     bash tests/e2e/run.sh {{ files }}
     bash tests/sam-local.sh
 
+# What only AWS can prove, in an account for tests (90 minutes): `just aws --region eu-central-1`
+aws *arguments: release-build
+    python tests/aws/run.py {{ arguments }}
+
 # Five parsers on random input, for so many seconds each
 fuzz seconds="10":
     bash fuzz/run.sh {{ seconds }}

@@ -23,6 +23,7 @@ Client = Any  # boto3 makes its clients' types at run time
 
 # What the templates keep when a stack is deleted. Of these kinds, a stack's other resources are gone by then.
 RETAINED = ("AWS::DynamoDB::Table", "AWS::KMS::Key", "AWS::Logs::LogGroup", "AWS::IAM::Role")
+FUNCTION_ROLES = ("ApiFunctionRole", "AuthorizerFunctionRole")
 GONE = ("ResourceNotFoundException", "NoSuchEntity", "NoSuchBucket", "NotFoundException", "KMSInvalidStateException")
 
 
@@ -114,13 +115,18 @@ class Account:
         parameters = kept | parameters
         self.upload(f"{stack}.template", self.packaged(text, parameters).encode())
         deploy = cloudformation.update_stack if described else cloudformation.create_stack
-        identifier = deploy(
-            StackName=stack,
-            TemplateURL=f"{self.client('s3').meta.endpoint_url}/{self.bucket}/{stack}.template",
-            Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
-            Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
-            Tags=[{"Key": "gaia-api-keys:proof", "Value": self.name}],
-        )["StackId"]
+        try:
+            identifier = deploy(
+                StackName=stack,
+                TemplateURL=f"{self.client('s3').meta.endpoint_url}/{self.bucket}/{stack}.template",
+                Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+                Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
+                Tags=[{"Key": "gaia-api-keys:proof", "Value": self.name}],
+            )["StackId"]
+        except ClientError as error:
+            if "No updates are to be performed" in str(error):
+                return
+            raise
         status = self.settled(identifier, meanwhile)
         if status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
             events = cloudformation.describe_stack_events(StackName=identifier)["StackEvents"]
@@ -290,6 +296,3 @@ class Account:
             for item in page.get("Contents", []):
                 s3.delete_object(Bucket=self.bucket, Key=item["Key"])
         s3.delete_bucket(Bucket=self.bucket)
-
-
-FUNCTION_ROLES = ("ApiFunctionRole", "AuthorizerFunctionRole")

@@ -19,7 +19,8 @@ from botocore.exceptions import ClientError
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 KEYS = "/es/api/v1/credentials/api_keys"
 FUNCTIONS = ("ApiFunction", "AuthorizerFunction")
-# Protected by this: GET and POST of /items. The longest value, so that versions have their longest descriptions.
+METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")  # of a config's `routes`
+# With this, a read key may POST /items. It is as long as it may be, and so are the versions' descriptions.
 READ_ROUTES = "POST /items,PUT /".ljust(90, "x")
 Answer = tuple[bool, str]
 
@@ -168,9 +169,9 @@ def arn(here: Deployment) -> Answer:
     requests = [("HttpApiUrl", "/any"), ("HttpApiUrl", "/proxy/x"), ("HttpApiUrl", "/other"), ("RestApiUrl", "/any")]
     seen, right = [], []
     for api, path in requests:
-        method, named = here.echo(api, "POST", path).json["arn"].split("/", 2)[2].split("/", 1)
+        method, _, named = here.echo(api, "POST", path).json["arn"].split("/", 2)[2].partition("/")
         seen.append(f"{api.removesuffix('ApiUrl').upper()} {path}: {method} /{named}")
-        right.append((method, named) == ("POST", path[1:]) or method not in ("GET", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE", "POST"))
+        right.append((method, named) == ("POST", path[1:]) or method not in METHODS)
     return all(right), "; ".join(seen)
 
 
@@ -197,8 +198,9 @@ def cached_policy(here: Deployment) -> Answer:
 def usage_plan(here: Deployment) -> Answer:
     if "DEFAULT_USAGE_PLAN_KEY" not in here.template:
         raise Skip("the authorizer returns no usageIdentifierKey yet")
-    key, url = here.create(permissions="read", usage_plan_key=here.usage_plan_key), here.account.outputs(here.probe)["RestApiUrl"]
-    seen = [here.account.send("GET", f"{url}/metered", headers={"authorization": f"Search {key}"}).status for _ in range(40)]
+    headers = {"authorization": f"Search {here.create(permissions='read', usage_plan_key=here.usage_plan_key)}"}
+    url = here.account.outputs(here.probe)["RestApiUrl"] + "/metered"
+    seen = [here.account.send("GET", url, headers=headers).status for _ in range(40)]
     counts = {status: seen.count(status) for status in sorted(set(seen))}
     return seen[0] == 200 and set(seen) == {200, 429}, str(counts)
 
@@ -320,10 +322,6 @@ def authorizer_fails_to_start(here: Deployment) -> Answer:
     return (status, failed) == ("UPDATE_COMPLETE", [500, 500]), f"{failed}, then [200, 200]"
 
 
-NO_ALARMS = "no CodeDeploy there, and no alarm fires"
-NO_TRAIL = "no CloudTrail there, and no alarm fires"
-
-
 @question("Does DynamoDB's metric of PutItem count neither transactions nor failed conditions?", "yes", "no such metric there")
 def put_item_metric(here: Deployment) -> Answer:
     dynamodb, table = here.account.client("dynamodb"), here.account.outputs(here.keys)["TableName"]
@@ -354,7 +352,7 @@ def put_items(here: Deployment, table: str, start: datetime.datetime) -> float:
     return sum(point["SampleCount"] for point in found["Datapoints"])
 
 
-@question("Do events of the KMS key reach the log group, and its alarm fires?", "yes", emulator=NO_TRAIL)
+@question("Do events of the KMS key reach the log group, and its alarm fires?", "yes", emulator="no CloudTrail there")
 def kms_event(here: Deployment) -> Answer:
     kms, key, since = here.account.client("kms"), here.account.outputs(here.keys)["KmsKeyId"], now()
     kms.put_key_policy(KeyId=key, Policy=kms.get_key_policy(KeyId=key)["Policy"])  # the same again
@@ -364,7 +362,7 @@ def kms_event(here: Deployment) -> Answer:
     return True, "yes"
 
 
-@question("Does an alarm roll a canary back?", "StartFailedAlarm fires, and the version before serves all", emulator=NO_ALARMS)
+@question("Does an alarm roll a canary back?", "StartFailedAlarm fires; the old version serves", emulator="no CodeDeploy there")
 def rollback(here: Deployment) -> Answer:
     here.calm()
     assert here.change(DeploymentType="Canary10Percent5Minutes") == "UPDATE_COMPLETE"
@@ -378,10 +376,11 @@ def rollback(here: Deployment) -> Answer:
     with here.without_root_key("ApiFunctionRole"):
         status = here.change(traffic, ReadRoutes="POST /rollback")
     after, fired = here.live("ApiFunction")["Version"], here.fired(alarm, since)
-    return (status, after, fired) == ("UPDATE_ROLLBACK_COMPLETE", before, True), f"{status}, fired: {fired}, {before} then {after}"
+    seen = f"{status}, fired: {fired}, version {before}, then {after}"
+    return (status, after, fired) == ("UPDATE_ROLLBACK_COMPLETE", before, True), seen
 
 
-@question("Can the deployment that an alarm rolled back be deployed again?", "UPDATE_COMPLETE", emulator=NO_ALARMS)
+@question("Can the deployment that an alarm rolled back be deployed again?", "UPDATE_COMPLETE", emulator="no CodeDeploy there")
 def same_again(here: Deployment) -> Answer:
     here.calm()
     status = here.change(ReadRoutes="POST /rollback")
@@ -389,7 +388,7 @@ def same_again(here: Deployment) -> Answer:
     return (status, live) == ("UPDATE_COMPLETE", "POST /rollback"), f"{status}, the value is there: {live == 'POST /rollback'}"
 
 
-@question("Which deployment gets through while an alarm fires?", "no canary, but AllAtOnce", emulator=NO_ALARMS)
+@question("Which deployment gets through while an alarm fires?", "no canary, but AllAtOnce", emulator="no CodeDeploy there")
 def during_alarm(here: Deployment) -> Answer:
     cloudwatch, alarm = here.account.client("cloudwatch"), here.account.resource(here.keys, "StartFailedAlarm")
     pushed = 0.0

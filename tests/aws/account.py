@@ -61,7 +61,8 @@ class Account:
 
     @functools.cached_property
     def caller(self) -> dict[str, str]:
-        return self.client("sts").get_caller_identity()
+        found = self.client("sts").get_caller_identity()
+        return {"Account": found["Account"], "Arn": found["Arn"]}
 
     @property
     def bucket(self) -> str:
@@ -103,7 +104,9 @@ class Account:
         """The template as CloudFormation takes it, which sees the parameters itself."""
         return text.replace("CodeUri: ./\n", f"CodeUri: {self.artifact}\n")
 
-    def deploy(self, stack: str, text: str, meanwhile: Callable[[], None] = lambda: None, **parameters: str) -> None:
+    def deploy(
+        self, stack: str, text: str, parameters: dict[str, str], meanwhile: Callable[[], None] = lambda: None
+    ) -> None:
         """Creates or updates a stack; parameters that aren't named keep their values. Raises `Failed`.
 
         `meanwhile` is called again and again until it is done.
@@ -151,7 +154,7 @@ class Account:
             found = (self.describe(stack) or {"StackStatus": "DELETE_COMPLETE"})["StackStatus"]
             return None if found.endswith("_IN_PROGRESS") else found
 
-        return self.wait(f"the stack {stack}", status, 45 * 60)
+        return str(self.wait(f"the stack {stack}", status, 45 * 60))
 
     @functools.cache
     def outputs(self, stack: str) -> dict[str, str]:
@@ -164,7 +167,7 @@ class Account:
         """The physical ID of a resource that no deployment replaces."""
         cloudformation = self.client("cloudformation")
         detail = cloudformation.describe_stack_resource(StackName=stack, LogicalResourceId=logical_id)
-        return detail["StackResourceDetail"]["PhysicalResourceId"]
+        return str(detail["StackResourceDetail"]["PhysicalResourceId"])
 
     # Requests
 

@@ -60,22 +60,22 @@ class Deployment:
 
     def deploy(self) -> None:
         account = self.account
-        account.deploy(self.keys, self.template, ServiceName=account.name)
+        account.deploy(self.keys, self.template, {"ServiceName": account.name})
         example = (ROOT / "examples/protected-api/template.yaml").read_text()
         has_role = bool(account.client("apigateway").get_account().get("cloudwatchRoleArn"))
-        logging = {"SetUpRestApiLogging": "false" if has_role else "true"}
-        account.deploy(self.protected, example, KeysStack=self.keys, AuthorizerCacheSeconds="300", **logging)
-        groups = account.outputs(self.protected)["UsageLogGroups"]
+        parameters = {"KeysStack": self.keys, "SetUpRestApiLogging": "false" if has_role else "true"}
+        account.deploy(self.protected, example, parameters | {"AuthorizerCacheSeconds": "300"})
         monitoring = (ROOT / "stacks/monitoring.yaml").read_text()
-        account.deploy(self.monitoring, monitoring, Monitored=f"/gaia-api-keys/{self.keys}", UsageLogGroups=groups)
+        parameters = {"UsageLogGroups": account.outputs(self.protected)["UsageLogGroups"]}
+        account.deploy(self.monitoring, monitoring, parameters | {"Monitored": f"/gaia-api-keys/{self.keys}"})
         probe = (ROOT / "tests/aws/probe.yaml").read_text()
         parameters = {"UsagePlanKey": self.usage_plan_key, "TrailBucket": account.bucket}
-        account.deploy(self.probe, probe, KeysStack=self.keys, **parameters)
+        account.deploy(self.probe, probe, parameters | {"KeysStack": self.keys})
 
     def change(self, meanwhile: Callable[[], None] = lambda: None, **parameters: str) -> str:
         """Deploys the keys' stack with other parameters; its status."""
         try:
-            self.account.deploy(self.keys, self.template, meanwhile, **parameters)
+            self.account.deploy(self.keys, self.template, parameters, meanwhile)
         except Failed as failure:
             return failure.status
         return "UPDATE_COMPLETE"
@@ -87,7 +87,7 @@ class Deployment:
     def create(self, **config: Any) -> str:
         response = self.manage("POST", body={"config": config})
         assert response.status == 200, f"{response.status}: {response.text}"
-        return response.json["api_key"]
+        return str(response.json["api_key"])
 
     def items(self, api: str, key: str, method: str = "GET") -> int:
         """Status of a request to a protected API, by its output's name."""
@@ -99,7 +99,7 @@ class Deployment:
         url = self.account.outputs(self.probe)[api]
         return self.account.send(method, url + path, headers={"authorization": "probe"})
 
-    def live(self, function: str) -> dict[str, Any]:
+    def live(self, function: str) -> Any:
         """The configuration of the version that a function's alias names."""
         name = self.account.resource(self.keys, function)
         return self.account.client("lambda").get_function_configuration(FunctionName=name, Qualifier="live")
@@ -125,7 +125,7 @@ class Deployment:
 
     def is_in(self, alarm: str, state: str) -> bool:
         found = self.account.client("cloudwatch").describe_alarms(AlarmNames=[alarm])["MetricAlarms"]
-        return found[0]["StateValue"] == state
+        return bool(found[0]["StateValue"] == state)
 
     def fired(self, alarm: str, since: datetime.datetime) -> bool:
         cloudwatch = self.account.client("cloudwatch")
@@ -223,7 +223,7 @@ def roles(here: Deployment) -> Answer:
     for role in FUNCTION_ROLES:
         client, is_api = here.account.twin(role), role == "ApiFunctionRole"
         dynamodb, kms = client("dynamodb"), client("kms")
-        calls = [
+        calls: list[tuple[bool, Callable[..., Any], dict[str, Any]]] = [
             (True, dynamodb.get_item, {**table, "Key": item(service)}),
             (True, dynamodb.put_item, {**table, "Item": item(f"{service}#use")}),
             (True, kms.generate_mac, {**generate, "MacAlgorithm": "HMAC_SHA_256"}),
@@ -302,7 +302,7 @@ def parameter(here: Deployment) -> Answer:
 def tracing(here: Deployment) -> Answer:
     name, xray = here.account.resource(here.keys, "ApiFunction"), here.account.client("xray")
 
-    def traces() -> list[Any]:
+    def traces() -> Any:
         here.manage("POST", "/verify", {"api_key": "none"})
         end = now()
         window = {"StartTime": end - datetime.timedelta(minutes=10), "EndTime": end}
@@ -349,7 +349,7 @@ def put_items(here: Deployment, table: str, start: datetime.datetime) -> float:
         Period=60,
         Statistics=["SampleCount"],
     )
-    return sum(point["SampleCount"] for point in found["Datapoints"])
+    return float(sum(point["SampleCount"] for point in found["Datapoints"]))
 
 
 @question("Do events of the KMS key reach the log group, and its alarm fires?", "yes", emulator="no CloudTrail there")

@@ -100,7 +100,7 @@ class Proof(unittest.TestCase):
     def test_what_a_deleted_stack_left_is_removed(self):
         account = EmulatedAccount(self.emulator)
         with self.nothing_left(account), contextlib.redirect_stderr(io.StringIO()):
-            account.deploy(account.name, templates.MAIN, ServiceName=account.name)
+            account.deploy(account.name, templates.MAIN, {"ServiceName": account.name})
             account.client("cloudformation").delete_stack(StackName=account.name)
             account.settled(account.name)
             self.assertTrue(account.client("dynamodb").list_tables()["TableNames"])
@@ -113,7 +113,7 @@ def interrupt(here):
     def pressed():
         raise KeyboardInterrupt
 
-    here.account.deploy(here.keys, here.template, pressed, ServiceName=here.account.name)
+    here.account.deploy(here.keys, here.template, {"ServiceName": here.account.name}, pressed)
 
 
 if __name__ == "__main__":

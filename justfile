@@ -72,7 +72,7 @@ template: cdk-modules jwt-template terraform
     sam validate --lint
     sam validate --lint --template stacks/monitoring.yaml
     sam validate --lint --template examples/protected-api/template.yaml
-    cfn-lint template.yaml template-jwt.yaml stacks/monitoring.yaml examples/protected-api/template.yaml
+    cfn-lint template.yaml template-jwt.yaml stacks/monitoring.yaml examples/protected-api/template.yaml tests/aws/probe.yaml
     checkov --quiet
 
 # Write template-jwt.yaml: template.yaml for callers with tokens in place of IAM signatures

@@ -23,6 +23,7 @@ Client = Any  # boto3 makes its clients' types at run time
 
 # What the templates keep when a stack is deleted. Of these kinds, a stack's other resources are gone by then.
 RETAINED = ("AWS::DynamoDB::Table", "AWS::KMS::Key", "AWS::Logs::LogGroup", "AWS::IAM::Role")
+DENIED = "denied"  # the policy with which a question takes a permission from a function
 FUNCTION_ROLES = ("ApiFunctionRole", "AuthorizerFunctionRole")
 GONE = ("ResourceNotFoundException", "NoSuchEntity", "NoSuchBucket", "NotFoundException", "KMSInvalidStateException")
 
@@ -231,7 +232,13 @@ class Account:
 
     def remove(self) -> list[str]:
         """Deletes all that has this name, also what stacks left that are deleted already. What it can't delete is returned."""
-        left = []
+        left, iam = [], self.client("iam")
+        for role in iam.list_roles(PathPrefix=f"/gaia-api-keys/{self.name}/")["Roles"]:
+            name = role["RoleName"]
+            if name in [f"{self.name}-{twin}" for twin in FUNCTION_ROLES]:
+                self.delete("AWS::IAM::Role", name)
+            elif DENIED in iam.list_role_policies(RoleName=name)["PolicyNames"]:  # the stack couldn't delete the role
+                iam.delete_role_policy(RoleName=name, PolicyName=DENIED)
         for stack in reversed(self.stacks):
             print(f"removing {stack}", file=sys.stderr)
             retained = set(self.retained(stack))
@@ -245,10 +252,6 @@ class Account:
                     left.append(f"{stack}: {status}")
                     continue
             left += [f"{name}: {error}" for kind, name in sorted(retained) if (error := self.tried(self.delete, kind, name))]
-        iam = self.client("iam")
-        roles = iam.list_roles(PathPrefix=f"/gaia-api-keys/{self.name}/")["Roles"]
-        twins = [role["RoleName"] for role in roles if role["RoleName"] in (f"{self.name}-{role}" for role in FUNCTION_ROLES)]
-        left += [f"{name}: {error}" for name in twins if (error := self.tried(self.delete, "AWS::IAM::Role", name))]
         if error := self.tried(self.delete_bucket):
             left.append(f"{self.bucket}: {error}")
         return left

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from account import FUNCTION_ROLES, Account, Failed, Response
+from account import DENIED, FUNCTION_ROLES, Account, Failed, Response
 from botocore.exceptions import ClientError
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -116,12 +116,12 @@ class Deployment:
         iam, name = self.account.client("iam"), self.account.resource(self.keys, role)
         statement = {"Effect": "Deny", "Action": "kms:GenerateMac", "Resource": "*"}
         document = json.dumps({"Version": "2012-10-17", "Statement": statement})
-        iam.put_role_policy(RoleName=name, PolicyName="denied", PolicyDocument=document)
+        iam.put_role_policy(RoleName=name, PolicyName=DENIED, PolicyDocument=document)
         try:
             time.sleep(4 * self.account.pause)  # until it is in force
             yield
         finally:
-            iam.delete_role_policy(RoleName=name, PolicyName="denied")
+            iam.delete_role_policy(RoleName=name, PolicyName=DENIED)
 
     def is_in(self, alarm: str, state: str) -> bool:
         found = self.account.client("cloudwatch").describe_alarms(AlarmNames=[alarm])["MetricAlarms"]

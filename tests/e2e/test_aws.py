@@ -15,7 +15,7 @@ from samtranslator.yaml_helper import yaml_parse
 sys.path.append(str(ROOT / "tests/aws"))
 import questions
 import run
-from account import Account
+from account import DENIED, Account
 
 
 class EmulatedAccount(Account):
@@ -96,6 +96,25 @@ class Proof(unittest.TestCase):
         with self.nothing_left(account), contextlib.redirect_stderr(io.StringIO()):
             with unittest.mock.patch.object(questions.Deployment, "deploy", interrupt):
                 self.assertRaises(KeyboardInterrupt, run.run, account, [])
+
+    def test_a_killed_question_is_removed(self):
+        """What CloudFormation doesn't know of: a role, and a policy that would keep it from deleting a role."""
+        account = EmulatedAccount(self.emulator)
+        with self.nothing_left(account), contextlib.redirect_stderr(io.StringIO()):
+            account.deploy(account.name, templates.MAIN, {"ServiceName": account.name})
+            account.twin("ApiFunctionRole")
+            role = account.resource(account.name, "AuthorizerFunctionRole")
+            policy = {"Version": "2012-10-17", "Statement": {"Effect": "Deny", "Action": "*", "Resource": "*"}}
+            account.client("iam").put_role_policy(RoleName=role, PolicyName=DENIED, PolicyDocument=json.dumps(policy))
+            delete, seen = account.client("cloudformation").delete_stack, []
+
+            def delete_stack(**arguments):
+                seen.extend(account.client("iam").list_role_policies(RoleName=role)["PolicyNames"])
+                delete(**arguments)
+
+            with unittest.mock.patch.object(account.client("cloudformation"), "delete_stack", delete_stack):
+                self.assertEqual(account.remove(), [])
+            self.assertEqual(seen, ["AuthorizerFunctionRole"])
 
     def test_what_a_deleted_stack_left_is_removed(self):
         account = EmulatedAccount(self.emulator)

@@ -194,7 +194,7 @@ def cached_policy(here: Deployment) -> Answer:
     return set(seen) == {(200, 200, 403, 403, 0)}, "; ".join(text.format(*each) for each in seen)
 
 
-@question("Does a cached usageIdentifierKey count against its quota?", "yes: some 200s, then 429, and never 403")
+@question("Does a cached usageIdentifierKey count against its usage plan?", "yes: some 200s, then 429, and never 403")
 def usage_plan(here: Deployment) -> Answer:
     if "DEFAULT_USAGE_PLAN_KEY" not in here.template:
         raise Skip("the authorizer returns no usageIdentifierKey yet")

@@ -78,7 +78,7 @@ template: cdk-modules jwt-template terraform
     sam validate --lint
     sam validate --lint --template stacks/monitoring.yaml
     sam validate --lint --template examples/protected-api/template.yaml
-    cfn-lint template.yaml template-jwt.yaml stacks/monitoring.yaml examples/protected-api/template.yaml
+    cfn-lint template.yaml template-jwt.yaml stacks/monitoring.yaml examples/protected-api/template.yaml tests/aws/probe.yaml
     checkov --quiet
 
 # Write template-jwt.yaml: template.yaml for callers with tokens in place of IAM signatures
@@ -103,6 +103,10 @@ e2e *files: release-build cdk-modules
     sam build
     bash tests/e2e/run.sh {{ files }}
     bash tests/sam-local.sh
+
+# What only AWS can prove, in an account for tests (90 minutes): `just aws --region eu-central-1`
+aws *arguments: release-build
+    python tests/aws/run.py {{ arguments }}
 
 # Five parsers on random input, for so many seconds each
 fuzz seconds="10":

@@ -10,7 +10,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 use time::OffsetDateTime;
 
-use super::{Store, key, unreadable};
+use super::{Store, key};
 use crate::error::{Cause, Error, describe};
 use keys::keyring::{Keyring, RootKeyId};
 
@@ -30,8 +30,7 @@ pub struct RootKeys {
 
 impl Store {
     /// The root keys that may be in use. Returns `None` if there is no item yet. One strongly
-    /// consistent GetItem, which also opens the connection that later requests use. Errors: also
-    /// [`Error::Internal`] if the item can't be read.
+    /// consistent GetItem, which also opens the connection that later requests use.
     pub async fn root_keys(&self) -> Result<Option<RootKeys>, Error> {
         let partition = self.meta_partition();
         let Some(item) = self.get_item(&partition, ID, None).await? else {
@@ -54,7 +53,9 @@ impl Store {
                 ids,
                 accept_any_until,
             })),
-            _ => Err(unreadable(&partition, ID)),
+            _ => Err(Error::Internal(
+                "ids or accept_any_until has another type".into(),
+            )),
         }
     }
 
@@ -79,7 +80,9 @@ impl Store {
                 return Ok(false);
             }
             Err(Error::Internal(error)) => {
-                return Err(format!("{item}: {error} (configured: {configured})").into());
+                return Err(
+                    format!("{item} can't be read: {error} (configured: {configured})").into(),
+                );
             }
             Err(error) => return Err(error.into()),
         };
@@ -101,8 +104,7 @@ impl Store {
     }
 
     /// Names a root key as one that may be in use. One UpdateItem, 2 s at most. A repeated or late
-    /// attempt changes nothing, and undoes nothing that others add or remove. Errors: it may not be
-    /// named.
+    /// attempt leaves alone what others add. Errors: maybe it isn't named.
     pub async fn add_root_key(&self, id: &RootKeyId) -> Result<(), Cause> {
         let partition = self.meta_partition();
         let ids = AttributeValue::Ss(vec![id.as_str().to_owned()]);

@@ -288,6 +288,12 @@ async fn a_forged_or_damaged_record_is_a_500_and_shows_no_key() {
 #[tokio::test]
 async fn a_record_whose_root_key_is_not_configured_is_a_409() {
     let (app, calls, _) = recorded().await;
+    // The root key is replaced: the other one was the primary meanwhile.
+    let both = format!("{},{ROOT_KEY}", "1".repeat(64));
+    app.table
+        .api(&[("ROOT_KEY", &both)])
+        .await
+        .expect("a start");
     let app = App {
         api: app
             .table

@@ -164,7 +164,12 @@ async fn cold_warm_frozen_and_killed() {
     );
     assert_eq!(
         table.proxy.requests(),
-        ["GetItem", "UpdateItem", "TransactWriteItems", "TransactWriteItems"],
+        [
+            "GetItem",
+            "UpdateItem",
+            "TransactWriteItems",
+            "TransactWriteItems"
+        ],
         "the start reads which root keys are in use, and names its own"
     );
 

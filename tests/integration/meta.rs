@@ -524,7 +524,7 @@ async fn two_services_in_one_table_have_an_item_each() {
 #[tokio::test]
 async fn no_endpoint_reaches_the_item() {
     let app = App::new().await;
-    let before = item(&app.table, "demo");
+    let before = item(&app.table, "demo").expect("an item");
     assert!(app.list().await.is_empty());
     for path in ["root_keys", "gaia_root_keys", "demo%23meta"] {
         let response: Response = app
@@ -533,5 +533,5 @@ async fn no_endpoint_reaches_the_item() {
         assert_eq!(response.status, 404);
         assert_eq!(app.delete(path).await.status, 404);
     }
-    assert_eq!(item(&app.table, "demo"), before);
+    assert_eq!(item(&app.table, "demo"), Some(before));
 }

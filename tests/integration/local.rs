@@ -185,7 +185,13 @@ async fn keys_survive_a_restart_and_dynamodb_is_open() {
 async fn another_root_key_does_not_start_on_the_same_file() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     let data = file.path().to_str().expect("a path");
-    Local::start(data).await.stop().await;
+    let serves = async || {
+        let local = Local::start(data).await;
+        let list = local.send(reqwest::Method::GET, API_KEYS, None).await;
+        assert_eq!(list, (200, json!([])));
+        local.stop().await;
+    };
+    serves().await;
     let mut command = command(&["--port", "0", "--dynamodb-port", "0", "--data", data]);
     let output = command.env("ROOT_KEY", "1".repeat(64)).output();
     let output = tokio::time::timeout(PATIENCE, output)
@@ -202,7 +208,7 @@ async fn another_root_key_does_not_start_on_the_same_file() {
             "cargo local: item root_keys of demo#meta names none of the configured root keys (configured: 67c7adf6; named: 053bcb62)\n"
         )
     );
-    Local::start(data).await.stop().await;
+    serves().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

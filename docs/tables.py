@@ -212,7 +212,7 @@ def main():
             if "--check" not in sys.argv:
                 path.write_text(new)
     if stale and "--check" in sys.argv:
-        sys.exit(f"out of date: {', '.join(stale)}; run python docs/tables.py")
+        sys.exit(f"out of date: {', '.join(stale)}; run `just docs`")
 
 
 if __name__ == "__main__":

@@ -129,14 +129,6 @@ impl Api {
             caller,
             api_key,
         };
-        match endpoint {
-            Endpoint::List => handlers::list(self, request).await,
-            Endpoint::Create => handlers::create(self, request).await,
-            Endpoint::Verify => handlers::verify(self, request).await,
-            Endpoint::Get => handlers::get(self, request).await,
-            Endpoint::Rotate => handlers::rotate(self, request).await,
-            Endpoint::Update => handlers::update(self, request).await,
-            Endpoint::Delete => handlers::delete(self, request).await,
-        }
+        handlers::handle(self, endpoint, request).await
     }
 }

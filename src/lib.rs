@@ -1,7 +1,7 @@
 //! GAIA's API keys on AWS Lambda and DynamoDB: a developer's guide to the crate.
 //!
 //! One binary serves as two Lambda functions, and the environment variable `FUNCTION` chooses one.
-//! [`api::Api`] manages keys: GAIA's four endpoints, get, rotate and verify.
+//! [`api::Api`] manages keys: GAIA's four endpoints, and its own.
 //! [`authorizer::Authorizer`] checks keys for other APIs behind API Gateway.
 //!
 //! # Modules

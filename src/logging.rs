@@ -1,5 +1,5 @@
 //! Log entries: one JSON object per line on standard output, as Lambda's JSON format takes them.
-//! template.yaml searches for their texts: CONTRIBUTING.md, "Change a log entry".
+//! template.yaml and stacks/monitoring.yaml search for their texts: CONTRIBUTING.md, "Change a log entry".
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;

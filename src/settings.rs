@@ -6,7 +6,7 @@ use std::fmt;
 use keys::keyring::RootKey;
 use keys::route::{self, RoutePattern};
 
-/// A setting, as the documents describe it: `UPDATE=1 cargo test documents` writes their table.
+/// A setting, as the documents describe it: `just docs` writes their table.
 #[derive(Debug)]
 pub struct Setting {
     /// The environment variable.

@@ -188,7 +188,7 @@ class Api:
             self.ask("PUT", f"{self.base}/{NOBODY}", {"config": config})
         except NoSuchKey:
             return
-        raise Unexpected("the response updates a key that can't exist")
+        raise Unexpected("the response says that a key was updated that can't exist")
 
     def delete(self, key):
         try:

@@ -343,6 +343,6 @@ def main():
     code = status()
     try:
         sys.stdout.flush()
-    except OSError:  # told already; Python would try it once more
+    except OSError:  # printed as an error already; Python would try it once more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)

@@ -57,6 +57,8 @@ def same_lifetime(old):
         return None
     if old.details["rotated_to"]:
         raise Failed("it expires because it was rotated before: use --expires WHEN, or --expires never")
+    if old.expires <= old.created:
+        raise Failed("it expired before it was created: use --expires WHEN, or --expires never")
     return times.written(times.add(times.now(), old.expires - old.created))
 
 

@@ -4,6 +4,7 @@
 use std::sync::LazyLock;
 
 use gaia_api_keys::api::Api;
+use gaia_api_keys::api::router::{API_KEYS, ENDPOINTS, Endpoint};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use serde_json::value::RawValue;
@@ -26,30 +27,25 @@ struct Request {
 }
 
 impl Request {
+    fn endpoint(&self) -> (Endpoint, &'static str, &'static str) {
+        ENDPOINTS[usize::from(self.endpoint) % ENDPOINTS.len()]
+    }
+
     fn line(&self) -> (&'static str, String) {
-        let (method, below) = match self.endpoint % 8 {
-            0 => ("GET", String::new()),
-            1 => ("POST", String::new()),
-            2 => ("POST", "/verify".to_owned()),
-            3 => ("PUT", format!("/{}", *KEY)),
-            4 => ("PUT", format!("/gaia_{}", gaia_api_keys_fuzz::ULID)),
-            5 => ("GET", format!("/{}", *KEY)),
-            6 => ("POST", format!("/{}/rotate", *KEY)),
-            _ => ("DELETE", format!("/delete/{}", *KEY)),
-        };
+        let (_, method, below) = self.endpoint();
+        let by_id = usize::from(self.endpoint) / ENDPOINTS.len() % 2 == 1;
+        let name = if by_id { &KEY[..31] } else { &KEY };
+        let below = below.replace("{api_key}", name);
         let tail = self.tail.as_deref().unwrap_or_default();
-        (
-            method,
-            format!("/es/api/v1/credentials/api_keys{below}{tail}"),
-        )
+        (method, format!("{API_KEYS}{below}{tail}"))
     }
 
     fn body(&self) -> String {
-        match (self.config_in_body, self.endpoint % 8) {
-            (true, 2) => format!(r#"{{"api_key":"{}",{}"#, *KEY, self.body),
-            (true, 6) => format!(r#"{{"grace_seconds":60,{}"#, self.body),
-            (true, _) => format!(r#"{{"config":{}}}"#, self.body),
-            (false, _) => self.body.clone(),
+        match self.endpoint().0 {
+            _ if !self.config_in_body => self.body.clone(),
+            Endpoint::Verify => format!(r#"{{"api_key":"{}",{}"#, *KEY, self.body),
+            Endpoint::Rotate => format!(r#"{{"grace_seconds":60,{}"#, self.body),
+            _ => format!(r#"{{"config":{}}}"#, self.body),
         }
     }
 

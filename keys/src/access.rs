@@ -88,6 +88,17 @@ pub struct AccessRequest<'a> {
 }
 
 impl Denial {
+    /// Every reason, in the order in which they are judged.
+    pub const ALL: [Self; 7] = [
+        Self::Invalid,
+        Self::NotFound,
+        Self::Disabled,
+        Self::Expired,
+        Self::SourceIp,
+        Self::Permission,
+        Self::Route,
+    ];
+
     /// The reason's name.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -473,31 +473,54 @@ fn value_of<'a>(fields: &Fields<'a>, name: &str) -> Option<&'a RawValue> {
     value.filter(|value| value.get() != "null")
 }
 
-/// A field with a meaning.
+/// A field with a meaning. `just docs` writes what openapi.yaml and the documents say of it.
 #[derive(Debug)]
 pub struct Field {
     /// Its name.
     pub name: &'static str,
+    /// A value, as JSON.
+    pub example: &'static str,
+    /// What it does, in Markdown.
+    pub effect: &'static str,
+    /// The fields of its JSON Schema, with the references of openapi.yaml.
+    pub schema: &'static str,
+    /// Whether audit entries have it, under its name.
+    pub audited: bool,
     /// The names under which other products restrict a key like this: folded, with spaces between.
     /// Words that may also describe a key's owner or the API behind it (`active`, `ip`, `role`,
     /// `ttl`) aren't among them.
     pub synonyms: &'static str,
 }
 
-/// All fields with a meaning. `usage_plan_key` is reserved: it has no effect yet.
+/// All fields with a meaning.
 pub const FIELDS: [Field; 6] = [
     Field {
         name: "permissions",
+        example: r#""read""#,
+        effect: "`read` or `write`, which includes `read`. A key with neither this nor `routes` \
+            grants nothing.",
+        schema: r##"{ "anyOf": [{ "$ref": "#/components/schemas/Permission" }, { "type": "null" }] }"##,
+        audited: true,
         synonyms: "perm perms permissionlevel readonly isreadonly writeaccess",
     },
     Field {
         name: "routes",
+        example: r#"["GET /items/*"]"#,
+        effect: "1 to 20 routes. The key grants exactly these, in place of `permissions`; both \
+            together are a 422. If the authorizer's policy for them and for `allowed_ips` \
+            could exceed API Gateway's 8 KB, they are a 422.",
+        schema: r##"{ "type": ["array", "null"], "minItems": 1, "maxItems": 20, "items": { "$ref": "#/components/schemas/RoutePattern" } }"##,
+        audited: true,
         synonyms: "allowedroute allowedroutes allowroutes allowedpath allowedpaths allowpaths pathsallowed \
             allowedendpoint allowedendpoints endpointsallowed allowedurl allowedurls allowedapis \
             allowedresources permittedroutes pathwhitelist routewhitelist urlwhitelist pathallowlist",
     },
     Field {
         name: "enabled",
+        example: "false",
+        effect: "With `false`, the key is denied until it is `true` again.",
+        schema: r#"{ "type": ["boolean", "null"] }"#,
+        audited: true,
         synonyms: "inactive isactive isinactive isenabled disable disabled isdisabled disabledat deactivated \
             deactivatedat isdeactivated revoked isrevoked revokedat suspended issuspended suspendedat paused \
             ispaused blocked isblocked banned isbanned locked islocked frozen isfrozen invalidated \
@@ -505,6 +528,12 @@ pub const FIELDS: [Field; 6] = [
     },
     Field {
         name: "expires_at",
+        example: r#""2030-01-31T12:00:00Z""#,
+        effect: "An RFC 3339 time, in 1970 or later, without a leap second (`:60`). The key is \
+            denied from then on, and deleted 30 days later. If the time is in the past, \
+            the key is deleted 30 days after it was written.",
+        schema: r#"{ "type": ["string", "null"], "format": "date-time" }"#,
+        audited: true,
         synonyms: "exp expire expires expired expireson expireon expiresin expiresafter expireafter expiretime \
             expirestime expiredate expiresdate expiry expiryat expirydate expirytime expiration expirationat \
             expirationdate expirationtime expirationttl expirationseconds keyexpiresin validto validuntil \
@@ -514,6 +543,13 @@ pub const FIELDS: [Field; 6] = [
     },
     Field {
         name: "allowed_ips",
+        example: r#"["192.0.2.0/24"]"#,
+        effect: "At least one address or CIDR range, without host bits and without leading \
+            zeros. The key is denied from all other addresses. An IPv4-mapped range \
+            (`::ffff:10.0.0.0/104`) is the IPv4 range in it. A wider range of IPv6 \
+            (`::/0`) doesn't include IPv4 addresses.",
+        schema: r#"{ "type": ["array", "null"], "minItems": 1, "items": { "type": "string", "format": "ip-range" } }"#,
+        audited: true,
         synonyms: "allowip allowips allowediplist allowedipslist allowedipaddress allowedipaddresses allowediprange \
             allowedipranges allowedipv4 allowedipv6 allowedaddress allowedaddresses allowedcidr allowedcidrs \
             allowedcidrblocks allowedcidrranges allowednetwork allowednetworks allowedsubnet allowedsubnets \
@@ -527,6 +563,10 @@ pub const FIELDS: [Field; 6] = [
     },
     Field {
         name: "usage_plan_key",
+        example: r#""a usage plan key""#,
+        effect: "Reserved: it has no effect yet.",
+        schema: "{}",
+        audited: false,
         synonyms: "usageplan usageplanid usageplankeyid usageidentifierkey",
     },
 ];

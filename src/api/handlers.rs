@@ -6,7 +6,9 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::api::Api;
+use crate::api::request::ApiRequest;
 use crate::api::response::{Response, json};
+use crate::api::router::Endpoint;
 use crate::error::Error;
 use crate::store::Item;
 
@@ -18,13 +20,22 @@ mod rotate;
 mod update;
 mod verify;
 
-pub(super) use create::create;
-pub(super) use delete::delete;
-pub(super) use get::get;
-pub(super) use list::list;
-pub(super) use rotate::rotate;
-pub(super) use update::update;
-pub(super) use verify::verify;
+/// Hands a request to its endpoint.
+pub(super) async fn handle(
+    api: &Api,
+    endpoint: Endpoint,
+    request: ApiRequest<'_>,
+) -> Result<Response, Error> {
+    match endpoint {
+        Endpoint::List => list::list(api, request).await,
+        Endpoint::Create => create::create(api, request).await,
+        Endpoint::Verify => verify::verify(api, request).await,
+        Endpoint::Get => get::get(api, request).await,
+        Endpoint::Update => update::update(api, request).await,
+        Endpoint::Rotate => rotate::rotate(api, request).await,
+        Endpoint::Delete => delete::delete(api, request).await,
+    }
+}
 
 /// `{"api_key": …, "result": …}`
 #[derive(Serialize)]

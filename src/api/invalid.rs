@@ -183,7 +183,12 @@ pub(super) fn typed(error: &serde_path_to_error::Error<serde_json::Error>) -> De
         Some((kind, msg)) if kind.starts_with("value_error.") => {
             Detail::new(loc, msg.to_owned(), kind.to_owned())
         }
-        _ => Detail::new(loc, msg.to_owned(), "type_error"),
+        // serde says what it found before what it expected, and that may be a key in the wrong field.
+        _ => {
+            let expected = msg.rsplit_once(", expected ");
+            let expected = expected.map_or("another value", |(_, expected)| expected);
+            Detail::new(loc, format!("expected {expected}"), "type_error")
+        }
     }
 }
 

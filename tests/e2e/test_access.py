@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import re
 import unittest
 import unittest.mock
 
@@ -9,15 +10,14 @@ import botocore.auth
 
 import deployment
 
-ROUTES = {
-    "GET /": None,
-    "POST /": {"config": {}},
-    "GET /{key}": None,
-    "PUT /{key}": {"config": {"permissions": "write"}},
-    "POST /{key}/rotate": {"grace_seconds": 600},
-    "POST /verify": {"api_key": "{key}"},
-    "DELETE /delete/{key}": None,  # the last, as the others need the key
-}
+SAMPLES = sorted((deployment.ROOT / "events/http-api").glob("*.json"))
+
+
+def request(sample, key):
+    """The method, path below the API's and body of a sample event, for another key."""
+    event = json.loads(re.sub(r"gaia_\w{26}(_\w{26})?", key, sample.read_text()))
+    body = json.loads(event["body"]) if event.get("body") else None
+    return event["requestContext"]["http"]["method"], event["rawPath"].partition("api_keys")[2].rstrip("/"), body
 
 
 class Access(unittest.TestCase):
@@ -33,17 +33,15 @@ class Access(unittest.TestCase):
         return sorted(items, key=lambda item: item["id"]["S"])
 
     def assertAllows(self, allowed, **options):
-        """Of the requests to all routes, with and without a slash at the end, those for which `allowed` holds are done. All
+        """Of the requests to all endpoints, with and without a slash at the end, those for which `allowed` holds are done. All
         others are denied by the gateway, and change nothing."""
-        for slash in ("", "/"):
-            key = self.keys.send("POST", "/", {"config": {"permissions": "read"}}).expect(200)["api_key"]
-            for route, body in ROUTES.items():
-                method, path = route.split()
-                path = path.replace("{key}", key).rstrip("/") + slash
+        for sample in SAMPLES:
+            for slash in ("", "/"):
+                key = self.keys.send("POST", "/", {"config": {"permissions": "read"}}).expect(200)["api_key"]
+                method, path, body = request(sample, key)
                 before = self.stored()
-                body = {"api_key": key} if "verify" in path else body
-                response = self.keys.send(method, path, body, **options)
-                with self.subTest(f"{route}{slash}"):
+                response = self.keys.send(method, path + slash, body, **options)
+                with self.subTest(f"{method} {path}{slash}"):
                     if allowed(method, path):
                         self.assertEqual(response.status, 200, response.text)
                     else:

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use crate::events;
 use crate::kms;
 use crate::support::{API_KEYS, App, Call, Format, TIMEOUT, Table};
 
@@ -62,7 +63,6 @@ async fn each_function_calls_exactly_what_its_role_allows() {
         api: table.api(&settings).await.expect("a start"),
         table,
     };
-    let key = app.create(json!({ "permissions": "read" })).await.api_key();
     let mut once = Call::new("POST", API_KEYS).json(&json!({ "config": {} }));
     once.headers["idempotency-key"] = "a".into();
     assert_eq!(
@@ -72,19 +72,11 @@ async fn each_function_calls_exactly_what_its_role_allows() {
         ),
         (200, 200)
     );
-    app.list().await;
-    app.send(Call::new("POST", &format!("{API_KEYS}verify")).json(&json!({ "api_key": key })))
-        .await;
-    app.update(&key, json!({ "permissions": "write" })).await;
-    app.send(Call::new("GET", API_KEYS).query("details", true))
-        .await;
-    app.send(
-        Call::new("POST", &format!("{API_KEYS}{key}/rotate")).json(&json!({ "grace_seconds": 60 })),
-    )
-    .await;
-    app.send(Call::new("GET", &format!("{API_KEYS}{key}")))
-        .await;
-    app.delete(&key).await;
+    for (name, event) in events::requests() {
+        let key = app.create(json!({ "permissions": "read" })).await.api_key();
+        let response = app.send_event(events::with_key(&event, &key)).await;
+        assert_eq!(response.status, 200, "{name}: {response:?}");
+    }
     assert_eq!(called(&app.table, &asked).await, declared("api"));
 
     let (endpoint, asked) = kms::kms(StatusCode::OK, response).await;

@@ -285,6 +285,24 @@ async fn a_forged_or_damaged_record_is_a_500_and_shows_no_key() {
     assert_eq!(items(&app).0.len(), 4, "nothing was created meanwhile");
 }
 
+/// Its MAC is right, but the response would say that the old key expires at no time.
+#[tokio::test]
+async fn a_rotation_s_record_without_the_old_key_s_expiry_is_a_500() {
+    let (app, [_, rotate], _) = recorded().await;
+    let mut record = items(&app)
+        .1
+        .into_iter()
+        .find(|record| record.get("expires_at").is_some())
+        .expect("a record");
+    record
+        .as_object_mut()
+        .expect("an object")
+        .remove("expires_at");
+    sign(&mut record);
+    app.table.put(record);
+    assert_eq!(app.send(rotate).await.status, 500);
+}
+
 #[tokio::test]
 async fn a_record_whose_root_key_is_not_configured_is_a_409() {
     let (app, calls, _) = recorded().await;

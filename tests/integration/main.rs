@@ -16,6 +16,7 @@ mod config;
 mod contract;
 #[path = "../../examples/local/database.rs"]
 mod database;
+mod declarations;
 mod details;
 mod events;
 mod failures;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::events::SAMPLE_KEY;
 use crate::lambda::Lambda;
 use crate::proxy::Fault;
-use crate::support::{API_KEYS, CALLER, Call, FORMATS, Format, ROOT_KEY, Response, Table};
+use crate::support::{API_KEYS, App, CALLER, Call, FORMATS, Format, ROOT_KEY, Response, Table};
 
 /// An event of a TOKEN authorizer.
 fn token(header: &str) -> Value {
@@ -266,4 +266,44 @@ async fn an_authorizer_event_of_another_shape_is_not_repeated() {
         printed.contains("not an authorizer's event") && !printed.contains(&SAMPLE_KEY[32..]),
         "{printed}"
     );
+}
+
+/// A key in the wrong field of a body, in each place and inside each JSON type.
+#[tokio::test]
+async fn no_422_repeats_a_value_of_a_body() {
+    let app = App::new().await;
+    let key = app.create(json!({})).await.api_key();
+    let secret = &key[32..];
+    let bodies = [
+        ("verify".to_owned(), json!({ "api_key": "x" })),
+        (
+            format!("{}/rotate", &key[..31]),
+            json!({ "grace_seconds": 1 }),
+        ),
+    ];
+    let fields = [
+        "api_key",
+        "permission",
+        "route",
+        "source_ip",
+        "grace_seconds",
+        "expires_at",
+    ];
+    let mut rejected = 0;
+    for (path, valid) in &bodies {
+        for field in fields {
+            for value in [json!(key), json!([key]), json!({ "x": key })] {
+                let mut body = valid.clone();
+                body[field] = value;
+                let call = Call::new("POST", &format!("{API_KEYS}{path}")).json(&body);
+                let response = app.send(call).await;
+                assert!(
+                    response.status == 200 || !response.body.contains(secret),
+                    "{body}: {response:?}"
+                );
+                rejected += usize::from(response.status == 422);
+            }
+        }
+    }
+    assert_eq!(rejected, 35, "all but a key as verify's api_key");
 }

@@ -12,7 +12,7 @@ use crate::store::{Change, IdempotencyRecord, IdempotencyToken};
 
 /// `POST …/api_keys`: creates an API key, or returns the one that the same `Idempotency-Key`
 /// created before.
-pub(in crate::api) async fn create(api: &Api, request: ApiRequest<'_>) -> Result<Response, Error> {
+pub(super) async fn create(api: &Api, request: ApiRequest<'_>) -> Result<Response, Error> {
     let config = request.new_config()?;
     let token = request.idempotency_token("create")?;
     let (key, root_key) = api.keyring.create(new_id());

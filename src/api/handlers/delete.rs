@@ -9,7 +9,7 @@ use crate::api::response::Response;
 use crate::error::Error;
 
 /// `DELETE …/api_keys/delete/{api_key}`: deletes a key.
-pub(in crate::api) async fn delete(api: &Api, request: ApiRequest<'_>) -> Result<Response, Error> {
+pub(super) async fn delete(api: &Api, request: ApiRequest<'_>) -> Result<Response, Error> {
     let precondition = Precondition::parse(request.http.headers())?;
     let (key, item) = api.stored(request.api_key).await?;
     let if_changed = precondition.check(&item)?;

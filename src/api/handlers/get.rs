@@ -9,7 +9,7 @@ use crate::api::response::{Response, json};
 use crate::error::Error;
 
 /// `GET …/api_keys/{api_key}`: one key with its details.
-pub(in crate::api) async fn get(api: &Api, request: ApiRequest<'_>) -> Result<Response, Error> {
+pub(super) async fn get(api: &Api, request: ApiRequest<'_>) -> Result<Response, Error> {
     let key = api.named(request.api_key)?;
     let item = api.store.detailed(&key).await?;
     let last_used = api.store.last_used(key.id).await?;

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::store::QueryBudget;
 
 /// `GET …/api_keys?after=…&details=…&limit=…`: the keys and their configs, oldest first.
-pub(in crate::api) async fn list(api: &Api, request: ApiRequest<'_>) -> Result<Response, Error> {
+pub(super) async fn list(api: &Api, request: ApiRequest<'_>) -> Result<Response, Error> {
     let limit = request.limit()?;
     let mut after = request.after()?;
     let details = request.details()?;

@@ -43,7 +43,7 @@ struct RotatedKey<'a> {
 
 /// `POST …/api_keys/{api_key}/rotate`: creates an API key with the same config, and sets the old
 /// one's expiry.
-pub(in crate::api) async fn rotate(api: &Api, request: ApiRequest<'_>) -> Result<Response, Error> {
+pub(super) async fn rotate(api: &Api, request: ApiRequest<'_>) -> Result<Response, Error> {
     let body: RotateRequest = request.typed()?;
     let body = RotationRequest {
         grace: body.grace_seconds,
@@ -194,15 +194,19 @@ async fn rotated_earlier(
         return Ok(None);
     };
     let (new_key, new_config) = created_earlier(api, &record, token).await?;
-    let old_expires_at = record.expires_at.as_deref();
+    let Some(old_expires_at) = record.expires_at.as_deref() else {
+        return Err(Error::Internal(
+            format!("the idempotency record of {id}'s rotation has no expires_at").into(),
+        ));
+    };
     let audit = Audit {
         after: new_config.as_ref(),
         rotated_to: Some(record.key_id),
-        old_expires_at,
+        old_expires_at: Some(old_expires_at),
         ..Audit::new("retry", id)
     };
     audit.log(request);
-    rotated(new_key.expose(), id, old_expires_at.unwrap_or_default()).map(Some)
+    rotated(new_key.expose(), id, old_expires_at).map(Some)
 }
 
 fn rotated(

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::store::Change;
 
 /// `PUT …/api_keys/{api_key}`: replaces a key's config.
-pub(in crate::api) async fn update(api: &Api, request: ApiRequest<'_>) -> Result<Response, Error> {
+pub(super) async fn update(api: &Api, request: ApiRequest<'_>) -> Result<Response, Error> {
     let (config, rejections) = request.changed_config()?;
     let precondition = Precondition::parse(request.http.headers())?;
     let stored = api.stored(request.api_key).await;

@@ -46,7 +46,7 @@ struct NotValid {
 
 /// `POST …/api_keys/verify`: decides whether a key is valid now, for a permission or route, from an
 /// address.
-pub(in crate::api) async fn verify(api: &Api, request: ApiRequest<'_>) -> Result<Response, Error> {
+pub(super) async fn verify(api: &Api, request: ApiRequest<'_>) -> Result<Response, Error> {
     let body: VerifyRequest = request.typed()?;
     let api_key = without_scheme(&body.api_key).unwrap_or(&body.api_key);
     let source = match body.source_ip {

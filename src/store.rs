@@ -22,6 +22,7 @@ mod change_id;
 mod failure;
 mod idempotency;
 mod list;
+mod meta;
 mod rotation;
 mod transaction;
 mod usage;
@@ -31,6 +32,7 @@ pub use failure::Patience;
 use failure::{InDoubt, failure, is_conflict};
 pub use idempotency::{IdempotencyRecord, IdempotencyToken};
 pub use list::{Page, QueryBudget};
+pub use meta::RootKeys;
 pub use rotation::{Rotated, Rotation};
 use transaction::put;
 use usage::Attempts;
@@ -119,22 +121,6 @@ impl Store {
             service,
             track_usage,
             attempts: Attempts::default(),
-        }
-    }
-
-    /// Opens the connection that later requests use, by reading an ID that can't exist. A failure
-    /// is only logged: the first request tries again.
-    pub async fn warm_up(&self) {
-        let request = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .set_key(Some(self.key("0")));
-        if let Err(error) = request.send().await {
-            tracing::warn!(
-                error = describe(&error),
-                "DynamoDB warm-up request failed; continuing"
-            );
         }
     }
 

@@ -306,6 +306,12 @@ async fn a_rotation_s_record_without_the_old_key_s_expiry_is_a_500() {
 #[tokio::test]
 async fn a_record_whose_root_key_is_not_configured_is_a_409() {
     let (app, calls, _) = recorded().await;
+    // The root key is replaced: the other one was the primary meanwhile.
+    let both = format!("{},{ROOT_KEY}", "1".repeat(64));
+    app.table
+        .api(&[("ROOT_KEY", &both)])
+        .await
+        .expect("a start");
     let app = App {
         api: app
             .table

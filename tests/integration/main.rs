@@ -25,6 +25,7 @@ mod idempotency;
 mod kms;
 mod lambda;
 mod local;
+mod meta;
 mod model;
 mod near_misses;
 mod preconditions;

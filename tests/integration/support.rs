@@ -362,8 +362,22 @@ impl Table {
         startup::authorizer(&settings(&environment), &sdk(&environment).await).await
     }
 
-    /// All items, in the order of the table, as DynamoDB writes them.
+    /// All items but those of `#meta`, by ID, as DynamoDB writes them.
     pub fn items(&self) -> Vec<Value> {
+        let of_meta = |item: &Value| {
+            item["service"]["S"]
+                .as_str()
+                .expect("a service")
+                .ends_with("#meta")
+        };
+        self.all_items()
+            .into_iter()
+            .filter(|item| !of_meta(item))
+            .collect()
+    }
+
+    /// All items, by ID, as DynamoDB writes them.
+    pub fn all_items(&self) -> Vec<Value> {
         let request =
             serde_json::from_value(json!({ "TableName": TABLE_NAME })).expect("a request");
         let response = self.database.scan(request).expect("a scan");

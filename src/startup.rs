@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::time::{Duration, SystemTime};
 
 use aws_config::SdkConfig;
+use keys::keyring::Keyring;
 use lambda_runtime::{Context, LambdaEvent as Event, service_fn};
 use serde_json::value::RawValue;
 
@@ -13,7 +14,6 @@ use crate::aws::{self, kms};
 use crate::error::{Cause, with_sources};
 use crate::settings::{Function, RootKeySource, Settings};
 use crate::store::Store;
-use keys::keyring::Keyring;
 
 /// Serves the function that the settings name, one request at a time, until Lambda ends it. Returns
 /// if the runtime ends by itself, and logs why. Errors: the function can't start.

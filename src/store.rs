@@ -9,14 +9,14 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, Put, ReturnValuesOnConditionCheckFailure,
 };
-use time::{Duration, OffsetDateTime};
-use ulid::Ulid;
-
-use crate::error::{Cause, Error, describe};
 use keys::access::Lookup;
 use keys::api_key::KeyId;
 use keys::config::KeyConfig;
 use keys::keyring::{Keyring, NamedKey, RootKeyId};
+use time::{Duration, OffsetDateTime};
+use ulid::Ulid;
+
+use crate::error::{Cause, Error, describe};
 
 mod change_id;
 mod failure;

@@ -11,8 +11,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use time::OffsetDateTime;
 
 use super::{Store, key};
-use crate::error::{Cause, Error, describe};
 use keys::keyring::{Keyring, RootKeyId};
+
+use crate::error::{Cause, Error, describe};
 
 /// The sort key of the item.
 const ID: &str = "root_keys";

@@ -15,10 +15,11 @@ use super::{
     Attributes, QueryBudget, Store, asked_for, failure, items_in, kept_after, kept_until,
     unreadable,
 };
-use crate::error::{Error, describe};
 use keys::api_key::KeyId;
 use keys::config::KeyConfig;
 use keys::timestamp::seconds;
+
+use crate::error::{Error, describe};
 
 /// The precision of a recorded use, and how long an instance waits before it records another one of
 /// the same key.

@@ -35,6 +35,7 @@ ADOPTED = {
     "ReadRoutes": "POST /search/*",
     "SimpleResponses": "true",
     "TrackUsage": "false",
+    "DefaultUsagePlanKey": "usage-plan-key-of-everybody-else",
 }
 # Of the access logs' variables, those that hold neither path, query, header nor text made of them.
 HARMLESS_VARIABLES = {
@@ -197,10 +198,11 @@ def each_release_is_another_function(text):
     MAIN,
     ("      AutoPublishAliasAllProperties: true\n", ""),
     ("    VersionDeletionPolicy: Delete\n", ""),
-    (" ${Tracing} ${ReadRoutes}", " ${Tracing}"),
-    ("- ${KeyDisclosure} ${TrackUsage}", "- ${KeyDisclosure}"),
-    ("          ${KeyHeader} ${SimpleResponses} ${TrackUsage}", "          ${KeyHeader} ${TrackUsage}"),
-    ("    MaxLength: 90 ", "    MaxLength: 93 "),
+    (" ${Trace} ${ReadRoutes}", " ${Trace}"),
+    (" ${ReadRoutes} ${DefaultUsagePlanKey}", " ${ReadRoutes}"),
+    ("          ${KeyHeader} ${Simple} ${Usage}", "          ${KeyHeader} ${Usage}"),
+    ("Usage: !FindInMap [Letters, !Ref TrackUsage, Letter]", "Usage: u"),
+    ("    MaxLength: 80 ", "    MaxLength: 83 "),
     ("- ${KeyDisclosure} ", f"- ${{KeyDisclosure}} {'x' * 40} "),
 )
 def settings_publish_versions(text):
@@ -236,9 +238,10 @@ def settings_publish_versions(text):
             "ExistingTableName": "gaia-api-keys-Table-1234567890ABC",
             "KmsKeyId": "1" * 36,
             "SecondaryKmsKeyId": "2" * 36,
-            "KeyHeader": "x" * 32,
+            "KeyHeader": "x" * 20,
             "SimpleResponses": "false",
             "TrackUsage": "false",
+            "DefaultUsagePlanKey": "x" * 40,
             "ReadRoutes": "x" * stack.template["Parameters"]["ReadRoutes"]["MaxLength"],
         }
         for parameters in ({}, ADOPTED, long):

@@ -132,3 +132,31 @@ async fn both_keys_of_a_rotation_are_metered_as_one() {
         }
     }
 }
+
+#[tokio::test]
+async fn the_longest_policy_fits_beside_the_longest_usage_plan_key() {
+    let protected = Protected::new(&[]).await;
+    // Their sum is what a config may have at most.
+    let routes = vec![format!("GET /{}", "a".repeat(136)); 20];
+    let config = json!({
+        "routes": routes,
+        "allowed_ips": ["::/0", "2001:db8::"],
+        "expires_at": "9999-12-31T23:59:59Z",
+        "usage_plan_key": "~".repeat(128),
+    });
+    let mut longer = config.clone();
+    longer["routes"][0] = format!("GET /{}", "a".repeat(137)).into();
+    assert_eq!(protected.app.create(longer).await.status, 422);
+    let key = protected.app.create(config).await.api_key();
+    let mut visit = Visit::new(&key, "GET", &format!("/{}", "a".repeat(136)));
+    visit.source_ip = "2001:db8::".to_owned();
+    let mut event = visit.event(Shape::RestRequest);
+    // The longest ARN of a stage, and a name of a service that is 60 characters longer than this one.
+    let (stage, service) = (format!("arn:{}", "x".repeat(199)), 60);
+    event["methodArn"] = format!("{stage}/x/GET{}", visit.path).into();
+    let response = protected.response(Shape::RestRequest, event).await;
+    let response = response.expect("a response");
+    assert_eq!(response["usageIdentifierKey"], "~".repeat(128));
+    let length = response.to_string().len() + service;
+    assert!((7_800..=8_000).contains(&length), "{length}");
+}

@@ -203,7 +203,7 @@ def each_release_is_another_function(text):
     ("          ${KeyHeader} ${Simple} ${Usage}", "          ${KeyHeader} ${Usage}"),
     ("Usage: !FindInMap [Letters, !Ref TrackUsage, Letter]", "Usage: u"),
     ("    MaxLength: 80 ", "    MaxLength: 83 "),
-    ("- ${KeyDisclosure} ", f"- ${{KeyDisclosure}} {'x' * 40} "),
+    ("- ${KeyDisclosure} ", f"- ${{KeyDisclosure}} {'x' * 60} "),
 )
 def settings_publish_versions(text):
     """A changed setting must become a new version: the alias would otherwise keep the old one.
@@ -219,14 +219,17 @@ def settings_publish_versions(text):
             return {p for value in node for p in parameters_of(value)}
         if not isinstance(node, dict):
             return set()
+        if isinstance(node.get("Fn::Sub"), list):  # a variable that the text doesn't have changes nothing
+            format, variables = node["Fn::Sub"]
+            values = [value for name, value in variables.items() if f"${{{name}}}" in format]
+            return parameters_of({"Fn::Sub": format}) | parameters_of(values)
         found = {p for value in node.values() for p in parameters_of(value)}
         if "Ref" in node:
             found |= {node["Ref"]}
         if "Fn::If" in node:
             found |= parameters_of(stack.template["Conditions"][node["Fn::If"][0]])
         if "Fn::Sub" in node:
-            format = node["Fn::Sub"] if isinstance(node["Fn::Sub"], str) else node["Fn::Sub"][0]
-            found |= set(re.findall(r"\$\{([A-Za-z0-9]+)\}", format))
+            found |= set(re.findall(r"\$\{([A-Za-z0-9]+)\}", node["Fn::Sub"]))
         return found & set(stack.parameters)
 
     for name in FUNCTIONS.values():

@@ -62,6 +62,16 @@ class UsagePlans(Case):
             denied = self.create(permissions="read", usage_plan_key=OWN, **config)
             self.assertEqual(self.ask(REST, denied).expect(403)["reason"], reason)
 
+    def test_a_changed_default_counts_after_the_deployment(self):
+        self.deploy()
+        self.addCleanup(self.keys.deploy, DefaultUsagePlanKey=DEFAULT)
+        key = self.create(permissions="read")
+        self.assertEqual(self.statuses(key, 1), [200])
+        for value, status in (("a-value-that-no-plan-has", 403), (OWN, 200)):
+            with self.subTest(value):
+                self.keys.deploy(DefaultUsagePlanKey=value)
+                self.assertEqual(self.statuses(key, 1), [status])
+
     def test_what_a_caller_names_itself_counts_for_nothing(self):
         self.deploy(("RateLimit: 50, BurstLimit: 100", "RateLimit: 0, BurstLimit: 0"))
         url = self.protected.outputs[REST]

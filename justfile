@@ -77,8 +77,8 @@ template: cdk-modules jwt-template terraform
     {{ unittest }} tests/cdk
     sam validate --lint
     sam validate --lint --template stacks/monitoring.yaml
-    sam validate --lint --template examples/protected-api/template.yaml
-    cfn-lint template.yaml template-jwt.yaml stacks/monitoring.yaml examples/protected-api/template.yaml tests/aws/probe.yaml
+    for template in examples/protected-api/*.yaml; do sam validate --lint --template "$template"; done
+    cfn-lint template.yaml template-jwt.yaml stacks/monitoring.yaml examples/protected-api/*.yaml tests/aws/probe.yaml
     checkov --quiet
 
 # Write template-jwt.yaml: template.yaml for callers with tokens in place of IAM signatures

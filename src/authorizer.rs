@@ -10,7 +10,7 @@ mod response;
 use std::time::Duration;
 
 use keys::access::{self, AccessRequest, Denial, Lookup};
-use keys::config::KeyConfig;
+use keys::config::{KeyConfig, UsagePlanKey};
 use keys::keyring::Keyring;
 use keys::route::{Route, RoutePattern};
 use serde_json::value::RawValue;
@@ -93,7 +93,7 @@ impl Authorizer {
         Ok(if simple {
             self.simple(&lookup, decision.err())
         } else {
-            self.policy(&lookup, decision.err(), arn.stage)
+            self.policy(&lookup, decision.err(), arn.stage, event.is_rest)
         })
     }
 
@@ -125,25 +125,38 @@ impl Authorizer {
     /// it for the next request. The gateway itself denies what the policy doesn't grant, so a
     /// request that lacks a permission or a route still gets that policy. Every other reason gets a
     /// deny-all policy. A gateway that caches applies it to every request with this key until the
-    /// entry expires, even if the reason is the address of one request.
-    fn policy(&self, lookup: &Lookup, denial: Option<Denial>, stage: &str) -> AuthorizerResponse {
+    /// entry expires, even if the reason is the address of one request. Only REST APIs have usage
+    /// plans, so only for them does a policy come with a usage plan key.
+    fn policy(
+        &self,
+        lookup: &Lookup,
+        denial: Option<Denial>,
+        stage: &str,
+        is_rest: bool,
+    ) -> AuthorizerResponse {
         let permitted = match (lookup, denial) {
             (Lookup::Key(id, config), None | Some(Denial::Permission | Denial::Route)) => {
-                PolicyDocument::allow(config, stage, &self.read_routes).map(|policy| (id, policy))
+                PolicyDocument::allow(config, stage, &self.read_routes)
+                    .map(|policy| (id, config, policy))
             }
             _ => None,
         };
-        let Some((id, policy)) = permitted else {
+        let Some((id, config, policy)) = permitted else {
             let context = self.context(lookup, denial);
             return AuthorizerResponse::Policy {
                 principal_id: "denied".to_owned(),
                 policy_document: PolicyDocument::deny(stage),
+                usage_identifier_key: None,
                 context,
             };
         };
+        let default = self.settings.default_usage_plan_key.as_ref();
+        let usage_plan_key = config.usage_plan_key.as_ref().or(default);
+        let usage_plan_key = usage_plan_key.filter(|_| is_rest).map(UsagePlanKey::as_str);
         let response = |context| AuthorizerResponse::Policy {
             principal_id: id.to_string(),
             policy_document: policy.clone(),
+            usage_identifier_key: usage_plan_key.map(str::to_owned),
             context,
         };
         self.with_config_if_it_fits(lookup, None, response)

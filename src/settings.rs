@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use keys::config::UsagePlanKey;
 use keys::keyring::RootKey;
 use keys::route::{self, RoutePattern};
 
@@ -76,6 +77,12 @@ const SIMPLE_RESPONSES: Setting = Setting {
     about: "`true`: HTTP APIs with payload format 2.0 get [simple responses](protect-an-api.md#use-simple-responses). Authorizer \
             only.",
 };
+const DEFAULT_USAGE_PLAN_KEY: Setting = Setting {
+    name: "DEFAULT_USAGE_PLAN_KEY",
+    default: "empty",
+    about: "The [usage plan key](protect-an-api.md#limit-how-much-a-caller-may-use) of API keys whose configs have none. \
+            Authorizer only.",
+};
 const AWS_CA_BUNDLE: Setting = Setting {
     name: "AWS_CA_BUNDLE",
     default: "Amazon's root certificates, built in",
@@ -90,7 +97,7 @@ pub(crate) const LOG_LEVEL: Setting = Setting {
 };
 
 /// Every setting of the functions.
-pub const SETTINGS: [&Setting; 13] = [
+pub const SETTINGS: [&Setting; 14] = [
     &FUNCTION,
     &TABLE_NAME,
     &SERVICE_NAME,
@@ -102,6 +109,7 @@ pub const SETTINGS: [&Setting; 13] = [
     &READ_ROUTES,
     &TRACK_USAGE,
     &SIMPLE_RESPONSES,
+    &DEFAULT_USAGE_PLAN_KEY,
     &LOG_LEVEL,
     &AWS_CA_BUNDLE,
 ];
@@ -180,6 +188,8 @@ pub struct AuthorizerSettings {
     pub key_header: String,
     /// `SIMPLE_RESPONSES`: whether HTTP APIs with payload format 2.0 expect them.
     pub simple_responses: bool,
+    /// `DEFAULT_USAGE_PLAN_KEY`: the usage plan key of API keys without one of their own.
+    pub default_usage_plan_key: Option<UsagePlanKey>,
 }
 
 /// A variable that is missing or invalid. The message names the variable and never repeats a
@@ -236,6 +246,10 @@ impl Settings {
                 key_header: key_header(variables.optional(&KEY_HEADER))?,
                 simple_responses: variables
                     .one_of(&SIMPLE_RESPONSES, &[("false", false), ("true", true)])?,
+                default_usage_plan_key: variables
+                    .optional(&DEFAULT_USAGE_PLAN_KEY)
+                    .map(usage_plan_key)
+                    .transpose()?,
             },
             ca_bundle: variables.optional(&AWS_CA_BUNDLE),
         })
@@ -317,6 +331,13 @@ fn key_header(name: Option<String>) -> Result<String, SettingsError> {
     Err(SettingsError::new(
         &KEY_HEADER,
         "must be letters, digits and '-'",
+    ))
+}
+
+fn usage_plan_key(value: String) -> Result<UsagePlanKey, SettingsError> {
+    UsagePlanKey::parse(&value).ok_or(SettingsError::new(
+        &DEFAULT_USAGE_PLAN_KEY,
+        "must be 20 to 128 visible ASCII characters without '\"' and '\\', and not an API key of this service",
     ))
 }
 
@@ -413,6 +434,8 @@ mod tests {
             ("KEY_HEADER", "x key"),
             ("SIMPLE_RESPONSES", "yes"),
             ("TRACK_USAGE", "no"),
+            ("DEFAULT_USAGE_PLAN_KEY", &"x".repeat(19)),
+            ("DEFAULT_USAGE_PLAN_KEY", "not a usage plan key"),
             ("READ_ROUTES", "POST /a,"),
             ("READ_ROUTES", "GET /a"),
             ("READ_ROUTES", &["POST /a"; 20].join(",")),

@@ -93,7 +93,7 @@ class Fields(click.ParamType):
     """Fields of a config. Those with an option of their own are left to that: two values would contradict each other."""
 
     name = "json"
-    own = {"name", "permissions", "routes", "expires_at", "allowed_ips"}
+    own = {"name", "permissions", "routes", "expires_at", "allowed_ips", "usage_plan_key"}
 
     def convert(self, value, param, ctx):
         try:
@@ -162,6 +162,7 @@ def config_fields(function):
             help=f"2027-01-31, 2027-01-31T12:00:00Z, a span from now ({times.FORMS}), or never.",
         ),
         click.option("--allowed-ip", metavar="ADDRESS", multiple=True, help="Allow only this address or CIDR range. Can be repeated."),
+        click.option("--usage-plan-key", metavar="VALUE", help="REST APIs meter the key under the API Gateway API key with this value."),
         click.option("--config", type=Fields(), metavar="JSON", default="{}", help="Additional config fields, as a JSON object."),
     ]
 
@@ -170,7 +171,7 @@ def config_fields(function):
     return function
 
 
-def changes(name, permissions, route, expires, allowed_ip):
+def changes(name, permissions, route, expires, allowed_ip, usage_plan_key):
     """Fields by name, as a config has them; None for one to remove."""
     if permissions and route:
         raise click.UsageError("expected either --permissions or --route")
@@ -181,4 +182,6 @@ def changes(name, permissions, route, expires, allowed_ip):
         given["expires_at"] = None if expires == "never" else times.written(expires)
     if allowed_ip:
         given["allowed_ips"] = list(allowed_ip)
+    if usage_plan_key is not None:
+        given["usage_plan_key"] = usage_plan_key or None
     return given

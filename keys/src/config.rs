@@ -9,6 +9,7 @@ use strsim::osa_distance;
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
+use crate::api_key;
 use crate::json::{self, Fault, Fields, Step};
 use crate::permission::Permission;
 use crate::route::{self, RoutePattern};
@@ -35,6 +36,30 @@ pub struct KeyConfig {
     /// Source addresses the key may be used from. `None` means any. An empty list, which
     /// [`KeyConfig::parse_new`] rejects, means none. IPv4-mapped ranges are IPv4 here.
     pub allowed_ips: Option<Vec<IpNet>>,
+    /// REST APIs meter the key under the API Gateway API key with this value.
+    pub usage_plan_key: Option<UsagePlanKey>,
+}
+
+/// The value of an API Gateway API key: 20 to 128 visible ASCII characters. JSON needs to escape
+/// none of them, so that it is as long in a response as here.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UsagePlanKey(String);
+
+impl UsagePlanKey {
+    /// Reads a value. Returns `None` if it isn't one, or is an API key of a service like this one,
+    /// which must not get into logs.
+    pub fn parse(text: &str) -> Option<Self> {
+        let allowed = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\\');
+        let valid = (20..=128).contains(&text.len())
+            && text.chars().all(allowed)
+            && api_key::parse_parts(text).is_none();
+        valid.then(|| Self(text.to_owned()))
+    }
+
+    /// The value.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// The IPv4-mapped addresses, and as many neighbours that nobody has. Some libraries take the
@@ -72,6 +97,8 @@ pub enum ConfigErrorKind {
     NotATime,
     /// Neither an address nor a CIDR range without host bits.
     NotAnIpRange,
+    /// Not the value of an API Gateway API key.
+    NotAUsagePlanKey,
     /// Not a route, and why not.
     NotARoute(String),
     /// A list with fewer elements than this.
@@ -211,6 +238,8 @@ impl KeyConfig {
             enabled: field("enabled").is_none_or(|value| enabled(value, &mut errors)),
             expires_at: field("expires_at").and_then(|value| expires_at(value, &mut errors)),
             allowed_ips: field("allowed_ips").and_then(|value| allowed_ips(value, &mut errors)),
+            usage_plan_key: field("usage_plan_key")
+                .and_then(|value| usage_plan_key(value, &mut errors)),
         };
         if field("permissions").is_some() && field("routes").is_some() {
             errors.push(ConfigErrorKind::PermissionsAndRoutes.at(["routes".into()]));
@@ -383,6 +412,18 @@ fn allowed_ips(value: &RawValue, errors: &mut Vec<ConfigError>) -> Option<Vec<Ip
         }
     }
     ranges
+}
+
+fn usage_plan_key(value: &RawValue, errors: &mut Vec<ConfigError>) -> Option<UsagePlanKey> {
+    let text = json::string(value).ok_or(ConfigErrorKind::NotAString);
+    match text.and_then(|text| UsagePlanKey::parse(&text).ok_or(ConfigErrorKind::NotAUsagePlanKey))
+    {
+        Ok(key) => Some(key),
+        Err(kind) => {
+            errors.push(kind.at(["usage_plan_key".into()]));
+            None
+        }
+    }
 }
 
 /// Reads an address, or a range with no host bits set: `10.0.0.1/8` is more likely a slip than a
@@ -563,10 +604,12 @@ pub const FIELDS: [Field; 6] = [
     },
     Field {
         name: "usage_plan_key",
-        example: r#""a usage plan key""#,
-        effect: "Reserved: it has no effect yet.",
-        schema: "{}",
-        audited: false,
+        example: r#""usage-plan-key-of-reports""#,
+        effect: "The value of an API Gateway API key: 20 to 128 visible ASCII characters, neither \
+            `\"` nor `\\`. REST APIs can limit and count the key's requests by the usage plan of \
+            that value.",
+        schema: r#"{ "type": ["string", "null"], "pattern": "^[!#-\\[\\]-~]{20,128}$" }"#,
+        audited: true,
         synonyms: "usageplan usageplanid usageplankeyid usageidentifierkey",
     },
 ];

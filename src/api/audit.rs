@@ -2,7 +2,7 @@
 //! docs/log-entries.md lists its fields.
 
 use keys::api_key::KeyId;
-use keys::config::KeyConfig;
+use keys::config::{KeyConfig, UsagePlanKey};
 use keys::route::RoutePattern;
 
 use crate::api::request::ApiRequest;
@@ -61,6 +61,7 @@ impl Audit<'_> {
             enabled = after.map(|config| config.enabled),
             expires_at = after.and_then(KeyConfig::expires_at_seconds),
             allowed_ips = after.map(|config| config.allowed_ips_texts().join(" ")).filter(|ips| !ips.is_empty()),
+            usage_plan_key = after.and_then(|config| config.usage_plan_key.as_ref()).map(UsagePlanKey::as_str),
             "audit"
         );
     }

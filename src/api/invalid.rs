@@ -78,6 +78,11 @@ pub(super) fn message(kind: &ConfigErrorKind) -> (Cow<'static, str>, &'static st
             "value is not a valid IPv4 or IPv6 address or CIDR range".into(),
             "value_error.ipvanynetwork",
         ),
+        Kind::NotAUsagePlanKey => {
+            let msg = "must be 20 to 128 visible ASCII characters without '\"' and '\\', \
+                and not an API key of this service";
+            (msg.into(), "value_error.usage_plan_key")
+        }
         Kind::NotARoute(problem) => (problem.clone().into(), "value_error.route"),
         Kind::TooFew(limit) => {
             let msg = format!("ensure this value has at least {limit} items");

@@ -15,6 +15,8 @@ use crate::event::{Object, text};
 pub(super) struct AuthorizerEvent<'a> {
     /// In a TOKEN event, what its identity source holds, if that is text.
     token: Option<Option<String>>,
+    /// Whether it is an event of a REST API. Those of HTTP APIs have a `version`.
+    pub is_rest: bool,
     /// 2.0 only.
     route_arn: Option<String>,
     /// All but 2.0.
@@ -42,6 +44,7 @@ impl<'a> AuthorizerEvent<'a> {
         Ok(Self {
             // 1.0 has all identity sources here, joined, which isn't used.
             token: is_token.then(|| event.text("authorizationToken")),
+            is_rest: event.text("version").is_none(),
             route_arn: event.text("routeArn"),
             method_arn: event.text("methodArn"),
             method: http.text("method").or_else(|| event.text("httpMethod")),

@@ -17,6 +17,9 @@ pub enum AuthorizerResponse {
         principal_id: String,
         /// Everything that the key may do in the stage.
         policy_document: PolicyDocument,
+        /// The value of the API Gateway API key under which a REST API meters the request.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        usage_identifier_key: Option<String>,
         /// What the backend and the access log see.
         context: Context,
     },

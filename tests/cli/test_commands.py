@@ -9,6 +9,7 @@ from command import ODD, SAMPLE, Case
 from local import KEYS, REGION, Gateway
 
 STEER = "\x1b[31mred\x9b\n"
+USAGE_PLAN_KEY = "usage-plan-key-of-reports"
 
 
 class List(Case):
@@ -192,13 +193,13 @@ class Create(Case):
     def test_everything(self):
         made = self.json(
             *("create", "reports", "--permissions", "write", "--expires", "2031-01-31", "--allowed-ip", "10.0.0.0/8"),
-            *("--allowed-ip", "192.0.2.1", "--config", "{" + ODD + "}"),
+            *("--allowed-ip", "192.0.2.1", "--usage-plan-key", USAGE_PLAN_KEY, "--config", "{" + ODD + "}"),
         )
         self.assertEqual(made["api_key"][:31], made["key_id"])
         self.assertEqual(
             self.items()[made["key_id"]],
             '{"name":"reports","permissions":"write","expires_at":"2031-01-31T00:00:00Z",'
-            f'"allowed_ips":["10.0.0.0/8","192.0.2.1"],{ODD}}}',
+            f'"allowed_ips":["10.0.0.0/8","192.0.2.1"],"usage_plan_key":"{USAGE_PLAN_KEY}",{ODD}}}',
         )
 
     def test_routes(self):
@@ -250,6 +251,8 @@ class Change(Case):
             (["update", key_id, "--name", "", "--config", '{"enabled": null, "g": 2.50}'], '"g":2.50'),
             (["update", key_id, "--allowed-ip", "192.0.2.1"], '"g":2.50,"allowed_ips":["192.0.2.1"]'),
             (["update", key_id, "--clear-allowed-ips"], '"g":2.50'),
+            (["update", key_id, "--usage-plan-key", USAGE_PLAN_KEY], f'"g":2.50,"usage_plan_key":"{USAGE_PLAN_KEY}"'),
+            (["update", key_id, "--usage-plan-key", ""], '"g":2.50'),
         ]:
             (entry,) = self.json(*arguments)
             self.assertEqual(self.items()[key_id], '{"permissions":"read",' + ODD + f",{fields}}}")
@@ -391,7 +394,7 @@ class Usage(Case):
             *[
                 (command + ["--config", json.dumps({"team": "x", field: None})], f"{field}: use the option for this field")
                 for command in (["create", "x", "--permissions", "read"], ["update", SAMPLE])
-                for field in ("name", "permissions", "routes", "expires_at", "allowed_ips")
+                for field in ("name", "permissions", "routes", "expires_at", "allowed_ips", "usage_plan_key")
             ],
             (["disable", "reports"], "expected a key, or its ID"),
             (["disable", SAMPLE.lower()], "expected a key, or its ID"),

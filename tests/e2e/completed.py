@@ -6,9 +6,11 @@ go unnoticed. They replace functions of MiniStack by name, so its version is pin
 
 import contextvars
 import json
+import re
 
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime
 from ministack.services import apigateway, apigateway_v1, iam, lambda_svc
+from ministack.services.cloudformation import provisioners
 
 
 def leading_keys(table_keys, action, request):
@@ -175,6 +177,54 @@ def complete_authorizers():
     apigateway._invoke_request_authorizer_lambda = invoked
 
 
+def complete_usage_plans():
+    """With ApiKeySourceType AUTHORIZER, the authorizer names the API Gateway API key, and its cache keeps that too.
+
+    Gateway responses know what the authorizer passed on.
+    """
+    named, passed_on = contextvars.ContextVar("named", default=None), contextvars.ContextVar("passed on", default={})
+    invoke, evaluate = apigateway_v1._invoke_authorizer_lambda, apigateway_v1._evaluate_policy
+    check, respond = apigateway_v1._check_api_key, apigateway_v1._gateway_error_response
+    handlers = provisioners._RESOURCE_HANDLERS["AWS::ApiGateway::RestApi"]
+    create = handlers["create"]
+
+    async def invoked(*arguments):
+        result = await invoke(*arguments)
+        response = result and result.get("body")
+        if isinstance(response, (str, bytes)):
+            response = result["body"] = json.loads(response)
+        if response and "policyDocument" in response:  # which is what the cache holds
+            response["policyDocument"]["tests:Response"] = {name: response.get(name) for name in ("usageIdentifierKey", "context")}
+        return result
+
+    def evaluated(policy, arn):
+        response = policy["tests:Response"]
+        named.set(response["usageIdentifierKey"])
+        passed_on.set(response["context"])
+        return evaluate({name: value for name, value in policy.items() if name != "tests:Response"}, arn)
+
+    def checked(method, api, stage, headers):
+        if apigateway_v1._rest_apis[api].get("apiKeySource") == "AUTHORIZER":
+            headers = {"x-api-key": named.get() or ""}
+        return check(method, api, stage, headers)
+
+    def responded(error, request):
+        status, headers, body = respond(error, request)
+        text = re.sub(r"\$context\.authorizer\.(\w+)", lambda found: str(passed_on.get().get(found[1], "")), body.decode())
+        return status, headers, text.encode()
+
+    def created(logical_id, properties, stack):
+        made = create(logical_id, properties, stack)
+        apigateway_v1._rest_apis[made[0]]["apiKeySource"] = properties.get("ApiKeySourceType", "HEADER")
+        for kind, response in properties.get("Body", {}).get("x-amazon-apigateway-gateway-responses", {}).items():
+            apigateway_v1._put_gateway_response(made[0], kind, response)
+        return made
+
+    apigateway_v1._invoke_authorizer_lambda, apigateway_v1._evaluate_policy = invoked, evaluated
+    apigateway_v1._check_api_key, apigateway_v1._gateway_error_response = checked, responded
+    handlers["create"] = created
+
+
 def complete_trust():
     """Lambda gets a role's credentials only if the role trusts it."""
     credentials = lambda_svc.execution_credentials
@@ -195,6 +245,7 @@ if __name__ == "__main__":
     complete_condition_keys()
     complete_permissions()
     complete_authorizers()
+    complete_usage_plans()
     complete_trust()
     from ministack.app import main
 

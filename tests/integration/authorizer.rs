@@ -407,7 +407,12 @@ async fn the_longest_configs_fit() {
     let routes = ["POST", "PUT", "PATCH", "DELETE"]
         .map(|method| format!("{method} /{}", "a".repeat(148)))
         .join(", ");
-    let protected = Protected::new(&[("READ_ROUTES", &routes)]).await;
+    let usage_plan_key = "~".repeat(128);
+    let protected = Protected::new(&[
+        ("READ_ROUTES", &routes),
+        ("DEFAULT_USAGE_PLAN_KEY", &usage_plan_key),
+    ])
+    .await;
     let fill = |entry: &str, others: &str| {
         let mut config = format!(
             r#"{{"permissions":"read","expires_at":"9999-12-31T23:59:59Z"{others},"allowed_ips":["::1""#
@@ -445,6 +450,9 @@ async fn the_longest_configs_fit() {
                 context["config"] == config.as_str() || context["config_omitted"] == true,
                 "{context}"
             );
+            let metered = response["usageIdentifierKey"] == usage_plan_key.as_str();
+            let is_rest = matches!(shape, Shape::RestToken | Shape::RestRequest);
+            assert_eq!(metered, is_rest, "{shape:?}");
         }
     }
 }

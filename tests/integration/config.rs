@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
+use crate::events::SAMPLE_KEY;
 use crate::support::{API_KEYS, App, Call};
 
 /// JSON texts: white space, escapes and spellings of numbers included, field names unlike the ones
@@ -92,12 +93,14 @@ async fn fields_with_a_meaning() {
     let app = App::new().await;
     let key = app.create(json!({})).await.api_key();
     let accepted = [
-        json!({ "permissions": null, "enabled": null, "expires_at": null, "allowed_ips": null }),
+        json!({ "permissions": null, "enabled": null, "expires_at": null, "allowed_ips": null, "usage_plan_key": null }),
         json!({ "permissions": "write", "enabled": false, "expires_at": "1985-04-12T23:20:50.52Z" }),
         json!({ "expires_at": "2030-01-01t00:00:00z" }),
         json!({ "expires_at": "1996-12-19T16:39:57-08:00" }),
         json!({ "expires_at": "9999-12-31T23:59:59.999999999999Z" }),
         json!({ "allowed_ips": ["192.0.2.1", "10.0.0.0/8", "0.0.0.0/0", "2001:db8::/32", "::1", "::ffff:10.0.0.0/104", "::/0"] }),
+        json!({ "usage_plan_key": "!#$%&'()*+,-./0:;<=>" }),
+        json!({ "usage_plan_key": "~".repeat(128) }),
         // Nested, the same names mean nothing.
         json!({ "x": { "enabled": 1, "expiresAt": 2, "allowed_ip": 3 } }),
     ];
@@ -137,6 +140,26 @@ async fn values_without_a_meaning() {
             json!(["10.0.0.1", 7, true, { "0": "10.0.0.1" }]),
         ),
         ("allowed_ips", json!([[]])),
+        (
+            "usage_plan_key",
+            json!([12_345_678_901_234_567_890_u64, true, [], {}]),
+        ),
+        (
+            "usage_plan_key",
+            json!([
+                "",
+                "x".repeat(19),
+                "x".repeat(129),
+                format!("{}é", "x".repeat(20)),
+                format!("{} ", "x".repeat(20)),
+                format!("{}\n", "x".repeat(20)),
+                format!("{}\"", "x".repeat(20)),
+                format!("{}\\", "x".repeat(20)),
+                format!("{}\u{7f}", "x".repeat(20)),
+                // An API key of this service would stand in the table, the log and a policy.
+                SAMPLE_KEY,
+            ]),
+        ),
     ] {
         let mut rejections = Vec::new();
         for value in values.as_array().expect("a list") {

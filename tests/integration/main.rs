@@ -38,4 +38,5 @@ mod sdk_config;
 mod secrets;
 mod support;
 mod table;
+mod usage_plan;
 mod verify;

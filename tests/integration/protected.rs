@@ -61,7 +61,14 @@ impl Visit {
             Shape::RestToken => {
                 json!({ "type": "TOKEN", "authorizationToken": self.header, "methodArn": self.arn() })
             }
-            Shape::RestRequest | Shape::Http1 => json!({
+            Shape::RestRequest => {
+                let mut event = self.event(Shape::Http1);
+                let fields = event.as_object_mut().expect("an object");
+                fields.remove("version");
+                fields.remove("authorizationToken");
+                event
+            }
+            Shape::Http1 => json!({
                 "version": "1.0",
                 "type": "REQUEST",
                 "methodArn": self.arn(),

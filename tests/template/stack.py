@@ -129,6 +129,9 @@ class Stack:
                 return values[int(value[0])] if isinstance(values, list) else f"<part {value[0]} of {values}>"
             if key == "Fn::ImportValue":
                 return f"<import {self.resolve(value)}>"
+            if key == "Fn::FindInMap":
+                name, first, second = self.resolve(value)
+                return self.template["Mappings"][name][first][second]
             if key == "Fn::Sub":
                 text, variables = (value, {}) if isinstance(value, str) else value
                 return self.substitute(text, self.resolve(variables))

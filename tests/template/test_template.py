@@ -35,6 +35,7 @@ ADOPTED = {
     "ReadRoutes": "POST /search/*",
     "SimpleResponses": "true",
     "TrackUsage": "false",
+    "DefaultUsagePlanKey": "usage-plan-key-of-everybody-else",
 }
 # Of the access logs' variables, those that hold neither path, query, header nor text made of them.
 HARMLESS_VARIABLES = {
@@ -197,11 +198,12 @@ def each_release_is_another_function(text):
     MAIN,
     ("      AutoPublishAliasAllProperties: true\n", ""),
     ("    VersionDeletionPolicy: Delete\n", ""),
-    (" ${Tracing} ${ReadRoutes}", " ${Tracing}"),
-    ("- ${KeyDisclosure} ${TrackUsage}", "- ${KeyDisclosure}"),
-    ("          ${KeyHeader} ${SimpleResponses} ${TrackUsage}", "          ${KeyHeader} ${TrackUsage}"),
-    ("    MaxLength: 90 ", "    MaxLength: 93 "),
-    ("- ${KeyDisclosure} ", f"- ${{KeyDisclosure}} {'x' * 40} "),
+    (" ${Trace} ${ReadRoutes}", " ${Trace}"),
+    (" ${ReadRoutes} ${DefaultUsagePlanKey}", " ${ReadRoutes}"),
+    ("          ${KeyHeader} ${Simple} ${Usage}", "          ${KeyHeader} ${Usage}"),
+    ("Usage: !FindInMap [Letters, !Ref TrackUsage, Letter]", "Usage: u"),
+    ("    MaxLength: 80 ", "    MaxLength: 83 "),
+    ("- ${KeyDisclosure} ", f"- ${{KeyDisclosure}} {'x' * 60} "),
 )
 def settings_publish_versions(text):
     """A changed setting must become a new version: the alias would otherwise keep the old one.
@@ -217,14 +219,17 @@ def settings_publish_versions(text):
             return {p for value in node for p in parameters_of(value)}
         if not isinstance(node, dict):
             return set()
+        if isinstance(node.get("Fn::Sub"), list):  # a variable that the text doesn't have changes nothing
+            format, variables = node["Fn::Sub"]
+            values = [value for name, value in variables.items() if f"${{{name}}}" in format]
+            return parameters_of({"Fn::Sub": format}) | parameters_of(values)
         found = {p for value in node.values() for p in parameters_of(value)}
         if "Ref" in node:
             found |= {node["Ref"]}
         if "Fn::If" in node:
             found |= parameters_of(stack.template["Conditions"][node["Fn::If"][0]])
         if "Fn::Sub" in node:
-            format = node["Fn::Sub"] if isinstance(node["Fn::Sub"], str) else node["Fn::Sub"][0]
-            found |= set(re.findall(r"\$\{([A-Za-z0-9]+)\}", format))
+            found |= set(re.findall(r"\$\{([A-Za-z0-9]+)\}", node["Fn::Sub"]))
         return found & set(stack.parameters)
 
     for name in FUNCTIONS.values():
@@ -236,9 +241,10 @@ def settings_publish_versions(text):
             "ExistingTableName": "gaia-api-keys-Table-1234567890ABC",
             "KmsKeyId": "1" * 36,
             "SecondaryKmsKeyId": "2" * 36,
-            "KeyHeader": "x" * 32,
+            "KeyHeader": "x" * 20,
             "SimpleResponses": "false",
             "TrackUsage": "false",
+            "DefaultUsagePlanKey": "x" * 40,
             "ReadRoutes": "x" * stack.template["Parameters"]["ReadRoutes"]["MaxLength"],
         }
         for parameters in ({}, ADOPTED, long):

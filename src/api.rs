@@ -14,6 +14,8 @@ pub mod router;
 use std::convert::Infallible;
 use std::time::Duration;
 
+use keys::keyring::Keyring;
+use keys::route::RoutePattern;
 use lambda_http::{Adapter, LambdaEvent, Request, RequestExt, Service, service_fn};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -24,8 +26,6 @@ use crate::api::router::Endpoint;
 use crate::error::Error;
 use crate::settings::{KeyDisclosure, Settings};
 use crate::store::Store;
-use keys::keyring::Keyring;
-use keys::route::RoutePattern;
 
 /// The longest body, in bytes.
 const MAX_BODY: usize = 64 * 1024;

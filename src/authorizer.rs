@@ -9,16 +9,16 @@ mod response;
 
 use std::time::Duration;
 
+use keys::access::{self, AccessRequest, Denial, Lookup};
+use keys::config::KeyConfig;
+use keys::keyring::Keyring;
+use keys::route::{Route, RoutePattern};
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
 use crate::error::{Cause, Error};
 use crate::settings::{AuthorizerSettings, Settings};
 use crate::store::Store;
-use keys::access::{self, AccessRequest, Denial, Lookup};
-use keys::config::KeyConfig;
-use keys::keyring::Keyring;
-use keys::route::{Route, RoutePattern};
 
 use event::AuthorizerEvent;
 pub use event::MethodArn;
@@ -61,25 +61,25 @@ impl Authorizer {
         let arn = event
             .arn()
             .ok_or("the event names no method ARN and no route ARN")?;
-        let found = match event.key(&self.settings.key_header) {
+        let lookup = match event.key(&self.settings.key_header) {
             None => Lookup::Invalid,
             Some(text) => self.find(&text, time_left).await?,
         };
         let method = event.method.as_deref().unwrap_or(arn.method);
         let path = Some(arn.path).filter(|_| arn.method == method);
-        let (asked, now) = (
+        let (request, now) = (
             AccessRequest {
                 permission: None,
                 route: Some(Route { method, path }),
             },
             OffsetDateTime::now_utc(),
         );
-        let decision = access::decide(&found, asked, &self.read_routes, event.source(), now);
+        let decision = access::decide(&lookup, request, &self.read_routes, event.source(), now);
         if let Ok((id, config)) = decision {
             self.store.record_use(id, config, now).await;
         }
         if let Err(reason) = decision {
-            let key_id = found.key_id().map(|id| id.to_string());
+            let key_id = lookup.key_id().map(|id| id.to_string());
             tracing::info!(
                 reason = reason.as_str(),
                 key_id,
@@ -91,21 +91,21 @@ impl Authorizer {
         }
         let simple = self.settings.simple_responses && event.is_format_2();
         Ok(if simple {
-            self.simple(&found, decision.err())
+            self.simple(&lookup, decision.err())
         } else {
-            self.policy(&found, decision.err(), arn.stage)
+            self.policy(&lookup, decision.err(), arn.stage)
         })
     }
 
     /// Finds the key. Logs the cause of a failure, which the gateway must not see.
     async fn find(&self, text: &str, time_left: Duration) -> Result<Lookup, Cause> {
-        let found = tokio::time::timeout(time_left, self.store.find(&self.keyring, text)).await;
+        let lookup = tokio::time::timeout(time_left, self.store.find(&self.keyring, text)).await;
         let late = |_| {
             Err(Error::Unavailable(
                 "invocation deadline reached before DynamoDB responded".into(),
             ))
         };
-        found.unwrap_or_else(late).map_err(|error| {
+        lookup.unwrap_or_else(late).map_err(|error| {
             if let Error::Unavailable(cause) | Error::Internal(cause) = error {
                 tracing::error!(cause, "request failed");
             }
@@ -113,12 +113,12 @@ impl Authorizer {
         })
     }
 
-    fn simple(&self, found: &Lookup, denial: Option<Denial>) -> AuthorizerResponse {
+    fn simple(&self, lookup: &Lookup, denial: Option<Denial>) -> AuthorizerResponse {
         let response = |context| AuthorizerResponse::Simple {
             is_authorized: denial.is_none(),
             context,
         };
-        self.with_config_if_it_fits(found, denial, response)
+        self.with_config_if_it_fits(lookup, denial, response)
     }
 
     /// The policy of a key doesn't depend on the request's method or route, so a gateway may cache
@@ -126,15 +126,15 @@ impl Authorizer {
     /// request that lacks a permission or a route still gets that policy. Every other reason gets a
     /// deny-all policy. A gateway that caches applies it to every request with this key until the
     /// entry expires, even if the reason is the address of one request.
-    fn policy(&self, found: &Lookup, denial: Option<Denial>, stage: &str) -> AuthorizerResponse {
-        let permitted = match (found, denial) {
+    fn policy(&self, lookup: &Lookup, denial: Option<Denial>, stage: &str) -> AuthorizerResponse {
+        let permitted = match (lookup, denial) {
             (Lookup::Key(id, config), None | Some(Denial::Permission | Denial::Route)) => {
                 PolicyDocument::allow(config, stage, &self.read_routes).map(|policy| (id, policy))
             }
             _ => None,
         };
         let Some((id, policy)) = permitted else {
-            let context = self.context(found, denial);
+            let context = self.context(lookup, denial);
             return AuthorizerResponse::Policy {
                 principal_id: "denied".to_owned(),
                 policy_document: PolicyDocument::deny(stage),
@@ -146,38 +146,38 @@ impl Authorizer {
             policy_document: policy.clone(),
             context,
         };
-        self.with_config_if_it_fits(found, None, response)
+        self.with_config_if_it_fits(lookup, None, response)
     }
 
     fn with_config_if_it_fits(
         &self,
-        found: &Lookup,
+        lookup: &Lookup,
         denial: Option<Denial>,
         response: impl Fn(Context) -> AuthorizerResponse,
     ) -> AuthorizerResponse {
-        let Lookup::Key(_, config) = found else {
-            return response(self.context(found, denial));
+        let Lookup::Key(_, config) = lookup else {
+            return response(self.context(lookup, denial));
         };
         let whole = response(Context {
             config: Some(config.as_str().to_owned()),
-            ..self.context(found, denial)
+            ..self.context(lookup, denial)
         });
         match serde_json::to_string(&whole) {
             Ok(text) if text.len() <= MAX_RESPONSE => whole,
             _ => response(Context {
                 config_omitted: Some(true),
-                ..self.context(found, denial)
+                ..self.context(lookup, denial)
             }),
         }
     }
 
-    fn context(&self, found: &Lookup, denial: Option<Denial>) -> Context {
+    fn context(&self, lookup: &Lookup, denial: Option<Denial>) -> Context {
         let permission =
             |config: &KeyConfig| config.permissions.map(|permission| permission.as_str());
         Context {
-            key_id: found.key_id().map(|id| id.to_string()),
+            key_id: lookup.key_id().map(|id| id.to_string()),
             service: self.service.clone(),
-            permissions: if let Lookup::Key(_, config) = found {
+            permissions: if let Lookup::Key(_, config) = lookup {
                 permission(config)
             } else {
                 None

@@ -56,13 +56,15 @@
 //! assert!(keyring.parse_key(&key.expose().replace("gaia_0", "gaia_1")).is_none());
 //!
 //! let config = KeyConfig::parse(r#"{"permissions": "read", "allowed_ips": ["192.0.2.0/24"]}"#)?;
-//! let (found, now) = (Lookup::Key(key_id, Box::new(config)), time::OffsetDateTime::UNIX_EPOCH);
+//! let (lookup, now) = (Lookup::Key(key_id, Box::new(config)), time::OffsetDateTime::UNIX_EPOCH);
 //! let allowed = Source::parse(Some("192.0.2.7"));
-//! let asked = |permission| AccessRequest { permission: Some(permission), route: None };
-//! let judge = |permission, source| decide(&found, asked(permission), &[], source, now).map(|(found_id, _)| found_id);
-//! assert_eq!(judge(Permission::Read, allowed), Ok(key_id));
-//! assert_eq!(judge(Permission::Write, allowed), Err(Denial::Permission));
-//! assert_eq!(judge(Permission::Read, Source::Unknown), Err(Denial::SourceIp));
+//! let decision = |permission, source| {
+//!     let request = AccessRequest { permission: Some(permission), route: None };
+//!     decide(&lookup, request, &[], source, now).map(|(id, _)| id)
+//! };
+//! assert_eq!(decision(Permission::Read, allowed), Ok(key_id));
+//! assert_eq!(decision(Permission::Write, allowed), Err(Denial::Permission));
+//! assert_eq!(decision(Permission::Read, Source::Unknown), Err(Denial::SourceIp));
 //! # Ok::<(), gaia_api_keys::error::Cause>(())
 //! ```
 //!

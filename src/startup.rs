@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::time::{Duration, SystemTime};
 
 use aws_config::SdkConfig;
+use keys::keyring::Keyring;
 use lambda_runtime::{Context, LambdaEvent as Event, service_fn};
 use serde_json::value::RawValue;
 
@@ -13,7 +14,6 @@ use crate::aws::{self, kms};
 use crate::error::{Cause, with_sources};
 use crate::settings::{Function, RootKeySource, Settings};
 use crate::store::Store;
-use keys::keyring::Keyring;
 
 /// Serves the function that the settings name, one request at a time, until Lambda ends it. Returns
 /// if the runtime ends by itself, and logs why. Errors: the function can't start.
@@ -56,16 +56,22 @@ fn runtime_failure(error: &(dyn std::error::Error + Send + Sync + 'static)) -> S
     }
 }
 
-/// Builds the management API. Errors: KMS returned no root key.
+/// Builds the management API. Names its primary root key in the table if it isn't named there yet.
+/// Errors: KMS returned no root key, the table names other root keys only, or the primary can't be
+/// named.
 pub async fn api(settings: &Settings, sdk: &SdkConfig) -> Result<Api, Cause> {
-    let (store, keyring) = parts(settings, sdk).await?;
-    Ok(Api::new(settings, store, keyring))
+    let parts = parts(settings, sdk).await?;
+    if parts.lacks_primary {
+        parts.store.add_root_key(parts.keyring.primary_id()).await?;
+    }
+    Ok(Api::new(settings, parts.store, parts.keyring))
 }
 
-/// Builds the Lambda authorizer. Errors: KMS returned no root key.
+/// Builds the Lambda authorizer. Errors: KMS returned no root key, or the table names other root
+/// keys only.
 pub async fn authorizer(settings: &Settings, sdk: &SdkConfig) -> Result<Authorizer, Cause> {
-    let (store, keyring) = parts(settings, sdk).await?;
-    Ok(Authorizer::new(settings, store, keyring))
+    let parts = parts(settings, sdk).await?;
+    Ok(Authorizer::new(settings, parts.store, parts.keyring))
 }
 
 /// The time until an invocation ends, less 300 ms to return the response. Ignores deadlines in the
@@ -77,16 +83,27 @@ pub fn time_left(context: &Context) -> Duration {
     })
 }
 
-/// Opens the connections to KMS and DynamoDB at the same time.
-async fn parts(settings: &Settings, sdk: &SdkConfig) -> Result<(Store, Keyring), Cause> {
+/// What both functions are built of.
+struct Parts {
+    store: Store,
+    keyring: Keyring,
+    /// Whether the table doesn't name the primary root key yet.
+    lacks_primary: bool,
+}
+
+/// Asks KMS for the root keys and DynamoDB for their names at the same time.
+async fn parts(settings: &Settings, sdk: &SdkConfig) -> Result<Parts, Cause> {
     let (table, service) = (settings.table_name.clone(), settings.service_name.clone());
     let store = Store::new(aws::dynamodb(sdk), table, service, settings.track_usage);
-    let warm_up = async {
-        store.warm_up().await;
-        Ok(())
-    };
-    let (keyring, ()) = tokio::try_join!(keyring(settings, sdk), warm_up)?;
-    Ok((store, keyring))
+    // Whether it failed matters only once the keyring is known.
+    let named = async { Ok(store.root_keys().await) };
+    let (keyring, named) = tokio::try_join!(keyring(settings, sdk), named)?;
+    let lacks_primary = store.lacks_primary(named, &keyring)?;
+    Ok(Parts {
+        store,
+        keyring,
+        lacks_primary,
+    })
 }
 
 async fn keyring(settings: &Settings, sdk: &SdkConfig) -> Result<Keyring, Cause> {

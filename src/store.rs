@@ -9,19 +9,20 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, Put, ReturnValuesOnConditionCheckFailure,
 };
-use time::{Duration, OffsetDateTime};
-use ulid::Ulid;
-
-use crate::error::{Cause, Error, describe};
 use keys::access::Lookup;
 use keys::api_key::KeyId;
 use keys::config::KeyConfig;
 use keys::keyring::{Keyring, NamedKey, RootKeyId};
+use time::{Duration, OffsetDateTime};
+use ulid::Ulid;
+
+use crate::error::{Cause, Error, describe};
 
 mod change_id;
 mod failure;
 mod idempotency;
 mod list;
+mod meta;
 mod rotation;
 mod transaction;
 mod usage;
@@ -31,6 +32,7 @@ pub use failure::Patience;
 use failure::{InDoubt, failure, is_conflict};
 pub use idempotency::{IdempotencyRecord, IdempotencyToken};
 pub use list::{Page, QueryBudget};
+pub use meta::RootKeys;
 pub use rotation::{Rotated, Rotation};
 use transaction::put;
 use usage::Attempts;
@@ -119,22 +121,6 @@ impl Store {
             service,
             track_usage,
             attempts: Attempts::default(),
-        }
-    }
-
-    /// Opens the connection that later requests use, by reading an ID that can't exist. A failure
-    /// is only logged: the first request tries again.
-    pub async fn warm_up(&self) {
-        let request = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .set_key(Some(self.key("0")));
-        if let Err(error) = request.send().await {
-            tracing::warn!(
-                error = describe(&error),
-                "DynamoDB warm-up request failed; continuing"
-            );
         }
     }
 
@@ -447,6 +433,16 @@ fn asked_for(
     Err(Error::Internal(
         format!("asked for {asked} of {partition}, DynamoDB's response has another item").into(),
     ))
+}
+
+/// The items of a Query's response, which has a list even if there are none. The response to another
+/// request has no list, and must not count as an empty one: see [`asked_for`].
+fn items_in(items: Option<Vec<Attributes>>, partition: &str) -> Result<Vec<Attributes>, Error> {
+    items.ok_or_else(|| {
+        Error::Internal(
+            format!("asked for items of {partition}, DynamoDB's response has no list").into(),
+        )
+    })
 }
 
 /// An item with missing or invalid attributes, which must not count as absent.

@@ -96,12 +96,10 @@ pub async fn warm(
         assert!(response.contains("Deny"), "{response}");
         let delete = timed(aws, &mut api, &events::delete(&key)).await.1;
         // An update and a delete read first, a check records the new key's first use, and a delete
-        // ends that record. At the start, both functions open their connection with a read.
-        assert_eq!(
-            aws.requests() - before,
-            if round == 0 { 10 } else { 8 },
-            "requests to DynamoDB"
-        );
+        // ends that record. In the first round, both functions also start.
+        if round > 0 {
+            assert_eq!(aws.requests() - before, 8, "requests to DynamoDB");
+        }
         // The first tenth only warms caches.
         if round >= rounds / 10 {
             warm.hello.push(greeting);

@@ -18,7 +18,7 @@ def update(api, key_id, fields):
 
     A restriction of theirs is never undone: see `restores`.
     """
-    failure = None
+    failure = before = None
     for _ in range(CHANGES):
         key = api.find(key_id)
         if key.config is None:

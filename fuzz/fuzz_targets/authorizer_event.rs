@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 
 use gaia_api_keys::authorizer::{Authorizer, MethodArn};
-use gaia_api_keys_fuzz::TIME_LEFT;
+use gaia_api_keys_fuzz::service::TIME_LEFT;
 use keys::config::KeyConfig;
 use keys::permission::Permission;
 use keys::route::{Route, RoutePattern};
@@ -14,10 +14,10 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
-static AUTHORIZER: LazyLock<Authorizer> = LazyLock::new(gaia_api_keys_fuzz::authorizer);
+static AUTHORIZER: LazyLock<Authorizer> = LazyLock::new(gaia_api_keys_fuzz::service::authorizer);
 static KEY: LazyLock<String> = LazyLock::new(gaia_api_keys_fuzz::key);
 static READ_ROUTES: LazyLock<Vec<RoutePattern>> = LazyLock::new(|| {
-    gaia_api_keys_fuzz::READ_ROUTES
+    gaia_api_keys_fuzz::service::READ_ROUTES
         .split(',')
         .map(|route| RoutePattern::parse_read(route).expect("a route"))
         .collect()
@@ -31,8 +31,8 @@ fuzz_target!(|data: &[u8]| {
     let Ok(payload) = serde_json::from_str::<&RawValue>(text) else {
         return;
     };
-    gaia_api_keys_fuzz::set_config(config);
-    let response = gaia_api_keys_fuzz::run(AUTHORIZER.handle(payload, TIME_LEFT));
+    gaia_api_keys_fuzz::service::set_config(config);
+    let response = gaia_api_keys_fuzz::service::run(AUTHORIZER.handle(payload, TIME_LEFT));
 
     // serde_json's tree rejects a lone surrogate and 1e999, which the authorizer takes for garbage.
     let Ok(event) = serde_json::from_str::<Value>(text) else {

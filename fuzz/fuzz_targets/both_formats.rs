@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-static API: LazyLock<Api> = LazyLock::new(gaia_api_keys_fuzz::api);
+static API: LazyLock<Api> = LazyLock::new(gaia_api_keys_fuzz::service::api);
 static KEY: LazyLock<String> = LazyLock::new(gaia_api_keys_fuzz::key);
 
 #[derive(Arbitrary, Debug)]
@@ -99,13 +99,13 @@ impl Request {
 }
 
 fuzz_target!(|request: Request| {
-    gaia_api_keys_fuzz::set_config(r#"{"permissions":"write"}"#);
+    gaia_api_keys_fuzz::service::set_config(r#"{"permissions":"write"}"#);
     let responses =
         [(true, false), (false, false), (true, true), (false, true)].map(|(old, base64)| {
             let payload =
                 RawValue::from_string(request.event(old, base64).to_string()).expect("JSON");
-            let response = gaia_api_keys_fuzz::invoke(&API, payload);
-            let written = gaia_api_keys_fuzz::written();
+            let response = gaia_api_keys_fuzz::service::invoke(&API, payload);
+            let written = gaia_api_keys_fuzz::service::written();
             let mut body: Value = serde_json::from_str(&response.body).unwrap_or_default();
             if let Some(written) = &written {
                 let rotated = body["result"] == "rotated";

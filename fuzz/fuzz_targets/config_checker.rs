@@ -3,10 +3,7 @@
 
 use std::collections::HashMap;
 
-use gaia_api_keys::authorizer::PolicyDocument;
-use gaia_api_keys::error::Error;
-use http::Response;
-use keys::config::{FIELDS, KeyConfig, MAX_CONFIG};
+use keys::config::{ConfigErrors, FIELDS, KeyConfig, MAX_CONFIG};
 use keys::json;
 use keys::permission::Permission;
 use libfuzzer_sys::fuzz_target;
@@ -14,9 +11,9 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
-fn check(error: Error) {
-    let response = Response::from(error);
-    gaia_api_keys_fuzz::check(response.status().as_u16(), response.body());
+/// Whoever sent the config is told where it is wrong.
+fn check(errors: &ConfigErrors) {
+    assert!(!errors.0.is_empty());
 }
 
 fuzz_target!(|data: &[u8]| {
@@ -25,13 +22,7 @@ fuzz_target!(|data: &[u8]| {
     };
     let config = match KeyConfig::parse(text) {
         Ok(config) => config,
-        Err(error) => {
-            if let Error::Invalid(details) = &error {
-                assert!(!details.is_empty());
-            }
-            assert!(matches!(error.status(), 413 | 422), "{error:?}");
-            return check(error);
-        }
+        Err(errors) => return check(&errors),
     };
     let kept = config.as_str();
     assert_eq!(kept, text.trim_matches([' ', '\t', '\n', '\r']));
@@ -108,12 +99,6 @@ fuzz_target!(|data: &[u8]| {
                 );
             }
         }
-        Err(error) => check(error),
-    }
-
-    // No config that an operator can write may break the authorizer.
-    let stage = format!("arn:aws:execute-api:{}/{}", "r".repeat(50), "s".repeat(128));
-    if let Some(policy) = PolicyDocument::allow(&config, &stage, &[]) {
-        assert!(serde_json::to_string(&policy).expect("JSON").len() < 8192 - 1024);
+        Err(errors) => check(&errors),
     }
 });

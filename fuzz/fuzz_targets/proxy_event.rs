@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-static API: LazyLock<Api> = LazyLock::new(gaia_api_keys_fuzz::api);
+static API: LazyLock<Api> = LazyLock::new(gaia_api_keys_fuzz::service::api);
 
 /// Where an event names its caller: twice in each format, and once more for Cognito.
 const CALLERS: [&str; 5] = [
@@ -26,9 +26,11 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let event = serde_json::from_str::<Value>(payload.get());
-    gaia_api_keys_fuzz::set_config(r#"{"permissions":"read","allowed_ips":["10.0.0.0/8"]}"#);
-    let response = gaia_api_keys_fuzz::invoke(&API, payload);
-    let written = gaia_api_keys_fuzz::written();
+    gaia_api_keys_fuzz::service::set_config(
+        r#"{"permissions":"read","allowed_ips":["10.0.0.0/8"]}"#,
+    );
+    let response = gaia_api_keys_fuzz::service::invoke(&API, payload);
+    let written = gaia_api_keys_fuzz::service::written();
     // A lone surrogate or 1e999 in a field that nobody reads is no mistake, but serde_json's tree
     // doesn't take it.
     if let Ok(event) = event {

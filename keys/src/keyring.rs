@@ -130,6 +130,16 @@ impl Keyring {
         }
     }
 
+    /// The ID of the primary root key, which signs new keys.
+    pub fn primary_id(&self) -> &RootKeyId {
+        &self.primary.id
+    }
+
+    /// The IDs of the configured root keys, the primary's first.
+    pub fn root_key_ids(&self) -> impl Iterator<Item = &RootKeyId> {
+        self.signing_keys().map(|signing_key| &signing_key.id)
+    }
+
     /// Creates the key of a new ID under the primary root key.
     pub fn create(&self, id: KeyId) -> (ApiKey, &RootKeyId) {
         (self.primary.key(id), &self.primary.id)
@@ -197,9 +207,7 @@ impl Keyring {
 
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list()
-            .entries(self.signing_keys().map(|signing_key| &signing_key.id))
-            .finish()
+        f.debug_list().entries(self.root_key_ids()).finish()
     }
 }
 

@@ -1,12 +1,12 @@
 //! The authorizer's events in four formats. Only the fields that are used are read, and garbage in
 //! them is no key.
 
+use keys::access::Source;
+use keys::api_key;
 use serde_json::value::RawValue;
 
 use crate::error::Cause;
 use crate::event::{Object, text};
-use keys::access::Source;
-use keys::api_key;
 
 /// An event of a REST API (TOKEN or REQUEST) or an HTTP API (payload format 1.0 or 2.0). It holds a
 /// key, so it has no `Debug`. Sources:

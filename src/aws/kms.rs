@@ -3,10 +3,10 @@
 use aws_sdk_kms::Client;
 use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::MacAlgorithmSpec;
+use keys::keyring::RootKey;
 use zeroize::Zeroize;
 
 use crate::error::{Cause, describe};
-use keys::keyring::RootKey;
 
 /// NEVER CHANGE: a root key is KMS's MAC of it. It names no Region and no ARN, so a multi-Region
 /// key's replicas give the same root key.

@@ -10,9 +10,10 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
 use super::{Attributes, Store, asked_for, unreadable};
-use crate::error::Error;
 use keys::api_key::KeyId;
 use keys::keyring::{Keyring, RootKeyId};
+
+use crate::error::Error;
 
 /// Seconds for which an `Idempotency-Key` returns the key it created: a day. TTL deletes the item
 /// some time later.

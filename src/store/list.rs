@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::{DETAILED, Item, PLAIN, Store, asked_for, failure};
+use super::{DETAILED, Item, PLAIN, Store, asked_for, failure, items_in};
 use crate::error::Error;
 
 /// How many Queries a page of the list takes at most, so that one request takes at most half of the
@@ -110,9 +110,7 @@ impl Store {
             let is_after = |id: &str| after.is_none_or(|after| id > after);
             asked_for(item, &self.service, after.unwrap_or("all"), is_after).map(Item::from)
         };
-        let items = output
-            .items
-            .unwrap_or_default()
+        let items = items_in(output.items, &self.service)?
             .into_iter()
             .map(asked)
             .collect::<Result<_, _>>()?;

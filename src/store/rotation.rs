@@ -5,10 +5,11 @@ use ulid::Ulid;
 
 use super::transaction::{put, update};
 use super::{Change, IdempotencyToken, Item, Patience, Store, replace_config};
-use crate::error::Error;
 use keys::api_key::KeyId;
 use keys::config::KeyConfig;
 use keys::keyring::{Keyring, RootKeyId};
+
+use crate::error::Error;
 
 /// A rotation of one key.
 #[derive(Debug)]

@@ -12,12 +12,14 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use time::{Duration, OffsetDateTime};
 
 use super::{
-    Attributes, QueryBudget, Store, asked_for, failure, kept_after, kept_until, unreadable,
+    Attributes, QueryBudget, Store, asked_for, failure, items_in, kept_after, kept_until,
+    unreadable,
 };
-use crate::error::{Error, describe};
 use keys::api_key::KeyId;
 use keys::config::KeyConfig;
 use keys::timestamp::seconds;
+
+use crate::error::{Error, describe};
 
 /// The precision of a recorded use, and how long an instance waits before it records another one of
 /// the same key.
@@ -218,7 +220,7 @@ impl Store {
                 .await
                 .map_err(|error| failure(&error))?;
             queries.spend();
-            for item in output.items.unwrap_or_default() {
+            for item in items_in(output.items, &partition)? {
                 let (id, at) = use_in(asked(item)?, &partition)?;
                 last_used.insert(id, at);
             }

@@ -4,7 +4,6 @@ import contextlib
 import copy
 import io
 import os
-import sys
 import unittest
 import warnings
 from unittest import mock

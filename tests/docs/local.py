@@ -58,12 +58,16 @@ class Local:
         command = [BINARY, "--dynamodb-port", "0", *self.options]
         env = os.environ | self.variables
         self.process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        addresses = re.findall(r"http://([0-9.]+:[0-9]+)", self.process.stdout.readline())
+        self.printed, addresses = [], []
+        for line in self.process.stdout:
+            addresses = re.findall(r"http://([0-9.]+:[0-9]+)", line)
+            if addresses:
+                break
+            self.printed.append(line)  # an entry of the start's
         if len(addresses) != 2:
             self.__exit__()
             raise SystemExit("the local service did not start")
         self.address, self.dynamodb = addresses
-        self.printed = []
         self.reader = threading.Thread(target=lambda: self.printed.extend(self.process.stdout), daemon=True)
         self.reader.start()
         return self

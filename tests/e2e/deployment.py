@@ -49,6 +49,7 @@ NOT_EMULATED = [
     ("AWS::Logs::QueryDefinition", None, "no saved queries in its CloudFormation"),
     ("AWS::CloudWatch::CompositeAlarm", None, "no alarms of alarms"),
     ("AWS::CloudWatch::InsightRule", None, "no Contributor Insights"),
+    ("AWS::CloudTrail::Trail", None, "no CloudTrail in its CloudFormation"),
     ("AWS::CloudWatch::Alarm", "Metrics", "no metric math: such alarms go whole"),
     ("AWS::ApiGatewayV2::Api", "Body", "no OpenAPI body of HTTP APIs: `routes_of_body` makes resources of it"),
 ]

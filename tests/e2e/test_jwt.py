@@ -85,7 +85,7 @@ class Jwt(unittest.TestCase):
             for method, path in (("GET", "/"), ("POST", "/"), ("GET", "/unknown/path")):
                 with self.subTest(f"{name} {method} {path}"):
                     self.assertEqual(self.send(method, path, {"config": {}}, token).status, status)
-        self.assertEqual(self.keys.items(), [])
+        self.assertLessEqual({item["service"]["S"] for item in self.keys.items()}, {"gaia#meta"})
 
     def test_a_signature_opens_nothing(self):
         self.assertEqual(self.keys.send("GET", "/").status, 401)

@@ -48,7 +48,7 @@ class Settings(Case):
         keys.deploy(TrackUsage="false")
         self.assertGreater(int(self.live(keys, "AuthorizerFunction")), int(before[1]))
         self.assertEqual(self.verify(keys, key)["valid"], True)
-        self.assertEqual({item["service"]["S"] for item in keys.items()}, {"gaia"})
+        self.assertEqual({item["service"]["S"] for item in keys.items()}, {"gaia", "gaia#meta"})
         self.assertEqual(keys.log("ApiLogGroup", message="usage not recorded"), [])
 
     def test_read_routes_reach_the_function(self):

@@ -9,16 +9,16 @@ import deployment
 # Which partitions of the table ("" is the keys' own) a role opens by which operation.
 OPENS = {
     "ApiFunctionRole": {
-        "get_item": {"", "#idem", "#use"},
+        "get_item": {"", "#idem", "#meta", "#use"},
         "put_item": {"", "#idem", "#use"},
-        "update_item": {"", "#idem", "#use"},
+        "update_item": {"", "#idem", "#meta", "#use"},
         "delete_item": {""},
         "query": {"", "#use"},
     },
-    "AuthorizerFunctionRole": {"get_item": {""}, "put_item": {"#use"}},
+    "AuthorizerFunctionRole": {"get_item": {"", "#meta"}, "put_item": {"#use"}},
 }
 OPERATIONS = ("get_item", "put_item", "update_item", "delete_item", "query")
-PARTITIONS = ("", "#idem", "#use", "2")
+PARTITIONS = ("", "#idem", "#meta", "#use", "2")
 
 
 def arguments(operation, partition):

@@ -5,7 +5,6 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
-use crate::events::SAMPLE_KEY;
 use crate::protected::{API, Protected, SHAPES, Shape, Visit, lets_in, like};
 use crate::proxy::Fault;
 use crate::support::{API_KEYS, Call, ODD_VALUES, pointers, with_json};
@@ -26,44 +25,69 @@ async fn the_sample_events_get_documented_responses() {
         );
         let event: Value =
             serde_json::from_str(&std::fs::read_to_string(path).expect("a file")).expect("JSON");
-        let api = format!("arn:aws:execute-api:eu-central-1:123456789012:abcdefghij/{stage}");
-        let context = json!({
-            "key_id": SAMPLE_KEY[..31],
-            "service": "demo",
-            "permissions": "read",
-            "config": r#"{"permissions": "read"}"#,
-        });
-        let policy = json!({
-            "principalId": SAMPLE_KEY[..31],
-            "policyDocument": {
-                "Version": "2012-10-17",
-                "Statement": [{
-                    "Action": "execute-api:Invoke",
-                    "Effect": "Allow",
-                    "Resource": [format!("{api}/GET/*"), format!("{api}/HEAD/*"), format!("{api}/OPTIONS/*")],
-                }],
-            },
-            "context": context,
-        });
-        assert_eq!(
-            protected
-                .response(Shape::RestToken, event.clone())
-                .await
-                .expect("a response"),
-            policy,
-            "{name}"
-        );
+        let policy = protected
+            .response(Shape::RestToken, event.clone())
+            .await
+            .expect("a response");
         let simple = protected
             .response(Shape::Simple, event)
             .await
             .expect("a response");
-        let expected = if name == "http-2.0" {
-            json!({ "isAuthorized": true, "context": context })
+        let context = &policy["context"];
+        if name == "http-2.0" {
+            let expected = json!({ "isAuthorized": true, "context": context });
+            assert_eq!(simple, expected);
         } else {
-            policy
-        };
-        assert_eq!(simple, expected, "{name}");
+            assert_eq!(simple, policy, "{name}");
+        }
+        let stage_arn = format!("arn:aws:execute-api:eu-central-1:123456789012:abcdefghij/{stage}");
+        let text = policy.to_string().replace(&stage_arn, "[stage]");
+        let policy: Value = serde_json::from_str(&text).expect("JSON");
+        insta::assert_json_snapshot!("the_policy_of_the_sample_events", policy);
     }
+}
+
+/// The whole response for each kind of config, and for each reason of a denial.
+#[tokio::test]
+async fn policies_and_denials() {
+    let protected = Protected::new(&[("READ_ROUTES", "POST /search/*")]).await;
+    let key = protected.app.create(json!({})).await.api_key();
+    let mut responses = Vec::new();
+    for (config, method) in [
+        (json!({ "permissions": "read" }), "GET"),
+        (json!({ "permissions": "write" }), "GET"),
+        (
+            json!({ "permissions": "read", "expires_at": "2999-01-01T00:00:00Z",
+                "allowed_ips": ["192.0.2.0/24", "::/0"] }),
+            "GET",
+        ),
+        (json!({ "routes": ["GET /x", "POST /items/*"] }), "GET"),
+        (json!({}), "GET"),
+        (json!({ "permissions": "read" }), "DELETE"),
+        (json!({ "routes": ["GET /x"] }), "POST"),
+        (json!({ "permissions": "read", "enabled": false }), "GET"),
+        (
+            json!({ "permissions": "read", "expires_at": "2020-01-01T00:00:00Z" }),
+            "GET",
+        ),
+        (
+            json!({ "permissions": "read", "allowed_ips": ["203.0.113.1"] }),
+            "GET",
+        ),
+    ] {
+        let updated = protected.app.update(&key, config.clone()).await;
+        assert_eq!(updated.status, 200, "{updated:?}");
+        let visit = Visit::new(&key, method, "/x");
+        let response = protected
+            .response(Shape::RestRequest, visit.event(Shape::RestRequest))
+            .await
+            .expect("a response");
+        responses.push(json!([config, format!("{method} /x"), response]));
+    }
+    let text = Value::from(responses)
+        .to_string()
+        .replace(&key[..31], "[key ID]");
+    insta::assert_json_snapshot!(serde_json::from_str::<Value>(&text).expect("JSON"));
 }
 
 #[tokio::test]
@@ -874,6 +898,111 @@ async fn a_key_beside_an_unreadable_value_of_its_header_is_denied() {
             assert!(
                 !lets_in(&response.await.expect("a response"), &visit),
                 "{name} {odd}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_address_gets_a_deny_policy_whatever_the_method() {
+    let protected = Protected::new(&[]).await;
+    let config = json!({ "permissions": "read", "allowed_ips": ["192.0.2.0/24"] });
+    let key = protected.app.create(config).await.api_key();
+    for shape in [
+        Shape::RestRequest,
+        Shape::Http1,
+        Shape::Http2,
+        Shape::Simple,
+    ] {
+        for method in ["GET", "POST", "DELETE"] {
+            let visit = Visit {
+                source_ip: "203.0.113.9".to_owned(),
+                ..Visit::new(&key, method, "/x")
+            };
+            let response = protected
+                .response(shape, visit.event(shape))
+                .await
+                .expect("a response");
+            assert_eq!(
+                response["context"]["reason"], "source_ip",
+                "{shape:?} {method}"
+            );
+            if shape != Shape::Simple {
+                assert_eq!(
+                    response["policyDocument"]["Statement"][0]["Effect"], "Deny",
+                    "{shape:?} {method}"
+                );
+            }
+        }
+    }
+}
+
+/// It can't be written, but a table may hold one.
+#[tokio::test]
+async fn an_empty_list_of_addresses_that_is_stored_denies_everyone() {
+    let protected = Protected::new(&[]).await;
+    let config = json!({ "permissions": "write", "allowed_ips": [] });
+    let key = protected.app.create(json!({})).await.api_key();
+    let mut item = protected.app.table.items().remove(0);
+    item["config"]["S"] = config.to_string().into();
+    protected.app.table.put(item);
+    for shape in SHAPES {
+        let visit = Visit::new(&key, "GET", "/x");
+        let response = protected
+            .response(shape, visit.event(shape))
+            .await
+            .expect("a response");
+        assert!(!lets_in(&response, &visit), "{shape:?} {response}");
+        assert_eq!(response["context"]["reason"], "source_ip", "{shape:?}");
+    }
+    assert!(!protected.verifies(&key, "read", "192.0.2.1").await);
+}
+
+/// A policy that a gateway cached for one request must not allow another that the code denies.
+#[tokio::test]
+async fn a_cached_policy_denies_every_spelling_of_an_ipv4_mapped_address() {
+    let protected = Protected::new(&[]).await;
+    let key = protected
+        .app
+        .create(json!({ "permissions": "write" }))
+        .await
+        .api_key();
+    for ranges in [
+        json!(["::/0"]),
+        json!(["::/64", "::1"]),
+        json!(["10.0.0.0/8", "::/0"]),
+        json!(["10.0.0.0/8"]),
+    ] {
+        protected
+            .app
+            .update(
+                &key,
+                json!({ "permissions": "write", "allowed_ips": ranges }),
+            )
+            .await;
+        for source_ip in [
+            "::ffff:10.1.2.3",
+            "::FFFF:a01:203",
+            "0:0:0:0:0:ffff:10.1.2.3",
+        ] {
+            let visit = Visit {
+                source_ip: source_ip.to_owned(),
+                ..Visit::new(&key, "GET", "/x")
+            };
+            for shape in SHAPES {
+                assert!(
+                    !protected.allows(shape, &visit).await,
+                    "{shape:?} {source_ip} in {ranges}"
+                );
+            }
+            let cached = Shape::RestToken;
+            let policy = protected
+                .response(cached, visit.event(cached))
+                .await
+                .expect("a response");
+            assert_eq!(
+                policy["policyDocument"]["Statement"][0]["Effect"], "Allow",
+                "the policy's conditions decide"
             );
         }
     }

@@ -227,7 +227,7 @@ async fn a_failing_usage_write_delays_one_check_and_denies_none() {
         let key = app.create(json!({})).await.api_key();
         app.table.proxy.requests();
         app.table.proxy.plan(&[Fault::None, fault]);
-        let began = std::time::Instant::now();
+        let began = tokio::time::Instant::now();
         verify(&app, &key).await;
         assert_eq!(
             app.table.proxy.requests(),

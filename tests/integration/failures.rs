@@ -133,7 +133,7 @@ async fn a_silent_table_ends_each_attempt_after_its_timeout() {
     app.table.proxy.plan(&[Fault::None, Fault::DoneThenSilent]);
     assert_eq!(app.delete(&key).await.status, 200);
     app.table.proxy.always(Fault::Silent);
-    let start = std::time::Instant::now();
+    let start = tokio::time::Instant::now();
     assert_eq!(app.create(json!({})).await.status, 503);
     assert!(start.elapsed().as_secs() < 8, "{:?}", start.elapsed());
 }
@@ -237,6 +237,11 @@ async fn a_response_to_another_request_decides_nothing() {
         1,
         response(200, earlier_usage),
     ));
+    // A response to a read of one item, or to a write, has no list.
+    for other in [json!({ "Item": item("demo", &later) }), json!({})] {
+        cases.push((list(), 0, response(200, other.clone())));
+        cases.push((list().query("details", true), 1, response(200, other)));
+    }
     for (call, sound, fault) in cases {
         app.table
             .proxy
@@ -396,7 +401,7 @@ async fn a_change_ends_after_five_attempts() {
         let (change, write) = changes(&key)[number].clone();
         app.table.proxy.requests();
         app.table.proxy.plan(&faults);
-        let began = std::time::Instant::now();
+        let began = tokio::time::Instant::now();
         let response: Response = app.send(change).await;
         assert_eq!(
             (response.status, &response.headers["Retry-After"]),
@@ -416,4 +421,130 @@ async fn a_change_ends_after_five_attempts() {
         );
         assert_eq!(app.table.items(), before);
     }
+}
+
+async fn enable(app: &App, key: &str, enabled: bool) -> Response {
+    app.update(key, json!({ "permissions": "read", "enabled": enabled }))
+        .await
+}
+
+#[tokio::test]
+async fn a_late_create_brings_no_deleted_key_back() {
+    let app = App::new().await;
+    for late in [1, 2] {
+        for header in [None, Some("once")] {
+            let mut call =
+                Call::new("POST", API_KEYS).json(&json!({ "config": { "permissions": "read" } }));
+            if let Some(header) = header {
+                call.headers["Idempotency-Key"] = format!("{header} {late}").into();
+            }
+            app.table.proxy.plan(&[Fault::Late].repeat(late));
+            let key = app.send(call).await.api_key();
+            assert_eq!(app.delete(&key).await.status, 200);
+            assert_eq!(app.table.proxy.deliver().await, late);
+            assert_eq!(app.list().await, [Value::Null; 0], "{header:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_late_update_enables_no_disabled_key() {
+    let app = App::new().await;
+    let key = app.create(json!({})).await.api_key();
+    for (late, status) in [(1, 200), (2, 200), (3, 503)] {
+        app.table
+            .proxy
+            .plan(&[&[Fault::None][..], &[Fault::Late].repeat(late)].concat());
+        assert_eq!(enable(&app, &key, true).await.status, status);
+        assert_eq!(enable(&app, &key, false).await.status, 200);
+        assert_eq!(app.table.proxy.deliver().await, late);
+        assert_eq!(
+            app.list().await[0]["config"]["enabled"],
+            false,
+            "{late} late attempts"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_late_delete_takes_no_updated_key_away() {
+    let app = App::new().await;
+    let key = app.create(json!({})).await.api_key();
+    app.table
+        .proxy
+        .plan(&[Fault::None, Fault::Late, Fault::Late, Fault::Late]);
+    assert_eq!(app.delete(&key).await.status, 503);
+    assert_eq!(enable(&app, &key, true).await.status, 200);
+    assert_eq!(app.table.proxy.deliver().await, 3);
+    assert_eq!(
+        app.list().await.len(),
+        1,
+        "what was acknowledged last stays"
+    );
+    app.table.proxy.plan(&[Fault::None, Fault::Late]);
+    assert_eq!(app.delete(&key).await.status, 200);
+    assert_eq!(app.table.proxy.deliver().await, 1);
+    assert!(app.list().await.is_empty());
+}
+
+/// Another change between an attempt whose response was lost and the next attempt.
+#[tokio::test]
+async fn a_change_by_others_after_a_lost_response_is_noticed() {
+    let app = App::new().await;
+    let key = app.create(json!({})).await.api_key();
+    let replaced = async |change_id: &str| {
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        let mut item = app.table.items().remove(0);
+        item["change_id"]["S"] = change_id.into();
+        app.table.put(item);
+    };
+    app.table
+        .proxy
+        .plan(&[Fault::None, Fault::DoneThenDropped, Fault::Slow]);
+    let (response, ()) = tokio::join!(enable(&app, &key, true), replaced("other"));
+    assert_eq!(
+        response.status, 503,
+        "whether it was carried out can't be known"
+    );
+    app.table
+        .proxy
+        .plan(&[Fault::None, Fault::Dropped, Fault::Slow]);
+    let (response, ()) = tokio::join!(app.delete(&key), replaced("another"));
+    assert_eq!(
+        (response.status, app.table.items().len()),
+        (200, 0),
+        "a delete reads again"
+    );
+}
+
+#[tokio::test]
+async fn a_create_waits_for_a_transaction_with_one_token() {
+    const IN_PROGRESS: Fault = Fault::Response(
+        400,
+        r#"{"__type":"x#TransactionInProgressException","Message":"m"}"#,
+    );
+    const CONFLICT: Fault = Fault::Response(
+        400,
+        r#"{"__type":"x#TransactionCanceledException","CancellationReasons":[{"Code":"TransactionConflict"},{"Code":"None"}]}"#,
+    );
+    let app = App::new().await;
+    for faults in [[IN_PROGRESS; 4], [CONFLICT; 4]] {
+        app.table.proxy.plan(&faults);
+        assert_eq!(app.create(json!({})).await.status, 200);
+        let requests = app.table.proxy.operations_and_bodies();
+        let token = |body: &str| {
+            serde_json::from_str::<Value>(body).expect("JSON")["ClientRequestToken"].clone()
+        };
+        let tokens: Vec<_> = requests.iter().map(|(_, body)| token(body)).collect();
+        assert!(
+            tokens.len() == 5
+                && tokens[0].is_string()
+                && tokens.iter().all(|token| *token == tokens[0])
+        );
+        app.table.proxy.always(faults[0]);
+        assert_eq!(app.create(json!({})).await.status, 503);
+        app.table.proxy.always(Fault::None);
+        app.table.proxy.requests();
+    }
+    assert_eq!(app.list().await.len(), 2);
 }

@@ -1,9 +1,9 @@
-//! Every operation under every fault: the table in docs/reliability.md.
+//! Every operation under every fault between the function and DynamoDB.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use futures_util::StreamExt;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::events;
 use crate::protected::{Protected, Shape, Visit, lets_in};
@@ -35,17 +35,17 @@ fn operations() -> Vec<String> {
     operations
 }
 
-const FAULTS: [(Fault, &str); 10] = [
-    (Fault::Throttled, "throttled"),
-    (Fault::ServerError, "500"),
-    (Fault::Dropped, "connection reset"),
-    (Fault::DoneThenDropped, "applied, then reset"),
-    (Fault::DoneThenServerError, "applied, then 500"),
-    (Fault::HalfResponse, "applied, half a response"),
-    (Fault::Silent, "no response"),
-    (Fault::DoneThenSilent, "applied, no response"),
-    (Fault::Slow, "late response"),
-    (Fault::Late, "reset, applied much later"),
+const FAULTS: [Fault; 10] = [
+    Fault::Throttled,
+    Fault::ServerError,
+    Fault::Dropped,
+    Fault::DoneThenDropped,
+    Fault::DoneThenServerError,
+    Fault::HalfResponse,
+    Fault::Silent,
+    Fault::DoneThenSilent,
+    Fault::Slow,
+    Fault::Late,
 ];
 
 /// What a caller gets: a status, and for the authorizer the one that its gateway would respond
@@ -104,10 +104,10 @@ async fn ask(protected: &Protected, operation: &str, key: &str) -> Outcome {
     }
 }
 
-/// One case of the table: the status if only the first attempt meets the fault; if all attempts
-/// meet it, the status and that of the caller's next try. A change of a key reads first: the table
-/// shows its write, and its read is like any other.
-async fn case(operation: &str, fault: Fault) -> String {
+/// The status if only the first attempt meets the fault; if all attempts meet it, the status and
+/// that of the caller's next try. A change of a key reads first: these are its write's, and its
+/// read is like any other.
+async fn case(operation: &str, fault: Fault) -> [u64; 3] {
     // How many reads come before the write.
     let reads = match operation {
         "update" | "delete" => 1,
@@ -116,17 +116,17 @@ async fn case(operation: &str, fault: Fault) -> String {
     };
     let read = through(operation, fault, reads - 1).await;
     let expected = match (fault, operation) {
-        (Fault::Slow, "delete") => "200; 200, then 404",
-        (Fault::Slow, _) => "200; 200, then 200",
-        _ => "200; 503, then 200",
+        (Fault::Slow, "delete") => [200, 200, 404],
+        (Fault::Slow, _) => [200, 200, 200],
+        _ => [200, 503, 200],
     };
     assert_eq!(read, expected, "the read of {operation}, {fault:?}");
     through(operation, fault, reads).await
 }
 
 /// The same, if the fault meets the request to DynamoDB that follows `sound` requests without one.
-async fn through(operation: &str, fault: Fault, sound: usize) -> String {
-    let mut responses = Vec::new();
+async fn through(operation: &str, fault: Fault, sound: usize) -> [u64; 3] {
+    let mut statuses = [0; 3];
     for lasting in [false, true] {
         let protected = Protected::new(&[]).await;
         let app = &protected.app;
@@ -193,7 +193,7 @@ async fn through(operation: &str, fault: Fault, sound: usize) -> String {
                 "{operation}, {fault:?}: one fault is retried transparently; requests: {:?}",
                 app.table.proxy.requests()
             );
-            responses.push(outcome.status.to_string());
+            statuses[0] = outcome.status;
             undone_by_no_late_attempt(app).await;
             continue;
         }
@@ -213,10 +213,10 @@ async fn through(operation: &str, fault: Fault, sound: usize) -> String {
                 "{fault:?}: one key per Idempotency-Key"
             );
         }
-        responses.push(format!("{}, then {}", outcome.status, again.status));
+        statuses[1..].copy_from_slice(&[outcome.status, again.status]);
         undone_by_no_late_attempt(app).await;
     }
-    responses.join("; ")
+    statuses
 }
 
 /// What is acknowledged by now, and another change after it, stay when late attempts are carried
@@ -252,36 +252,39 @@ async fn undone_by_no_late_attempt(app: &App) {
     );
 }
 
+/// Whether DynamoDB carries a request out that meets the fault.
+fn applies(fault: Fault) -> bool {
+    match fault {
+        Fault::DoneThenDropped
+        | Fault::DoneThenServerError
+        | Fault::HalfResponse
+        | Fault::DoneThenSilent
+        | Fault::Slow => true,
+        _ => false,
+    }
+}
+
 #[tokio::test]
 async fn every_operation_under_every_fault() {
     let operations = operations();
-    let cases = FAULTS.iter().flat_map(|(fault, _)| {
-        operations
-            .iter()
-            .map(|operation| Box::pin(case(operation, *fault)))
-    });
-    // A few at a time: an overloaded machine would add faults of its own.
-    let cases: Vec<_> = futures_util::stream::iter(cases)
-        .buffered(16)
-        .collect()
-        .await;
-    let mut table = format!(
-        "| Fault | {} |\n|---|{}\n",
-        operations.join(" | "),
-        "---|".repeat(operations.len())
-    );
-    for ((_, name), row) in FAULTS.iter().zip(cases.chunks(operations.len())) {
-        table.push_str(&format!("| {name} | {} |\n", row.join(" | ")));
+    for fault in FAULTS {
+        for operation in &operations {
+            let failed = match operation.as_str() {
+                _ if fault == Fault::Slow => 200,
+                "authorize" => 500,
+                _ => 503,
+            };
+            // The next try finds that the key is gone.
+            let again = if operation == "delete" && applies(fault) {
+                404
+            } else {
+                200
+            };
+            assert_eq!(
+                case(operation, fault).await,
+                [200, failed, again],
+                "{operation}, {fault:?}"
+            );
+        }
     }
-    println!("{table}");
-    let document = include_str!("../../docs/reliability.md");
-    assert!(
-        document.contains(&table),
-        "docs/reliability.md has another table than\n{table}"
-    );
-    assert_eq!(
-        document.matches("| throttled |").count(),
-        1,
-        "docs/reliability.md has the table twice"
-    );
 }

@@ -270,3 +270,85 @@ async fn null_and_missing_fields_are_the_same() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_path_is_matched_as_it_is_without_decoding() {
+    let app = App::new().await;
+    let key = app.create(json!({ "permissions": "read" })).await.api_key();
+    let (encoded, every_byte) = (
+        key.replace('_', "%5F"),
+        key.bytes()
+            .map(|byte| format!("%{byte:02X}"))
+            .collect::<String>(),
+    );
+    let collection = "/es/api/v1/credentials/api_keys";
+    let (not_found, no_key) = ("Not Found", "API key not found");
+    let table = [
+        (
+            "GET",
+            "/es/api/v1/credentials/api%5Fkeys/".to_owned(),
+            404,
+            not_found,
+        ),
+        (
+            "GET",
+            "/es/api/v1/credentials/api%5fkeys".to_owned(),
+            404,
+            not_found,
+        ),
+        (
+            "GET",
+            "/%65s/api/v1/credentials/api_keys/".to_owned(),
+            404,
+            not_found,
+        ),
+        (
+            "GET",
+            "/es%2Fapi%2Fv1%2Fcredentials%2Fapi_keys%2F".to_owned(),
+            404,
+            not_found,
+        ),
+        (
+            "POST",
+            format!("{collection}/%76erify"),
+            405,
+            "Method Not Allowed",
+        ),
+        ("PUT", format!("{collection}/{encoded}"), 404, no_key),
+        ("PUT", format!("{collection}/{every_byte}"), 404, no_key),
+        ("PUT", format!("{collection}/a%2Fb"), 404, no_key),
+        ("PUT", format!("{collection}/delete%2F{key}"), 404, no_key),
+        (
+            "DELETE",
+            format!("{collection}/delete%2F{key}"),
+            405,
+            "Method Not Allowed",
+        ),
+        (
+            "DELETE",
+            format!("{collection}/%64elete/{key}"),
+            404,
+            not_found,
+        ),
+        (
+            "DELETE",
+            format!("{collection}/delete/{encoded}"),
+            404,
+            no_key,
+        ),
+    ];
+    let before = app.table.items();
+    for (method, path, status, detail) in table {
+        for format in FORMATS {
+            let call = Call::new(method, &path).json(&json!({ "config": {}, "api_key": key }));
+            let response = app.send_event(call.event(format)).await;
+            let expected = (status, json!({ "detail": detail }));
+            assert_eq!(
+                (response.status, response.json()),
+                expected,
+                "{method} {path} {format:?}"
+            );
+        }
+    }
+    assert_eq!(app.table.items(), before);
+}

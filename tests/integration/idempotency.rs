@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use keys::keyring::{Keyring, RootKey};
 
 use crate::lambda::Lambda;
-use crate::proxy::QUICK;
+use crate::proxy::{Fault, QUICK};
 use crate::support::{API_KEYS, App, Call, Format, ROOT_KEY, Response, Table};
 
 fn call(header: &str, body: &Value) -> Call {
@@ -306,6 +306,12 @@ async fn a_rotation_s_record_without_the_old_key_s_expiry_is_a_500() {
 #[tokio::test]
 async fn a_record_whose_root_key_is_not_configured_is_a_409() {
     let (app, calls, _) = recorded().await;
+    // The root key is replaced: the other one was the primary meanwhile.
+    let both = format!("{},{ROOT_KEY}", "1".repeat(64));
+    app.table
+        .api(&[("ROOT_KEY", &both)])
+        .await
+        .expect("a start");
     let app = App {
         api: app
             .table
@@ -377,4 +383,18 @@ async fn another_issuer_is_another_caller() {
             .iter()
             .all(|item| item["created_by"]["S"] == "u1")
     );
+}
+
+#[tokio::test]
+async fn a_late_create_that_failed_creates_no_second_key() {
+    let app = App::new().await;
+    let mut call = Call::new("POST", API_KEYS).json(&json!({ "config": {} }));
+    call.headers["Idempotency-Key"] = "once".into();
+    app.table.proxy.plan(&[Fault::Late; 3]);
+    assert_eq!(app.send(call.clone()).await.status, 503);
+    let key = app.send(call).await.api_key();
+    assert_eq!(app.table.proxy.deliver().await, 3);
+    assert_eq!(app.list().await, [json!({ "api_key": key, "config": {} })]);
+    assert_eq!(app.delete(&key).await.status, 200);
+    assert!(app.list().await.is_empty());
 }

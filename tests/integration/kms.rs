@@ -170,7 +170,7 @@ async fn every_fault_at_start() {
             .await
             .unwrap_or_else(|error| panic!("{fault:?}: {error}"));
         proxy.always(fault);
-        let began = std::time::Instant::now();
+        let began = tokio::time::Instant::now();
         let outcome = table.api(&settings).await;
         assert!(
             began.elapsed().as_secs() < 10,

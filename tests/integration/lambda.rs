@@ -164,8 +164,13 @@ async fn cold_warm_frozen_and_killed() {
     );
     assert_eq!(
         table.proxy.requests(),
-        ["GetItem", "TransactWriteItems", "TransactWriteItems"],
-        "one read of an ID that can't exist makes the connection"
+        [
+            "GetItem",
+            "UpdateItem",
+            "TransactWriteItems",
+            "TransactWriteItems"
+        ],
+        "the start reads which root keys are in use, and names its own"
     );
 
     frozen(&lambda).await;

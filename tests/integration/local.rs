@@ -173,8 +173,42 @@ async fn keys_survive_a_restart_and_dynamodb_is_open() {
         .table_name("gaia-api-keys")
         .send()
         .await;
-    assert_eq!(scan.expect("a scan").count, 1);
+    assert_eq!(
+        scan.expect("a scan").count,
+        2,
+        "the key, and the item of root keys"
+    );
     local.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_root_key_does_not_start_on_the_same_file() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let data = file.path().to_str().expect("a path");
+    let serves = async || {
+        let local = Local::start(data).await;
+        let list = local.send(reqwest::Method::GET, API_KEYS, None).await;
+        assert_eq!(list, (200, json!([])));
+        local.stop().await;
+    };
+    serves().await;
+    let mut command = command(&["--port", "0", "--dynamodb-port", "0", "--data", data]);
+    let output = command.env("ROOT_KEY", "1".repeat(64)).output();
+    let output = tokio::time::timeout(PATIENCE, output)
+        .await
+        .expect("an end")
+        .expect("an output");
+    assert_eq!(
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stderr).as_ref()
+        ),
+        (
+            Some(1),
+            "cargo local: item root_keys of demo#meta names none of the configured root keys (configured: 67c7adf6; named: 053bcb62)\n"
+        )
+    );
+    serves().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -228,7 +262,11 @@ async fn a_database_of_an_earlier_version_still_works() {
         .table_name("gaia-api-keys")
         .send()
         .await;
-    assert_eq!(scan.expect("a scan").count, 2);
+    assert_eq!(
+        scan.expect("a scan").count,
+        3,
+        "two keys, and the item of root keys"
+    );
     local.stop().await;
 }
 

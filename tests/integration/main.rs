@@ -10,7 +10,6 @@
 
 mod abuse;
 mod actions;
-mod attacks;
 mod authorizer;
 mod config;
 mod contract;
@@ -26,6 +25,7 @@ mod idempotency;
 mod kms;
 mod lambda;
 mod local;
+mod meta;
 mod model;
 mod near_misses;
 mod preconditions;

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use futures_util::StreamExt;
 use gaia_api_keys::api::Api;
 use gaia_api_keys::authorizer::Authorizer;
 use gaia_api_keys::startup;
@@ -13,6 +12,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -332,15 +332,12 @@ impl Client {
 }
 
 fn run(
+    runtime: &Runtime,
     cases: u32,
     clients: usize,
     upstream: SocketAddr,
     environment: impl Fn(usize, &str) -> Environment,
 ) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
     let mut runner = TestRunner::new(Config {
         cases,
         failure_persistence: None,
@@ -378,20 +375,29 @@ fn run(
     );
 }
 
-/// A service of its own for each sequence, in one table.
-fn on_embedded(cases: u32, clients: usize) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .expect("a runtime");
+        .expect("a runtime")
+}
+
+/// A service of its own for each sequence, in one table.
+fn on_embedded(cases: u32, clients: usize) {
+    let runtime = runtime();
     let table = runtime.block_on(Table::new());
-    run(cases, clients, table.address(), |case, endpoint| {
-        table.environment(&[
-            ("SERVICE_NAME", &format!("service-{case}")),
-            ("AWS_ENDPOINT_URL_DYNAMODB", endpoint),
-        ])
-    });
+    run(
+        &runtime,
+        cases,
+        clients,
+        table.address(),
+        |case, endpoint| {
+            table.environment(&[
+                ("SERVICE_NAME", &format!("service-{case}")),
+                ("AWS_ENDPOINT_URL_DYNAMODB", endpoint),
+            ])
+        },
+    );
 }
 
 #[test]
@@ -431,7 +437,7 @@ fn against_a_running_dynamodb() {
     };
     for clients in [1, 4] {
         let run_id = ulid::Ulid::generate();
-        run(cases, clients, upstream, |case, endpoint| {
+        run(&runtime(), cases, clients, upstream, |case, endpoint| {
             environment(&format!("{run_id}-{case}"), endpoint)
         });
     }
@@ -732,11 +738,9 @@ async fn no_interleaving_of_two_writers_undoes_a_revocation() {
     let revocations = [Aim::Disable, Aim::Rotate, Aim::Delete];
     let cases = mishaps.flat_map(|mishaps| revocations.map(|revoke| (revoke, mishaps)));
     let cases = cases.chain([(Aim::Restrict, [Mishap::Nothing; 2])]);
-    let cases = cases.map(|(revoke, mishaps)| Box::pin(interleave(table, item, revoke, mishaps)));
-    // A few at a time: an attempt that waits too long for the others would time out.
-    let runs: Vec<_> = futures_util::stream::iter(cases)
-        .buffer_unordered(4)
-        .collect()
-        .await;
-    println!("{} interleavings", runs.iter().sum::<usize>());
+    let mut runs = 0;
+    for (revoke, mishaps) in cases {
+        runs += interleave(table, item, revoke, mishaps).await;
+    }
+    println!("{runs} interleavings");
 }

@@ -111,7 +111,7 @@ async fn both_keys_work_in_the_grace_period_and_the_old_one_is_denied_after_it()
             );
         }
     }
-    tokio::time::sleep(std::time::Duration::from_millis(2_100)).await;
+    std::thread::sleep(std::time::Duration::from_millis(2_100));
     assert!(
         !protected.verifies(&old, "read", "192.0.2.1").await
             && protected.verifies(&new, "read", "192.0.2.1").await
@@ -193,62 +193,23 @@ async fn a_lifetime_is_never_an_accident() {
 async fn invalid_bodies() {
     let app = App::new().await;
     let key = app.create(json!({})).await.api_key();
-    for (body, place, kind) in [
-        (json!({}), "grace_seconds", "value_error.missing"),
-        (
-            json!({ "grace_seconds": null }),
-            "grace_seconds",
-            "type_error.none.not_allowed",
-        ),
-        (
-            json!({ "grace_seconds": -1 }),
-            "grace_seconds",
-            "value_error.number.not_ge",
-        ),
-        (
-            json!({ "grace_seconds": 31_536_001 }),
-            "grace_seconds",
-            "value_error.number.not_le",
-        ),
-        (
-            json!({ "grace_seconds": 1.5 }),
-            "grace_seconds",
-            "type_error",
-        ),
-        (
-            json!({ "grace_seconds": "1" }),
-            "grace_seconds",
-            "type_error",
-        ),
-        (
-            json!({ "grace_seconds": true }),
-            "grace_seconds",
-            "type_error",
-        ),
-        (
-            json!({ "grace_seconds": 1, "expires_at": "tomorrow" }),
-            "expires_at",
-            "value_error.datetime",
-        ),
-        (
-            json!({ "grace_seconds": 1, "grace": 1 }),
-            "grace",
-            "value_error.extra",
-        ),
-        (
-            json!({ "grace_seconds": 1, "config": {} }),
-            "config",
-            "value_error.extra",
-        ),
+    let mut responses = Vec::new();
+    for body in [
+        json!({}),
+        json!({ "grace_seconds": null }),
+        json!({ "grace_seconds": -1 }),
+        json!({ "grace_seconds": 31_536_001 }),
+        json!({ "grace_seconds": 1.5 }),
+        json!({ "grace_seconds": "1" }),
+        json!({ "grace_seconds": true }),
+        json!({ "grace_seconds": 1, "expires_at": "tomorrow" }),
+        json!({ "grace_seconds": 1, "grace": 1 }),
+        json!({ "grace_seconds": 1, "config": {} }),
     ] {
         let response = rotate(&app, &key, body.clone()).await;
-        let detail = &response.json()["detail"][0];
-        assert_eq!(
-            (response.status, &detail["loc"], &detail["type"]),
-            (422, &json!(["body", place]), &json!(kind)),
-            "{body}"
-        );
+        responses.push(json!([body, response.status, response.json()]));
     }
+    insta::assert_json_snapshot!(responses);
     assert_eq!(app.table.items().len(), 1);
     assert_eq!(
         rotate(&app, &key, json!({ "grace_seconds": 31_536_000 }))
@@ -333,7 +294,7 @@ async fn the_same_request_rotates_once_and_gets_the_same_response() {
     };
     let body = json!({ "grace_seconds": 60 });
     let first = app.send(once(&body)).await;
-    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
     assert_eq!(
         app.send(once(&body)).await.body,
         first.body,
@@ -585,6 +546,6 @@ async fn the_new_key_expires_later_than_now() {
     once.headers["Idempotency-Key"] = "once".into();
     let first = app.send(once.clone()).await;
     assert_eq!(first.status, 200, "{first:?}");
-    tokio::time::sleep(std::time::Duration::from_millis(2_100)).await;
+    std::thread::sleep(std::time::Duration::from_millis(2_100));
     assert_eq!(app.send(once).await.body, first.body);
 }

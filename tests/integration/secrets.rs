@@ -1,9 +1,12 @@
 //! No secret in any output, trace or error body, at the most verbose level.
 
+use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::events::SAMPLE_KEY;
+use crate::kms::{self, KEY_ID, MAC};
 use crate::lambda::Lambda;
+use crate::protected::{Shape, Visit};
 use crate::proxy::Fault;
 use crate::support::{API_KEYS, App, CALLER, Call, FORMATS, Format, ROOT_KEY, Response, Table};
 
@@ -110,18 +113,6 @@ fn entries(printed: &str) -> Vec<Value> {
     printed.lines().map(own).collect()
 }
 
-/// An audit entry: the fields that all of them have, and its own.
-fn audit(action: &str, key_id: &str, mut own: Value) -> Value {
-    let all = json!({
-        "level": "INFO", "message": "audit", "action": action, "key_id": key_id, "actor": CALLER,
-        "source_ip": "192.0.2.1", "api_request_id": "request-id",
-    });
-    own.as_object_mut()
-        .expect("an object")
-        .extend(all.as_object().expect("an object").clone());
-    own
-}
-
 /// The audit and denied entries: their fields are an interface, which docs/log-entries.md
 /// describes.
 #[tokio::test(flavor = "multi_thread")]
@@ -153,34 +144,11 @@ async fn one_entry_per_change_and_one_per_denial() {
     )
     .await;
 
-    let (id, arn) = (&key[..31], "arn:aws:execute-api:r:1:a/s");
-    let updated = json!({
-        "permissions_before": "read", "permissions": "write", "enabled": false, "expires_at": "2030-01-01T10:00:00Z",
-        "allowed_ips": "192.0.2.1 10.0.0.0/8",
-    });
-    assert_eq!(
-        entries(&api.printed()),
-        [
-            audit(
-                "create",
-                id,
-                json!({ "permissions": "read", "enabled": true })
-            ),
-            audit("update", id, updated),
-            json!({
-                "level": "INFO", "message": "denied", "reason": "disabled", "key_id": id, "actor": CALLER,
-                "source_ip": "192.0.2.1", "api_request_id": "request-id",
-            }),
-            audit("delete", id, json!({ "permissions_before": "write" })),
-        ]
-    );
-    assert_eq!(
-        entries(&authorizer.printed()),
-        [
-            json!({ "level": "INFO", "message": "denied", "reason": "disabled", "key_id": id, "api": arn }),
-            json!({ "level": "INFO", "message": "denied", "reason": "invalid", "api": arn }),
-        ]
-    );
+    let printed = (entries(&api.printed()), entries(&authorizer.printed()));
+    insta::assert_json_snapshot!(printed, { ".**.key_id" => insta::dynamic_redaction(move |id, _| {
+        assert_eq!(id.as_str(), Some(&key[..31]));
+        "[key ID]"
+    })});
 }
 
 /// `permissions_before` is what the write depended on. A delete that finds nothing after a lost
@@ -306,4 +274,229 @@ async fn no_422_repeats_a_value_of_a_body() {
         }
     }
     assert_eq!(rejected, 35, "all but a key as verify's api_key");
+}
+
+/// Text of a config; it must not appear in any log.
+const MARKER: &str = "a-text-that-only-the-config-holds";
+const KMS_RESPONSE: &str = r#"{"Mac":"y1vhfTWaG98Z35/sW4OiQzSS65pzHlEd0kdGjiIFXig=","MacAlgorithm":"HMAC_SHA_256","KeyId":"k"}"#;
+
+/// Whether eight consecutive characters of a secret appear in a text.
+fn shows(text: &str, secret: &str) -> bool {
+    secret
+        .as_bytes()
+        .windows(8)
+        .any(|part| text.contains(std::str::from_utf8(part).expect("ASCII")))
+}
+
+#[tokio::test]
+async fn an_error_at_start_repeats_no_part_of_a_truncated_kms_response() {
+    let table = Table::new().await;
+    for length in 0..KMS_RESPONSE.len() {
+        let (endpoint, _) = kms::kms(StatusCode::OK, &KMS_RESPONSE[..length]).await;
+        let settings = [
+            ("ROOT_KEY", ""),
+            ("KMS_KEY_ID", KEY_ID),
+            ("AWS_ENDPOINT_URL_KMS", &endpoint),
+        ];
+        let error = table
+            .api(&settings)
+            .await
+            .expect_err("no start")
+            .to_string();
+        assert!(
+            error.starts_with("KMS_KEY_ID") && !shows(&error, MAC),
+            "{length}: {error}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_kms_response_puts_its_mac_into_the_log() {
+    let table = Table::new().await;
+    let cut = &KMS_RESPONSE[..KMS_RESPONSE.len() - 1];
+    let number = KMS_RESPONSE.replace(r#""HMAC_SHA_256""#, "7");
+    let responses = [
+        (StatusCode::OK, cut.to_owned()),
+        (StatusCode::OK, number),
+        (StatusCode::OK, KMS_RESPONSE.replace("\"k\"", "[]")),
+        (StatusCode::OK, KMS_RESPONSE.replace("Xig=", "Xig=!")),
+        (StatusCode::OK, format!("{KMS_RESPONSE}{KMS_RESPONSE}")),
+        (StatusCode::OK, format!("\"{MAC}\"")),
+        (StatusCode::OK, MAC.to_owned()),
+        (StatusCode::OK, json!({ "Mac": [MAC] }).to_string()),
+        (StatusCode::OK, json!({ "Mac": { "x": MAC } }).to_string()),
+        (
+            StatusCode::OK,
+            json!({ "Mac": format!("{MAC}{MAC}") }).to_string(),
+        ),
+        (StatusCode::FOUND, KMS_RESPONSE.to_owned()),
+        (StatusCode::BAD_REQUEST, KMS_RESPONSE.to_owned()),
+        (
+            StatusCode::BAD_REQUEST,
+            json!({ "__type": 7, "Mac": MAC }).to_string(),
+        ),
+        (
+            StatusCode::BAD_REQUEST,
+            json!({ "__type": "DisabledException", "message": { "Mac": MAC } }).to_string(),
+        ),
+        (StatusCode::FORBIDDEN, format!("<html>{MAC}</html>")),
+        (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            json!({ "__type": "KMSInternalException", "Mac": MAC }).to_string(),
+        ),
+    ];
+    for (status, body) in responses {
+        let (endpoint, _) = kms::kms(status, &body).await;
+        let loud = [("AWS_LAMBDA_LOG_LEVEL", "TRACE"), ("RUST_LOG", "trace")];
+        let settings = [
+            ("ROOT_KEY", ""),
+            ("KMS_KEY_ID", KEY_ID),
+            ("AWS_ENDPOINT_URL_KMS", &endpoint),
+        ];
+        let mut lambda = Lambda::start(table.environment(&[&loud[..], &settings].concat())).await;
+        lambda.ended().await;
+        let printed = lambda.printed();
+        assert!(
+            printed.contains("KMS_KEY_ID") && !shows(&printed, MAC),
+            "{status} {body}: {printed}"
+        );
+    }
+}
+
+/// One request of each endpoint and a check, with a key that exists.
+fn requests(key: &str) -> Vec<Call> {
+    let body = json!({ "config": { "x": MARKER } });
+    let mut once = Call::new("POST", API_KEYS).json(&body);
+    once.headers["idempotency-key"] = "a".into();
+    vec![
+        Call::new("POST", API_KEYS).json(&body),
+        once,
+        Call::new("PUT", &format!("{API_KEYS}{key}")).json(&body),
+        Call::new("DELETE", &format!("{API_KEYS}delete/{key}")),
+        Call::new("GET", API_KEYS),
+        Call::new("POST", &format!("{API_KEYS}verify")).json(&json!({ "api_key": key })),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_table_response_puts_a_config_or_key_into_the_log() {
+    const RESPONSES: [(u16, &str); 11] = [
+        (
+            200,
+            r#"{"Items":[{"id":{"S":"01ARZ3NDEKTSV4RRFFQ69G5FAV"},"config":{"S":"{\"x\":\"a-text-that-only-the-config-holds\"}"}"#,
+        ),
+        (
+            200,
+            r#"{"Items":[{"config":{"S":7,"x":"a-text-that-only-the-config-holds"}}],"Item":7}"#,
+        ),
+        (
+            200,
+            r#"{"Item":{"config":{"S":"a-text-that-only-the-config-holds"}},"Items":{}"#,
+        ),
+        (
+            200,
+            r#"{"Item":{"config":{"X":"a-text-that-only-the-config-holds"}}}"#,
+        ),
+        (
+            200,
+            r#"{"Item":{"config":"a-text-that-only-the-config-holds"}}"#,
+        ),
+        (
+            200,
+            r#"{"Item":{"config":{"S":"a-text-that-only-the-config-holds"},"root_key_id":{"S":"053bcb62"}}}"#,
+        ),
+        (200, r#"a-text-that-only-the-config-holds"#),
+        (
+            400,
+            r#"{"__type":"x#ConditionalCheckFailedException","Item":{"config":{"S":"a-text-that-only-the-config-holds"}}"#,
+        ),
+        (
+            400,
+            r#"{"__type":"x#ValidationException","message":["a-text-that-only-the-config-holds"]}"#,
+        ),
+        (
+            400,
+            r#"{"__type":"x#TransactionCanceledException","CancellationReasons":[{"Code":"ValidationError","Item":{"config":{"S":"a-text-that-only-the-config-holds"}}}]}"#,
+        ),
+        (
+            500,
+            r#"{"Item":{"config":{"S":"a-text-that-only-the-config-holds"}}}"#,
+        ),
+    ];
+    let table = Table::new().await;
+    let loud = [("AWS_LAMBDA_LOG_LEVEL", "TRACE"), ("RUST_LOG", "trace")];
+    let api = Lambda::start(table.environment(&loud)).await;
+    let authorizer =
+        Lambda::start(table.environment(&[&loud[..], &[("FUNCTION", "authorizer")]].concat()))
+            .await;
+    let create = Call::new("POST", API_KEYS).json(&json!({ "config": { "x": MARKER } }));
+    let key = api.call(create, Format::Http).await.api_key();
+    let token = json!({
+        "type": "TOKEN", "authorizationToken": format!("Search {key}"), "methodArn": "arn:aws:execute-api:r:1:a/s/GET/x",
+    });
+    let mut failed = 0;
+    for (status, body) in RESPONSES {
+        assert!(body.contains(MARKER));
+        for call in requests(&key) {
+            // Only the first response, because some requests are retried.
+            table.proxy.plan(&[Fault::Response(status, body)]);
+            failed += usize::from(api.call(call, Format::Http).await.status >= 500);
+        }
+        table.proxy.plan(&[Fault::Response(status, body)]);
+        // A response without the key's item is a denial; any other is an error.
+        drop(authorizer.invoke(&token).await);
+    }
+    assert!(failed > 30, "{failed} requests failed");
+    let printed = api.printed() + &authorizer.printed();
+    assert!(printed.contains("request failed"), "{printed}");
+    assert!(!printed.contains(MARKER), "{printed}");
+    assert!(!shows(&printed, &key[32..]), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_denial_names_the_request_its_caller_and_the_address() {
+    let table = Table::new().await;
+    let api = Lambda::start(table.environment(&[])).await;
+    let authorizer = Lambda::start(table.environment(&[("FUNCTION", "authorizer")])).await;
+    let denied = |function: &Lambda| -> Vec<Value> {
+        let printed = function.printed();
+        let entries = printed
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        entries
+            .filter(|entry| entry["message"] == "denied")
+            .collect()
+    };
+    for format in FORMATS {
+        api.call(
+            Call::new("POST", &format!("{API_KEYS}verify"))
+                .json(&json!({ "api_key": "x", "source_ip": "203.0.113.9" })),
+            format,
+        )
+        .await;
+    }
+    for entry in denied(&api) {
+        assert_eq!(
+            (
+                &entry["source_ip"],
+                &entry["api_request_id"],
+                &entry["actor"]
+            ),
+            (&json!("192.0.2.1"), &json!("request-id"), &json!(CALLER)),
+            "as in audit entries"
+        );
+        assert_eq!(entry["client_ip"], "203.0.113.9", "what was asked about");
+    }
+    assert_eq!(denied(&api).len(), FORMATS.len());
+    for shape in [Shape::RestRequest, Shape::Http1, Shape::Http2] {
+        let mut event = Visit::new("x", "GET", "/x").event(shape);
+        event["requestContext"]["requestId"] = format!("{shape:?}").into();
+        authorizer.invoke(&event).await.expect("a response");
+    }
+    let found: Vec<_> = denied(&authorizer)
+        .into_iter()
+        .map(|entry| (entry["source_ip"].clone(), entry["api_request_id"].clone()))
+        .collect();
+    let expected = ["RestRequest", "Http1", "Http2"].map(|id| (json!("192.0.2.1"), json!(id)));
+    assert_eq!(found, expected);
 }

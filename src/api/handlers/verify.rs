@@ -16,7 +16,7 @@ use crate::api::response::Response;
 use crate::error::Error;
 
 /// `{"api_key": …, "permission"?: …, "route"?: …, "source_ip"?: …}`. To ignore a mistyped field
-/// would be to respond "valid" to a question that nobody checked.
+/// would be to respond "valid" without a check.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct VerifyRequest {

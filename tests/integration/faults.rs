@@ -254,14 +254,14 @@ async fn undone_by_no_late_attempt(app: &App) {
 
 /// Whether DynamoDB carries a request out that meets the fault.
 fn applies(fault: Fault) -> bool {
-    match fault {
+    matches!(
+        fault,
         Fault::DoneThenDropped
-        | Fault::DoneThenServerError
-        | Fault::HalfResponse
-        | Fault::DoneThenSilent
-        | Fault::Slow => true,
-        _ => false,
-    }
+            | Fault::DoneThenServerError
+            | Fault::HalfResponse
+            | Fault::DoneThenSilent
+            | Fault::Slow
+    )
 }
 
 #[tokio::test]

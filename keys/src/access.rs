@@ -58,23 +58,44 @@ impl Source {
     }
 }
 
-/// Why a key is denied: the first reason that holds, in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Denial {
+/// Declares the reasons of denials, their names and the list of them at once.
+macro_rules! denials {
+    ($($(#[$about:meta])+ $reason:ident = $name:literal,)+) => {
+        /// Why a key is denied: the first reason that holds, in this order.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Denial {
+            $($(#[$about])+ $reason,)+
+        }
+
+        impl Denial {
+            /// Every reason.
+            pub const ALL: &[Self] = &[$(Self::$reason,)+];
+
+            /// The reason's name.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$reason => $name,)+
+                }
+            }
+        }
+    };
+}
+
+denials! {
     /// Not a key of this service, forged or mistyped.
-    Invalid,
+    Invalid = "invalid",
     /// Deleted, or never written.
-    NotFound,
+    NotFound = "not_found",
     /// `enabled` is false.
-    Disabled,
+    Disabled = "disabled",
     /// `expires_at` is now or in the past.
-    Expired,
+    Expired = "expired",
     /// `allowed_ips` doesn't include the source address.
-    SourceIp,
+    SourceIp = "source_ip",
     /// `permissions` doesn't include what the request needs.
-    Permission,
+    Permission = "permission",
     /// None of the key's `routes` covers the request.
-    Route,
+    Route = "route",
 }
 
 /// What is asked of a key. With neither field set, only the key's own state counts; with both set,
@@ -85,32 +106,6 @@ pub struct AccessRequest<'a> {
     pub permission: Option<Permission>,
     /// A request that the key must grant.
     pub route: Option<Route<'a>>,
-}
-
-impl Denial {
-    /// Every reason, in the order in which they are judged.
-    pub const ALL: [Self; 7] = [
-        Self::Invalid,
-        Self::NotFound,
-        Self::Disabled,
-        Self::Expired,
-        Self::SourceIp,
-        Self::Permission,
-        Self::Route,
-    ];
-
-    /// The reason's name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Invalid => "invalid",
-            Self::NotFound => "not_found",
-            Self::Disabled => "disabled",
-            Self::Expired => "expired",
-            Self::SourceIp => "source_ip",
-            Self::Permission => "permission",
-            Self::Route => "route",
-        }
-    }
 }
 
 /// Decides at the time `now`. `read_routes` are the deployment's routes that need only read

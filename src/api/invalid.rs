@@ -185,15 +185,17 @@ pub(super) fn typed(error: &serde_path_to_error::Error<serde_json::Error>) -> De
             "none is not an allowed value",
             "type_error.none.not_allowed",
         ),
-        Some((kind, msg)) if kind.starts_with("value_error.") => {
+        Some((kind, msg)) if kind.contains("_error.") => {
             Detail::new(loc, msg.to_owned(), kind.to_owned())
         }
         // serde says what it found before what it expected, and that may be a key in the wrong field.
-        _ => {
-            let expected = msg.rsplit_once(", expected ");
-            let expected = expected.map_or("another value", |(_, expected)| expected);
-            Detail::new(loc, format!("expected {expected}"), "type_error")
-        }
+        _ => match msg.rsplit_once(", expected ") {
+            Some((_, "a string")) => Detail::new(loc, "str type expected", "type_error.str"),
+            Some((_, "i64")) => {
+                Detail::new(loc, "value is not a valid integer", "type_error.integer")
+            }
+            _ => Detail::new(loc, "value has another type", "type_error"),
+        },
     }
 }
 

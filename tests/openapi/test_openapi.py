@@ -50,8 +50,8 @@ REJECTED = [
     (ROTATE, [1], ["type_error.dict"]),
     (VERIFY, {}, ["value_error.missing"]),
     (VERIFY, {"api_key": None}, ["type_error.none.not_allowed"]),
-    (VERIFY, {"api_key": 1}, ["type_error"]),
-    (VERIFY, {"api_key": "x", "permission": "x"}, ["value_error.enum"]),
+    (VERIFY, {"api_key": 1}, ["type_error.str"]),
+    (VERIFY, {"api_key": "x", "permission": "x"}, ["type_error.enum"]),
     (VERIFY, {"api_key": "x", "source_ip": "10.0.0.0/8"}, ["value_error.ipvanyaddress"]),
     (VERIFY, {"api_key": "x", "permissions": "write"}, ["value_error.extra"]),
     (VERIFY, {"api_key": "x", "route": "items"}, ["value_error.route"]),
@@ -68,7 +68,7 @@ REJECTED_BY_RULE = [
     (LIST, '{"config": {"expires_at": "2016-12-31T23:59:60Z"}}', ["value_error.datetime"]),
     (LIST, '{"config": {"expires_at": "0001-01-01T00:00:00Z"}}', ["value_error.datetime"]),
     (LIST, '{"config": {}, "permissions": "read"}', ["value_error.misplaced"]),
-    (ROTATE, '{"grace_seconds": 60.0}', ["type_error"]),  # to JSON Schema an integer
+    (ROTATE, '{"grace_seconds": 60.0}', ["type_error.integer"]),  # to JSON Schema an integer
 ]
 ACCEPTED = [
     (LIST, {"config": {"allowed": 1, "x": {"expiresAt": 1}}, "beside": 1}),

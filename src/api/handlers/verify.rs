@@ -91,7 +91,12 @@ pub(super) async fn verify(api: &Api, request: ApiRequest<'_>) -> Result<Respons
 // Errors of our own: serde's would repeat the value, which may be a key in the wrong field.
 
 fn permission<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Permission>, D::Error> {
-    let wrong = || rejected("value_error.enum", "must be 'read' or 'write'");
+    let wrong = || {
+        rejected(
+            "type_error.enum",
+            "value is not a valid enumeration member; permitted: 'read', 'write'",
+        )
+    };
     text(deserializer)?
         .map(|word| Permission::parse(&word).ok_or_else(wrong))
         .transpose()
@@ -111,7 +116,7 @@ fn source_ip<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IpAddr
     let wrong = |_| {
         rejected(
             "value_error.ipvanyaddress",
-            "must be an IPv4 or IPv6 address",
+            "value is not a valid IPv4 or IPv6 address",
         )
     };
     text(deserializer)?

@@ -56,6 +56,8 @@ async fn main() -> ExitCode {
     let authorizer = api.clone().with(&[("FUNCTION", "authorizer")]);
     let full = api.clone().with(&[("SERVICE_NAME", "list")]);
     aws.put_keys("list", 1000);
+    // A service's first start also writes the ID of its root key: not one that is counted.
+    Function::start(&full).await.invoke(&events::list()).await;
     let created = Function::start(&api).await.invoke(&events::create()).await;
     let key = events::api_key(&String::from_utf8_lossy(&created.body));
     let (create, check, forged) = (

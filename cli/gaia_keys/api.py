@@ -14,7 +14,7 @@ from gaia_keys.errors import Changed, Failed, Gone, NoSuchKey, Stopped, Unexpect
 
 COLLECTION = "/es/api/v1/credentials/api_keys"
 # Only characters that every parser of URLs reads alike: what is checked is what is called. No user, query or fragment.
-URL = re.compile(r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?", re.ASCII | re.IGNORECASE)
+URL = re.compile(r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~/$-]*)?", re.ASCII | re.IGNORECASE)
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 # An ID that no key has: the service checks a config sent to it (422, 413), and then finds no such key (404).
 NOBODY = "gaia_00000000000000000000000000"

@@ -21,7 +21,7 @@ KEYS = "/es/api/v1/credentials/api_keys"
 FUNCTIONS = ("ApiFunction", "AuthorizerFunction")
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")  # of a config's `routes`
 # With this, a read key may POST /items. It is as long as it may be, and so are the versions' descriptions.
-READ_ROUTES = "POST /items,PUT /".ljust(90, "x")
+READ_ROUTES = "POST /items,PUT /".ljust(80, "x")
 Answer = tuple[bool, str]
 
 
@@ -225,6 +225,7 @@ def roles(here: Deployment) -> Answer:
         dynamodb, kms = client("dynamodb"), client("kms")
         calls: list[tuple[bool, Callable[..., Any], dict[str, Any]]] = [
             (True, dynamodb.get_item, {**table, "Key": item(service)}),
+            (True, dynamodb.get_item, {**table, "Key": item(f"{service}#meta")}),
             (True, dynamodb.put_item, {**table, "Item": item(f"{service}#use")}),
             (True, kms.generate_mac, {**generate, "MacAlgorithm": "HMAC_SHA_256"}),
             (is_api, dynamodb.put_item, {**table, "Item": item(f"{service}#idem")}),

@@ -85,7 +85,7 @@ class Proof(unittest.TestCase):
         print(next(line for line in output.splitlines() if line.startswith("skipped: ")))
 
     def test_what_is_not_as_expected_is_said(self):
-        edit = ('[!Ref ServiceName, !Sub "${ServiceName}#meta"]', "[!Ref ServiceName, another]")
+        edit = ('[!Ref ServiceName, !Sub "${ServiceName}#meta"]', '[!Ref ServiceName, another, !Sub "${ServiceName}#meta"]')
         status, output = self.ask(EmulatedAccount(self.emulator, edit), "roles", "arn")
         self.assertEqual(status, 1, output)
         self.assertRegex(output, r"get_item.*another.*\| NOT AS EXPECTED \|")

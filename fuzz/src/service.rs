@@ -182,8 +182,7 @@ pub fn invoke(api: &Api, payload: Box<RawValue>) -> Response {
     );
     let single = single
         .into_iter()
-        .flatten()
-        .map(|(name, value)| (name, value));
+        .flatten();
     let headers = single.chain(
         lists
             .into_iter()

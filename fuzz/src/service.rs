@@ -180,9 +180,7 @@ pub fn invoke(api: &Api, payload: Box<RawValue>) -> Response {
         response["headers"].as_object(),
         response["multiValueHeaders"].as_object(),
     );
-    let single = single
-        .into_iter()
-        .flatten();
+    let single = single.into_iter().flatten();
     let headers = single.chain(
         lists
             .into_iter()

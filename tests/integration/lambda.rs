@@ -33,12 +33,29 @@ impl Lambda {
         let simulator = simulator(freeze_mode).await;
         let output = tempfile::NamedTempFile::new().expect("a file");
         let process = spawn(&simulator, &environment, &output);
-        Self {
+        let mut lambda = Self {
             simulator,
             environment,
             process,
             output,
-        }
+        };
+        lambda.started().await;
+        lambda
+    }
+
+    /// Waits until the function asks for its first event, or ends: a fault that a test injects next
+    /// must not meet the requests of the start.
+    async fn started(&mut self) {
+        let started = async {
+            while !self.simulator.is_initialized().await
+                && self.process.try_wait().expect("a status").is_none()
+            {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, started)
+            .await
+            .expect("a start");
     }
 
     pub async fn invoke(&self, event: &Value) -> Result<Value, String> {
@@ -77,6 +94,7 @@ impl Lambda {
         self.process.kill().await.expect("a kill");
         self.simulator = simulator(self.simulator.freeze_mode()).await;
         self.process = spawn(&self.simulator, &self.environment, &self.output);
+        self.started().await;
     }
 
     /// Waits for the end of a function that can't start.

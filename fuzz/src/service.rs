@@ -113,7 +113,12 @@ impl Table {
     fn respond(&self, operation: &str, request: &Value) -> Value {
         let item = |id: &str| {
             let config = CONFIG.with_borrow(String::clone);
-            json!({ "id": { "S": id }, "config": { "S": config }, "root_key_id": { "S": self.root_key_id } })
+            json!({
+                "service": { "S": "demo" },
+                "id": { "S": id },
+                "config": { "S": config },
+                "root_key_id": { "S": self.root_key_id },
+            })
         };
         let ours = request["Key"]["service"]["S"] == "demo";
         let id = request["Key"]["id"]["S"].as_str().unwrap_or(ULID);
@@ -130,7 +135,14 @@ impl Table {
         }
         match operation {
             "GetItem" if ours => json!({ "Item": item(id) }),
-            "Query" => json!({ "Items": [item(ULID), { "id": { "S": "foreign" } }] }),
+            "Query" if changes[":service"]["S"] == "demo" => {
+                let after = changes[":after"]["S"].as_str().unwrap_or_default();
+                let foreign = json!({ "service": { "S": "demo" }, "id": { "S": "foreign" } });
+                let mut items = vec![item(ULID), foreign];
+                items.retain(|item| item["id"]["S"].as_str() > Some(after));
+                json!({ "Items": items })
+            }
+            "Query" => json!({ "Items": [] }),
             _ => json!({}),
         }
     }

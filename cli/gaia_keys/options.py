@@ -1,12 +1,10 @@
-"""What commands have in common: how they reach the API, and what keys, times and configs look like."""
+"""What commands have in common: what keys, times and configs look like."""
 
-import functools
 import sys
 
 import click
 
 from gaia_keys import lossless, times
-from gaia_keys.api import Api
 from gaia_keys.keys import id_of
 
 
@@ -105,34 +103,6 @@ class Fields(click.ParamType):
         if self.own & set(fields):
             self.fail(f"{', '.join(sorted(self.own & set(fields)))}: use the option for this field", param, ctx)
         return fields
-
-
-CONNECTION = [
-    click.option("--url", envvar="GAIA_KEYS_URL", show_envvar=True, required=True, help="The stack's output ApiUrl."),
-    click.option(
-        "--auth",
-        envvar="GAIA_KEYS_AUTH",
-        show_envvar=True,
-        type=click.Choice(["sigv4", "bearer", "none"]),
-        default="sigv4",
-        show_default=True,
-        help="sigv4: AWS credentials. bearer: the token in GAIA_KEYS_TOKEN. none: for `cargo local`.",
-    ),
-    click.option("--profile", metavar="NAME", help="AWS profile to sign with. Default: AWS_PROFILE."),
-    click.option("--region", metavar="NAME", help="AWS Region to sign for. Default: from the URL, AWS_REGION, or the profile."),
-]
-
-
-def connected(function):
-    """A command that sends requests to the API: it gets an Api first. Goes below the command's own options."""
-
-    @functools.wraps(function)
-    def command(url, auth, profile, region, **options):
-        return function(Api(url, auth, profile, region), **options)
-
-    for option in reversed(CONNECTION):
-        command = option(command)
-    return command
 
 
 def example(*lines):

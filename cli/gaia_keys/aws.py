@@ -1,0 +1,162 @@
+"""AWS with the caller's credentials: clients, and a deployed stack."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any, Callable, TypeVar
+
+from gaia_keys.errors import Failed, Stopped
+
+T = TypeVar("T")
+
+
+
+def wait_for(look: Callable[[], T | None]) -> T:
+    """What `look` returns once it is not None. Asks at first five times a second, then every five seconds."""
+    pause = 0.2
+    while (found := look()) is None:
+        time.sleep(pause)
+        pause = min(pause * 1.5, 5)
+    return found
+
+
+class Account:
+    """The clients of one AWS account and Region. botocore finds credentials: variables, profile, role, SSO."""
+
+    def __init__(self, profile: str | None, region: str | None) -> None:
+        import botocore.session  # takes a third of a second, so only commands that call AWS wait for it
+
+        self.session = botocore.session.Session(profile=profile)
+        self.region = region or os.environ.get("AWS_REGION") or self.session.get_config_variable("region")
+        self.clients: dict[str, Any] = {}
+
+    def client(self, service: str) -> Any:
+        if not self.region:
+            raise Stopped("no AWS Region; use --region, AWS_REGION or a profile with one")
+        if service not in self.clients:
+            self.clients[service] = self.session.create_client(service, region_name=self.region)
+        return self.clients[service]
+
+
+class Stack:
+    """A deployed stack of template.yaml, as it is now: each property asks CloudFormation."""
+
+    def __init__(self, account: Account, name: str) -> None:
+        self.account, self.name = account, name
+
+    def client(self, service: str) -> Any:
+        return self.account.client(service)
+
+    def describe(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.client("cloudformation").describe_stacks(StackName=self.name)["Stacks"][0]
+        return found
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        return {each["ParameterKey"]: each.get("ParameterValue", "") for each in self.describe().get("Parameters", [])}
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        return {each["OutputKey"]: each["OutputValue"] for each in self.describe().get("Outputs", [])}
+
+    def output(self, name: str) -> str:
+        value = self.outputs.get(name)
+        if value is None:
+            raise Stopped(f"the stack {self.name} has no output {name}: is it a stack of GAIA API keys?")
+        return value
+
+    def resource(self, logical_id: str) -> str:
+        """The physical ID of a resource."""
+        detail = self.client("cloudformation").describe_stack_resource(StackName=self.name, LogicalResourceId=logical_id)
+        physical_id: str = detail["StackResourceDetail"]["PhysicalResourceId"]
+        return physical_id
+
+    def prepare(self, changes: dict[str, str]) -> Change | None:
+        """A change set with the deployed template and all other parameters kept, or None if it would change nothing."""
+        known = self.parameters
+        unknown = sorted(set(changes) - set(known))
+        if unknown:
+            raise Stopped(f"the stack {self.name} has no parameter {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+        client = self.client("cloudformation")
+        made = client.create_change_set(
+            StackName=self.name,
+            ChangeSetName=f"gaia-keys-{time.time_ns()}",
+            UsePreviousTemplate=True,
+            Capabilities=["CAPABILITY_IAM"],
+            Parameters=[
+                {"ParameterKey": name, "ParameterValue": changes[name]}
+                if name in changes
+                else {"ParameterKey": name, "UsePreviousValue": True}
+                for name in known
+            ],
+        )
+        return Change(self, made["Id"]).created()
+
+
+class Change:
+    """A change set."""
+
+    def __init__(self, stack: Stack, change_id: str) -> None:
+        self.stack, self.id = stack, change_id
+        self.client = stack.client("cloudformation")
+
+    def created(self) -> Change | None:
+        """Waits until CloudFormation has compared. Failed if it rejects the change, None if nothing would change."""
+
+        def compared() -> dict[str, Any] | None:
+            found: dict[str, Any] = self.client.describe_change_set(ChangeSetName=self.id)
+            return found if found["Status"] in ("CREATE_COMPLETE", "FAILED") else None
+
+        found = wait_for(compared)
+        if found["Status"] == "CREATE_COMPLETE":
+            return self
+        self.discard()
+        reason = found.get("StatusReason", "")
+        if "didn't contain changes" in reason or "No updates are to be performed" in reason:
+            return None
+        raise Failed(f"CloudFormation rejects this change: {reason}")
+
+    def rows(self) -> list[dict[str, str]]:
+        """What it would do to which resource: action, resource, type, and whether CloudFormation replaces the resource."""
+        rows, token = [], {}
+        while True:
+            page = self.client.describe_change_set(ChangeSetName=self.id, **token)
+            for change in page.get("Changes", []):
+                one = change["ResourceChange"]
+                rows.append(
+                    {
+                        "action": one["Action"],
+                        "resource": one["LogicalResourceId"],
+                        "type": one["ResourceType"],
+                        "replaced": one.get("Replacement", ""),
+                    }
+                )
+            if "NextToken" not in page:
+                return rows
+            token = {"NextToken": page["NextToken"]}
+
+    def discard(self) -> None:
+        self.client.delete_change_set(ChangeSetName=self.id)
+
+    def execute(self) -> None:
+        """Executes it and waits. Failed, with CloudFormation's reasons, if the stack rolled back."""
+        self.client.execute_change_set(ChangeSetName=self.id)
+        status = wait_for(self.ended)
+        if status != "UPDATE_COMPLETE":
+            raise Failed(f"the stack {self.stack.name} is {status}: {self.reasons()}")
+
+    def ended(self) -> str | None:
+        status: str = self.stack.describe()["StackStatus"]
+        return None if status.endswith("_IN_PROGRESS") else status
+
+    def reasons(self) -> str:
+        """Why the last update failed, by resource."""
+        events = self.client.describe_stack_events(StackName=self.stack.name)["StackEvents"]
+        reasons = []
+        for event in events:  # newest first
+            if event["ResourceStatus"] == "UPDATE_IN_PROGRESS" and event["LogicalResourceId"] == self.stack.name:
+                break
+            if event["ResourceStatus"].endswith("_FAILED"):
+                reasons.append(f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', '')}")
+        return "; ".join(reversed(reasons)) or "see its events"

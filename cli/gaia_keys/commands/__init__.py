@@ -1,0 +1,1 @@
+"""One module per group of commands; main.py names them."""

@@ -8,17 +8,17 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::settings::LOG_LEVEL;
 
-/// Starts logging at `AWS_LAMBDA_LOG_LEVEL` (Lambda's own variable; INFO if it isn't set).
+/// Starts logging at `AWS_LAMBDA_LOG_LEVEL` (Lambda's own variable), or at `default` if it isn't set.
 ///
 /// The level applies to this crate alone: at DEBUG and TRACE the runtime and the SDK print whole
 /// events and responses, which hold keys and the root key. From the runtime come warnings, errors
 /// and the span with the request ID. From all other crates comes nothing, since the SDK's crates
 /// print `Debug` of responses at any level.
-pub fn init() {
+pub fn init(default: LevelFilter) {
     let level = match std::env::var(LOG_LEVEL.name).unwrap_or_default().as_str() {
-        "" => LevelFilter::INFO,
+        "" => default,
         "FATAL" => LevelFilter::ERROR, // Lambda's only level that tracing doesn't know
-        level => level.parse().unwrap_or(LevelFilter::INFO),
+        level => level.parse().unwrap_or(default),
     };
     let targets = Targets::new()
         .with_default(LevelFilter::OFF)

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use gaia_api_keys::error::Cause;
 use gaia_api_keys::settings::Settings;
 use gaia_api_keys::{aws, logging, startup};
+use tracing::level_filters::LevelFilter;
 
 fn main() -> ExitCode {
     if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
@@ -14,7 +15,7 @@ fn main() -> ExitCode {
         );
         return ExitCode::FAILURE;
     }
-    logging::init();
+    logging::init(LevelFilter::INFO);
     if let Err(error) = serve() {
         tracing::error!(error, "start failed");
     }

@@ -2,6 +2,7 @@
 //! into HTTP.
 
 use std::collections::HashMap;
+use std::io::Write;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::{Router, routing::any};
 use gaia_api_keys::api::Api;
@@ -24,6 +25,12 @@ use crate::page;
 /// API Gateway's limit for a request's payload.
 const MAX_PAYLOAD: usize = 10 * 1024 * 1024;
 
+/// Why the demo route denies a key.
+const DENIAL_REASON: HeaderName = HeaderName::from_static("x-denial-reason");
+
+/// Characters of a key ID.
+const KEY_ID_LENGTH: usize = 31;
+
 /// The functions' timeout.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -37,14 +44,65 @@ pub struct Functions {
 
 /// `/demo` and all paths below it are a protected API, `/docs` is a page, and all other paths go to
 /// the management API.
-pub fn router(functions: Functions) -> Router {
-    page::router()
+///
+/// With `shown`, each request is one short line on standard output.
+pub fn router(functions: Functions, shown: bool) -> Router {
+    let router = page::router()
         .route("/demo", any(demo))
         .route("/demo/{*rest}", any(demo))
         .fallback(any(manage))
         .layer(middleware::from_fn(keep_other_sites_out))
         .layer(DefaultBodyLimit::max(MAX_PAYLOAD))
-        .with_state(Arc::new(functions))
+        .with_state(Arc::new(functions));
+    if shown {
+        router.layer(middleware::from_fn(show))
+    } else {
+        router
+    }
+}
+
+/// What is shown of a request to the API or the demo route, beside its method, route and status.
+#[derive(Clone, Default)]
+struct Note {
+    key_id: Option<String>,
+    /// Why a key is denied, or what else is wrong.
+    reason: Option<String>,
+}
+
+/// Prints a line per request: time, method, route, status, key ID, reason. No secret: keys in paths
+/// are shown as `{api_key}`.
+async fn show(request: Request, next: Next) -> Response<Body> {
+    let method = request.method().clone();
+    // "gaia" is in every key, also one that is mistyped or encoded.
+    let route = request
+        .uri()
+        .path()
+        .split('/')
+        .map(|segment| {
+            if segment.to_ascii_lowercase().contains("gaia") {
+                "{api_key}"
+            } else {
+                segment
+            }
+        })
+        .collect::<Vec<_>>()
+        .join("/");
+    let response = next.run(request).await;
+    if let Some(note) = response.extensions().get::<Note>() {
+        let now = time::OffsetDateTime::now_utc();
+        let (hour, minute, second) = now.to_hms();
+        let mut line = format!(
+            "{hour:02}:{minute:02}:{second:02} {method} {route} {}",
+            response.status().as_u16()
+        );
+        for more in [&note.key_id, &note.reason].into_iter().flatten() {
+            line.push(' ');
+            line.extend(more.chars().filter(|c| !c.is_control()));
+        }
+        // println! would panic if nobody reads it any more.
+        let _ = writeln!(std::io::stdout(), "{line}");
+    }
+    response
 }
 
 /// Rejects what a page of another site makes a browser send here. Such a page is served under a
@@ -96,6 +154,11 @@ async fn manage(State(functions): State<Arc<Functions>>, Event(event): Event) ->
         .and_then(Value::as_str)
         .unwrap_or_default()
         .to_owned();
+    let path = event
+        .pointer("/rawPath")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned();
     let payload = match RawValue::from_string(event.to_string()) {
         Ok(payload) => LambdaEvent::new(payload, Context::default()),
         Err(error) => return message(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
@@ -108,8 +171,33 @@ async fn manage(State(functions): State<Arc<Functions>>, Event(event): Event) ->
             .instrument(span)
             .await,
     ) {
-        Ok(response) => respond(&response),
+        Ok(response) => {
+            let body = response.get("body").and_then(Value::as_str);
+            let note = note(&path, body.unwrap_or_default());
+            let mut response = respond(&response);
+            response.extensions_mut().insert(note);
+            response
+        }
         Err(error) => message(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+/// The key that a request to the API names, or its response does, and what the response complains
+/// of.
+fn note(path: &str, body: &str) -> Note {
+    let body: Value = serde_json::from_str(body).unwrap_or_default();
+    let text = |pointer| body.pointer(pointer).and_then(Value::as_str);
+    let named = path
+        .split('/')
+        .find(|segment| segment.starts_with("gaia_"))
+        .or_else(|| text("/api_key"))
+        .or_else(|| text("/key_id"));
+    let reason = text("/reason")
+        .or_else(|| text("/detail"))
+        .or_else(|| text("/detail/0/msg"));
+    Note {
+        key_id: named.map(|key| key.chars().take(KEY_ID_LENGTH).collect()),
+        reason: reason.map(str::to_owned),
     }
 }
 
@@ -139,17 +227,32 @@ async fn demo(State(functions): State<Arc<Functions>>, Event(mut event): Event) 
         Ok(payload) => payload,
         Err(error) => return message(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     };
-    match functions.authorizer.handle(&payload, TIMEOUT).await {
+    let (allowed, context) = match functions.authorizer.handle(&payload, TIMEOUT).await {
         Ok(AuthorizerResponse::Simple {
-            is_authorized: true,
+            is_authorized,
             context,
-        }) => {
-            let body = json!({ "you": format!("may {method} {path}"), "authorizer": context });
-            json_response(StatusCode::OK, body.to_string())
+        }) => (is_authorized, json!(context)),
+        Ok(AuthorizerResponse::Policy { .. }) | Err(_) => {
+            return message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
         }
-        Ok(_) => message(StatusCode::FORBIDDEN, "Forbidden"),
-        Err(_) => message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
+    };
+    let text = |name| context.get(name).and_then(Value::as_str).map(str::to_owned);
+    let note = Note {
+        key_id: text("key_id"),
+        reason: text("reason"),
+    };
+    let mut response = if allowed {
+        let body = json!({ "you": format!("may {method} {path}"), "authorizer": context });
+        json_response(StatusCode::OK, body.to_string())
+    } else {
+        message(StatusCode::FORBIDDEN, "Forbidden")
+    };
+    // A deployed API keeps the reason to itself (docs/protect-an-api.md). Here it helps.
+    if let Some(reason) = note.reason.as_deref().and_then(|r| r.parse().ok()) {
+        response.headers_mut().insert(DENIAL_REASON, reason);
     }
+    response.extensions_mut().insert(note);
+    response
 }
 
 /// A request as an event.

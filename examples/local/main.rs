@@ -1,6 +1,6 @@
 //! `cargo local`: the whole service in one process, on an embedded DynamoDB.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
@@ -12,6 +12,7 @@ use gaia_api_keys::settings::Settings;
 use gaia_api_keys::{aws, logging, startup};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tracing::level_filters::LevelFilter;
 
 mod database;
 mod gateway;
@@ -57,7 +58,13 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<(), String> {
-    logging::init();
+    // A person reads one short line per request; a program gets the log entries of the functions.
+    let terminal = std::io::stdout().is_terminal();
+    logging::init(if terminal {
+        LevelFilter::WARN
+    } else {
+        LevelFilter::INFO
+    });
     let (http, http_address) = listen(arguments.host, arguments.port, "--port").await?;
     let (dynamodb, dynamodb_address) =
         listen(arguments.host, arguments.dynamodb_port, "--dynamodb-port").await?;
@@ -83,7 +90,7 @@ async fn run(arguments: Arguments) -> Result<(), String> {
     let authorizer = startup::authorizer(&settings, &sdk)
         .await
         .map_err(|error| error.to_string())?;
-    let service = gateway::router(Functions { api, authorizer })
+    let service = gateway::router(Functions { api, authorizer }, terminal)
         .into_make_service_with_connect_info::<SocketAddr>();
     // println! would panic if nobody reads it, as in `cargo local | head -1`.
     let _ = writeln!(
@@ -173,20 +180,20 @@ async fn interrupted() -> Result<(), String> {
 
 fn what_to_try(http: SocketAddr, dynamodb: SocketAddr, data: &str, created: bool) -> String {
     let keys = format!("http://{http}/es/api/v1/credentials/api_keys/");
-    let state = if created {
-        "a new table"
-    } else {
-        "an existing table"
+    let state = match (data, created) {
+        (":memory:", _) => "a table that ends with this process".to_owned(),
+        (_, true) => format!("a new table in {data}; to keep none: --data :memory:"),
+        (_, false) => format!("the table in {data}; to keep none: --data :memory:"),
     };
     format!(
-        r#"GAIA's API keys on http://{http}, DynamoDB on http://{dynamodb} ({state} in {data}). Ctrl-C stops both. To try:
+        r#"GAIA's API keys on http://{http}, DynamoDB on http://{dynamodb} ({state}). Ctrl-C stops both. To try:
 
   http://{http}/docs in a browser, or
 
   curl -X POST {keys} -H 'content-type: application/json' -d '{{"config": {{"permissions": "read"}}}}'
   curl {keys}
-  curl -X PUT {keys}API_KEY -H 'content-type: application/json' -d '{{"config": {{"permissions": "write"}}}}'
-  curl -X DELETE {keys}delete/API_KEY
+  curl -X PUT {keys}KEY_ID -H 'content-type: application/json' -d '{{"config": {{"permissions": "write"}}}}'
+  curl -X DELETE {keys}delete/KEY_ID
   curl -X POST {keys}verify -H 'content-type: application/json' -d '{{"api_key": "API_KEY", "permission": "read"}}'
 
   curl http://{http}/demo -H 'authorization: Search API_KEY'        # a route behind the authorizer: needs read

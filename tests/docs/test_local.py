@@ -1,5 +1,8 @@
 """`cargo local` reads the service's settings, except those that it sets itself."""
 
+import os
+import pty
+import re
 import subprocess
 import unittest
 
@@ -24,6 +27,30 @@ class Settings(unittest.TestCase):
         done = subprocess.run(command, env={"KMS_KEY_ID": "mrk-1"}, capture_output=True, text=True, timeout=60)
         self.assertEqual(done.returncode, 1)
         self.assertIn("ROOT_KEY: set together with KMS_KEY_ID", done.stderr)
+
+    def test_a_terminal_shows_a_line_per_request(self):
+        """Without secrets, and without the log entries that a pipe gets."""
+        reader, terminal = pty.openpty()
+        command = [BINARY, "--port", "0", "--dynamodb-port", "0", "--data", ":memory:"]
+        with subprocess.Popen(command, stdout=terminal) as process:
+            local = Local()
+            local.address = re.search(r"http://([0-9.:]+)", os.read(reader, 1 << 16).decode())[1]
+            key = local.create({"permissions": "read"})
+            local.send("PUT", f"{KEYS}/{key}", {"config": {"permissions": "all"}})
+            response, _ = local.exchange("POST", "/demo", headers={"authorization": f"Search {key}"})
+            self.assertEqual((response.status, response.headers["x-denial-reason"]), (403, "permission"))
+            process.terminate()
+        shown = os.read(reader, 1 << 16).decode().splitlines()
+        self.assertEqual(
+            [re.sub(r"^[0-9:]{8} ", "", line) for line in shown if line[:2].isdigit()],
+            [
+                f"POST {KEYS} 200 {key[:31]}",
+                f"PUT {KEYS}/{{api_key}} 422 {key[:31]} value is not a valid enumeration member; permitted: 'read', 'write'",
+                f"POST /demo 403 {key[:31]} permission",
+            ],
+        )
+        self.assertNotIn(key, "".join(shown))
+        self.assertNotIn("{\"", shown[-1])
 
 
 if __name__ == "__main__":

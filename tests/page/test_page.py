@@ -120,6 +120,10 @@ class Docs(unittest.TestCase):
             servers = page.page.locator(".servers option").all_inner_texts()
             self.assertEqual(servers, [f"http://{self.local.address} - cargo local"])
             self.assertEqual(page.page.locator(".errors-wrapper").count(), 0)
+            self.assertIn("To call the demo route with an API key", page.page.locator(".schemes").inner_text())
+            self.assertEqual(page.page.locator(".models.is-open .model-container").count(), 0, "schemas are collapsed")
+            self.assertNotIn("Cache-Control", page.page.locator("#page").inner_text().split("Errors")[1])
+        self.assertEqual(page.ask(VERIFY)[1], {"valid": False, "reason": "invalid"}, "its example names no key")
         self.assertIn(f"  http://{self.local.address}/docs in a browser, or\n", self.local.printed)
 
     def test_the_browser_sends_no_request_elsewhere(self):

@@ -22,8 +22,24 @@ function withoutExamples(value) {
   return Object.fromEntries(fields.map(([name, field]) => [name, withoutExamples(field)]));
 }
 
+// Every response has this header, so the page says it once, in its introduction.
+function withoutCacheControl(value) {
+  if (Array.isArray(value)) return value.map(withoutCacheControl);
+  if (value === null || typeof value !== "object") return value;
+  const fields = Object.entries(value).filter(([name]) => name !== "Cache-Control");
+  return Object.fromEntries(fields.map(([name, field]) => [name, withoutCacheControl(field)]));
+}
+
+// The example's key exists nowhere, unless the service was started with --sample.
+function pasteHere(paths) {
+  const verify = Object.entries(paths).find(([path]) => path.endsWith("/verify"))[1].post;
+  verify.requestBody.content["application/json"].example = { api_key: "paste an API key here", route: "GET /demo" };
+  delete verify.requestBody.content["application/json"].examples;
+}
+
 function onThisMachine(openapi) {
-  const { tags, paths, components, ...more } = withoutExamples(openapi);
+  const { tags, paths, components, ...more } = withoutCacheControl(withoutExamples(openapi));
+  pasteHere(paths);
   return {
     ...more,
     servers: [{ url: location.origin, description: "cargo local" }],
@@ -44,6 +60,19 @@ function onThisMachine(openapi) {
   };
 }
 
+// Says what the button is for, beside it.
+const explained = {
+  wrapComponents: {
+    authorizeBtn: (Button, { React }) => (properties) =>
+      React.createElement(
+        "div",
+        { className: "auth-wrapper" },
+        React.createElement("span", null, "To call the demo route with an API key:\u00a0"),
+        React.createElement(Button, properties),
+      ),
+  },
+};
+
 // Adds the scheme that the authorizer expects to a key without one.
 function addScheme(request) {
   const value = request.headers.Authorization;
@@ -55,8 +84,10 @@ SwaggerUIBundle({
   dom_id: "#page",
   url: "/openapi.yaml",
   validatorUrl: null,
+  defaultModelsExpandDepth: 0,
   requestInterceptor: addScheme,
   plugins: [
+    explained,
     { statePlugins: { spec: { wrapActions: { updateJsonSpec: (show) => (openapi) => show(onThisMachine(openapi)) } } } },
   ],
 });

@@ -1,4 +1,4 @@
-"""A FastAPI service that checks the API keys of its callers: `pip install fastapi uvicorn httpx botocore`, then
+"""A FastAPI service that checks the API keys of its callers: `pip install fastapi uvicorn httpx botocore cachetools`, then
 `uvicorn fastapi_verify:app`, behind a proxy with --forwarded-allow-ips. docs/clients.md names the variables.
 
 A revoked key works for FRESH seconds more, and for STALE seconds while verify fails. FRESH also counts on ThrottleRate: it
@@ -9,65 +9,47 @@ import asyncio
 import hashlib
 import logging
 import os
-import random
 import re
-import time
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Annotated
 
 import httpx
 from botocore.exceptions import BotoCoreError
+from cachetools import TTLCache
 from fastapi import Depends, FastAPI, HTTPException, Request
 from sigv4 import SigV4
 
 FRESH, STALE, MOST = 5, 60, 10_000  # seconds, seconds, results in memory
 KEY = re.compile("(?i:search|bearer) +((gaia_[0-7][0-9A-HJKMNP-TV-Z]{25})_[0-7][0-9A-HJKMNP-TV-Z]{25})")
 http = httpx.AsyncClient(auth=SigV4(), timeout=2)
-results = {}
+asked, known = TTLCache(MOST, FRESH), TTLCache(MOST, STALE)  # tasks and responses of verify, by digest of the request's body
 
 
-async def verify(body):
+async def verify(name, body):
     """Returns verify's response, or None if there is none. It changes nothing, so it may be repeated."""
-    for pause in (0.2, 0.5, None):
+    for pause in (0.2, 0.5, 0):
         try:
             response = await http.post(os.environ["API"] + "/verify", json=body)
-            if response.status_code == 200:
-                return response.json()
-            if response.status_code == 422:  # a path that no key can grant, such as one with ? in it
-                return {"valid": False, "reason": "route"}
-            problem, passes = response.status_code, response.status_code in (429, 503)
+            problem = response.status_code
+            if problem in (200, 422):  # 422: a path that no key can grant, such as one with ? in it
+                known[name] = response.json() if problem == 200 else {"valid": False, "reason": "route"}
+                return known[name]
+            if problem not in (429, 503):
+                break
         except (httpx.TransportError, BotoCoreError) as error:
-            problem, passes = type(error).__name__, True
-        if not passes or pause is None:
-            break
-        await asyncio.sleep(pause * random.uniform(0.5, 1.5))
+            problem = type(error).__name__
+        await asyncio.sleep(pause)
     logging.error("verify failed: %s", problem)
+    asyncio.get_running_loop().call_later(1, asked.pop, name, None)  # a throttled service gets a second without this request
 
 
-def seconds_left(config):
+def usable(response):
+    """Whether a response still counts. A time that Python can't read has passed: verify is asked again."""
     try:
-        return datetime.fromisoformat(config["expires_at"]).timestamp() - time.time()
-    except ValueError:  # a time that Python can't read: ask each time
-        return 0
-
-
-class Result:
-    """verify's last response to one request body, and until when it counts."""
-
-    def __init__(self):
-        self.response, self.fresh, self.stale, self.lock = None, 0.0, 0.0, asyncio.Lock()
-
-    async def current(self, body):
-        async with self.lock:  # one verify at a time, however many requests wait for it
-            now = time.monotonic()
-            if now >= self.fresh:
-                if response := await verify(body):
-                    config = response.get("config", {})
-                    left = seconds_left(config) if config.get("expires_at") else STALE
-                    self.response, self.fresh, self.stale = response, now + min(FRESH, left), now + min(STALE, left)
-                    return response
-                self.fresh = time.monotonic() + 1  # a throttled service gets a second without this request
-            return self.response if time.monotonic() < self.stale else None
+        end = ((response or {}).get("config") or {}).get("expires_at")
+        return response is not None and (not end or datetime.fromisoformat(end) > datetime.now(timezone.utc))
+    except ValueError:
+        return False
 
 
 async def verify_key(request: Request) -> dict:
@@ -78,15 +60,16 @@ async def verify_key(request: Request) -> dict:
         raise HTTPException(401, "API key missing or invalid", {"WWW-Authenticate": "Search"})
     # Always with the route: without it, a key that grants nothing is valid. The path as FastAPI matches it.
     body = {"api_key": found[1], "route": f"{request.method} {request.scope['path']}"}
-    if request.client:
-        body["source_ip"] = request.client.host
+    body |= {"source_ip": request.client.host} if request.client else {}
     name = hashlib.sha256(repr(body).encode()).digest()  # no keys in memory that outlive their request
-    results[name] = results.pop(name, None) or Result()
-    if len(results) > MOST:
-        del results[next(iter(results))]  # the one that wasn't used for longest
-    response = await results[name].current(body)
+    task = asked.get(name)
+    if task is None or (task.done() and task.result() and not usable(task.result())):
+        task = asked[name] = asyncio.create_task(verify(name, body))  # however many requests wait for it
+    response = await asyncio.shield(task)
     if response is None:
-        raise HTTPException(503, "API keys can't be checked at the moment", {"Retry-After": "1"})
+        response = known.get(name)
+        if not usable(response):
+            raise HTTPException(503, "API keys can't be checked at the moment", {"Retry-After": "1"})
     if response["valid"]:
         return response
     logging.warning("denied %s: %s", found[2], response["reason"])

@@ -7,7 +7,9 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use keys::api_key::KeyId;
 use keys::config::KeyConfig;
+use keys::json;
 use keys::keyring::{Keyring, RootKey};
+use keys::route::{Route, RoutePattern};
 
 const ROOT_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 const ULID: &str = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
@@ -34,6 +36,18 @@ fn parts(criterion: &mut Criterion) {
     });
     criterion.bench_function("validate a config", |b| {
         b.iter(|| KeyConfig::parse(black_box(CONFIG)).unwrap())
+    });
+    // What a caller can choose: a path that nearly matches a pattern of wildcards, and a body as deep
+    // and as long as one may be.
+    let pattern = RoutePattern::parse(&format!("GET /{}", "*a".repeat(100))).unwrap();
+    let path = format!("GET /{}b", "a".repeat(300));
+    let route = Route::parse(&path).unwrap();
+    criterion.bench_function("match a route of 100 wildcards", |b| {
+        b.iter(|| assert!(!pattern.covers(black_box(route))))
+    });
+    let deep = "[".repeat(65_536);
+    criterion.bench_function("reject a body of 64 KiB of brackets", |b| {
+        b.iter(|| assert!(json::check(black_box(&deep)).is_err()))
     });
 }
 

@@ -1,4 +1,4 @@
-"""Writes tables: prices in docs/scale-and-cost.md and README.md, the templates' parameters in docs/configuration.md.
+"""Writes the prices in docs/scale-and-cost.md and in a sentence of README.md, and the parameters in docs/configuration.md.
 
     python docs/tables.py            writes them
     python docs/tables.py --check    fails if one is out of date
@@ -140,14 +140,14 @@ def of_prices():
     ]
 
 
-def of_readme():
+def with_prices(text):
+    """README.md with today's prices in its one sentence about them."""
     keys, monitoring = total("template.yaml"), total("stacks/monitoring.yaml")
-    yield "idle", [
-        "| Deployed, without traffic | USD a month, at most |",
-        "|---|---:|",
-        f"| template.yaml | {money(keys)} |",
-        f"| and stacks/monitoring.yaml, which is optional | {money(keys + monitoring)} |",
-    ]
+    idle, watched, checks = map(money, (keys, keys + monitoring, check(MILLION)))
+    sentence = f"Idle, the stack costs at most {idle} USD a month, {watched} with monitoring; a million checks cost {checks} USD."
+    text, count = re.subn(r"Idle, the stack costs .* USD\.", sentence, text)
+    assert count == 1, "README.md has no sentence about prices"
+    return text
 
 
 def of_template():
@@ -185,11 +185,15 @@ def main():
             print(*ways(int(checks)), sep="\n")
             return
     stale = []
-    pages = {"docs/scale-and-cost.md": of_prices(), "docs/configuration.md": of_template(), "README.md": of_readme()}
-    for name, tables in pages.items():
+    pages = {
+        "docs/scale-and-cost.md": lambda text: with_tables(text, of_prices()),
+        "docs/configuration.md": lambda text: with_tables(text, of_template()),
+        "README.md": with_prices,
+    }
+    for name, written in pages.items():
         path = DOCS.parent / name
         text = path.read_text()
-        new = with_tables(text, tables)
+        new = written(text)
         if new != text:
             stale.append(name)
             if "--check" not in sys.argv:

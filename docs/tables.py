@@ -1,4 +1,4 @@
-"""Writes the tables of docs/cost.md and README.md, from the prices below, and of docs/template.md, from the templates.
+"""Writes the prices in docs/scale-and-cost.md and in a sentence of README.md, and the parameters in docs/configuration.md.
 
     python docs/tables.py            writes them
     python docs/tables.py --check    fails if one is out of date
@@ -18,30 +18,27 @@ HOURS_A_MONTH = 730
 SECONDS_A_MONTH = HOURS_A_MONTH * 3600
 GB = 10**9
 
-# US dollars, us-east-1, list prices without free tiers: (price, what for, known from).
+# US dollars, us-east-1, list prices without free tiers: (price, known from).
 PRICES = {
-    "http_api": (1.00, "HTTP API, per million requests, the first 300 million", "2025-05"),
-    "rest_api": (3.50, "REST API, per million requests, the first 333 million", "2025-05"),
-    "lambda_request": (0.20, "Lambda, per million requests", "2026-03"),
-    "lambda_x86": (0.0000166667, "Lambda x86_64, per GB-second", "2026-03"),
-    "lambda_arm": (0.0000133334, "Lambda arm64, per GB-second", "2026-03"),
-    "read_unit": (0.125, "DynamoDB on-demand, per million read units", "2025-07 (since 2024-11-01)"),
-    "write_unit": (0.625, "DynamoDB on-demand, per million write units", "2025-07 (since 2024-11-01)"),
-    "table_gb": (0.25, "DynamoDB storage, per GB and month", "2025-07"),
-    "backup_gb": (0.20, "DynamoDB point-in-time recovery, per GB and month", "2025-07"),
-    "kms_key": (1.00, "KMS, per key or replica and month", "2026-06"),
-    "kms_request": (0.03, "KMS, per ten thousand requests", "2026-06"),
-    "log_gb": (0.50, "CloudWatch Logs, per GB written", "2026-06"),
-    "alarm_metric": (0.10, "CloudWatch, per alarm metric and month", "2026-02"),
-    "own_metric": (0.30, "CloudWatch, per custom metric and month", "2026-02"),
-    "dashboard": (3.00, "CloudWatch, per dashboard and month", "2026-06"),
-    "composite_alarm": (0.50, "CloudWatch, per composite alarm and month", "2025-01"),
-    "insight_rule": (0.50, "CloudWatch, per Contributor Insights rule and month", "2025-01"),
-    "insight_event": (0.02, "CloudWatch, per million log entries that a rule matches", "2025-01"),
-    "trace": (5.00, "X-Ray, per million traces", "2026-06"),
+    "http_api": (1.00, "2025-05"),  # HTTP API, per million requests, the first 300 million
+    "rest_api": (3.50, "2025-05"),  # REST API, per million requests, the first 333 million
+    "lambda_request": (0.20, "2026-03"),  # Lambda, per million requests
+    "lambda_x86": (0.0000166667, "2026-03"),  # Lambda x86_64, per GB-second
+    "read_unit": (0.125, "2025-07"),  # DynamoDB on-demand, per million read units
+    "write_unit": (0.625, "2025-07"),  # DynamoDB on-demand, per million write units
+    "table_gb": (0.25, "2025-07"),  # DynamoDB storage, per GB and month
+    "backup_gb": (0.20, "2025-07"),  # DynamoDB point-in-time recovery, per GB and month
+    "kms_key": (1.00, "2026-06"),  # KMS, per key or replica and month
+    "log_gb": (0.50, "2026-06"),  # CloudWatch Logs, per GB written
+    "alarm_metric": (0.10, "2026-02"),  # CloudWatch, per alarm metric and month
+    "own_metric": (0.30, "2026-02"),  # CloudWatch, per custom metric and month
+    "dashboard": (3.00, "2026-06"),  # CloudWatch, per dashboard and month
+    "composite_alarm": (0.50, "2025-01"),  # CloudWatch, per composite alarm and month
+    "insight_rule": (0.50, "2025-01"),  # CloudWatch, per Contributor Insights rule and month
+    "trace": (5.00, "2026-06"),  # X-Ray, per million traces
 }
 
-# One check. The duration is an assumption until it is measured in AWS: see docs/cost.md.
+# One check. The duration is an assumption until it is measured in AWS.
 MEMORY_GB = 256 / 1024
 DURATION_S = 0.005
 READ_UNITS = 1  # strongly consistent, an item of up to 4 KB
@@ -76,33 +73,22 @@ def log(requests):
 
 
 def idle(path):
-    """What a template's resources cost a month without traffic: (name of the price, what, how many)."""
+    """What a template's resources cost a month without traffic, custom metrics with data: names of prices, and how many."""
     text = (DOCS.parent / path).read_text()
     blocks = re.split(r"^  (?=\w+:\n)", text.split("\nResources:\n")[1], flags=re.MULTILINE)
     of_type = lambda kind: [block for block in blocks if f"    Type: AWS::{kind}\n" in block]
-    metrics = sum(max(1, block.count("MetricStat:")) for block in of_type("CloudWatch::Alarm"))
-    own = {re.search(r"MetricName: (\w+)", block)[1] for block in of_type("Logs::MetricFilter")}
-    return [
-        ("kms_key", "KMS keys", len(of_type("KMS::Key"))),
-        ("alarm_metric", "Alarm metrics", metrics),
-        ("composite_alarm", "Composite alarms", len(of_type("CloudWatch::CompositeAlarm"))),
-        ("own_metric", "Custom metrics, in months when they have data", len(own)),
-        ("dashboard", "Dashboards", len(of_type("CloudWatch::Dashboard"))),
-        ("insight_rule", "Contributor Insights rules, with `UsageLogGroups`", len(of_type("CloudWatch::InsightRule"))),
-    ]
+    return {
+        "kms_key": len(of_type("KMS::Key")),
+        "alarm_metric": sum(max(1, block.count("MetricStat:")) for block in of_type("CloudWatch::Alarm")),
+        "composite_alarm": len(of_type("CloudWatch::CompositeAlarm")),
+        "own_metric": len({re.search(r"MetricName: (\w+)", block)[1] for block in of_type("Logs::MetricFilter")}),
+        "dashboard": len(of_type("CloudWatch::Dashboard")),
+        "insight_rule": len(of_type("CloudWatch::InsightRule")),
+    }
 
 
-def of_idle():
-    """Its table for docs/cost.md, and the two totals."""
-    columns = [idle("template.yaml"), idle("stacks/monitoring.yaml")]
-    totals = [sum(price(name) * count for name, _, count in column) for column in columns]
-    cells = lambda rows: " | ".join(f"{count} × {money(price(name))}" if count else "" for name, _, count in rows)
-    return [
-        "| Independent of traffic, per month | template.yaml | stacks/monitoring.yaml |",
-        "|---|---:|---:|",
-        *(f"| {rows[0][1]} | {cells(rows)} |" for rows in zip(*columns)),
-        f"| Total | {money(totals[0])} | {money(totals[1])} |",
-    ], totals
+def total(path):
+    return sum(price(name) * count for name, count in idle(path).items())
 
 
 def rows(checks):
@@ -115,11 +101,6 @@ def rows(checks):
             yield f"{api}, this authorizer, {caching}", calls, gateway, check(calls), traces(calls)
     yield "Verify endpoint (no API of yours)", checks, http, check(checks), traces(checks)
     yield "REST API, API Gateway's own keys", 0, rest, 0, 0
-
-
-def usage_writes(keys, instances):
-    """At most: each instance writes once per key and hour. An item is below 1 KB; a write whose condition fails costs as much."""
-    return keys * HOURS_A_MONTH * instances
 
 
 def money(dollars):
@@ -138,34 +119,35 @@ def ways(checks):
     ]
 
 
-def of_cost():
-    """The tables of docs/cost.md by name."""
-    yield "prices", ["| Price (USD) | For | Known from |", "|---:|---|---|"] + [
-        f"| {dollars:.10f}".rstrip("0").rstrip(".") + f" | {what} | {known} |"
-        if dollars < 0.001 else f"| {dollars:.3f} | {what} | {known} |"
-        for dollars, what, known in PRICES.values()
+def of_prices():
+    """The table of docs/scale-and-cost.md: dollars, what for, and the oldest price in them."""
+    kept, watched = ([name for name, count in idle(path).items() if count] for path in ("template.yaml", "stacks/monitoring.yaml"))
+    usage = HOURS_A_MONTH / MILLION * price("write_unit")
+    lines = [
+        ("template.yaml, a month without traffic", money(total("template.yaml")), kept),
+        ("stacks/monitoring.yaml, the same", money(total("stacks/monitoring.yaml")), watched),
+        ("1 million requests of an HTTP API", money(price("http_api")), ["http_api"]),
+        ("1 million requests of a REST API", money(price("rest_api")), ["rest_api"]),
+        ("1 million checks: function and table", money(check(MILLION)), ["lambda_request", "lambda_x86", "read_unit"]),
+        ("1 million creates: table", money(2 * price("write_unit")), ["write_unit"]),
+        ("Usage: each key in constant use, per instance and month", f"{usage:.4f}", ["write_unit"]),
+        ("1 million entries in the access log of a protected API", money(log(MILLION)), ["log_gb"]),
+        ("1 million X-Ray traces, with `Tracing=Active`", money(price("trace")), ["trace"]),
+        ("1 GB in the table for a month, with its backup", money(price("table_gb") + price("backup_gb")), ["table_gb", "backup_gb"]),
     ]
-    for checks in (MILLION, 100 * MILLION):
-        yield f"{checks // MILLION} million checks", ways(checks)
-    yield "usage", [
-        "| Keys in constant use | Function instances | Writes, at most | Total per month, at most |",
-        "|---:|---:|---:|---:|",
-    ] + [
-        f"| {keys:,} | {instances} | {usage_writes(keys, instances):,} "
-        f"| {money(usage_writes(keys, instances) / MILLION * price('write_unit'))} |"
-        for keys in (KEYS, 1000, 10_000) for instances in (1, 10)
+    yield "prices", ["| What | USD | Known from |", "|---|---:|---|"] + [
+        f"| {what} | {dollars} | {min(PRICES[name][1] for name in names)} |" for what, dollars, names in lines
     ]
-    yield "fixed", of_idle()[0]
 
 
-def of_readme():
-    keys, monitoring = of_idle()[1]
-    yield "idle", [
-        "| Deployed, without traffic | USD a month, at most |",
-        "|---|---:|",
-        f"| template.yaml | {money(keys)} |",
-        f"| and stacks/monitoring.yaml, which is optional | {money(keys + monitoring)} |",
-    ]
+def with_prices(text):
+    """README.md with today's prices in its one sentence about them."""
+    keys, monitoring = total("template.yaml"), total("stacks/monitoring.yaml")
+    idle, watched, checks = map(money, (keys, keys + monitoring, check(MILLION)))
+    sentence = f"Idle, the stack costs at most {idle} USD a month, {watched} with monitoring; a million checks cost {checks} USD."
+    text, count = re.subn(r"Idle, the stack costs .* USD\.", sentence, text)
+    assert count == 1, "README.md has no sentence about prices"
+    return text
 
 
 def of_template():
@@ -192,8 +174,8 @@ def with_tables(text, tables):
         mark = f"<!-- table: {name} -->\n"
         assert text.count(mark) == 1, f"{text.count(mark)} times: {mark}"
         before, after = text.split(mark)
-        rest = re.sub(r"\A\n*(\|.*\n)*", "", after)
-        text = before + mark + "\n" + "".join(f"{line}\n" for line in lines) + rest
+        rest = re.sub(r"\A\n*(\|.*\n)*\n*", "", after)
+        text = before + mark + "\n" + "".join(f"{line}\n" for line in lines) + "\n" * bool(rest) + rest
     return text
 
 
@@ -203,10 +185,15 @@ def main():
             print(*ways(int(checks)), sep="\n")
             return
     stale = []
-    for name, tables in (("docs/cost.md", of_cost()), ("docs/template.md", of_template()), ("README.md", of_readme())):
+    pages = {
+        "docs/scale-and-cost.md": lambda text: with_tables(text, of_prices()),
+        "docs/configuration.md": lambda text: with_tables(text, of_template()),
+        "README.md": with_prices,
+    }
+    for name, written in pages.items():
         path = DOCS.parent / name
         text = path.read_text()
-        new = with_tables(text, tables)
+        new = written(text)
         if new != text:
             stale.append(name)
             if "--check" not in sys.argv:

@@ -8,8 +8,8 @@ import re
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
-# The first test vector of docs/keys.md, which the targets' keyring made too.
-KEY = re.search(r"gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV_\w{26}", (ROOT / "docs/keys.md").read_text()).group()
+# The first test vector of docs/security.md, which the targets' keyring made too.
+KEY = re.search(r"gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV_\w{26}", (ROOT / "docs/security.md").read_text()).group()
 ARN = "arn:aws:execute-api:eu-central-1:123456789012:abcdefghij/live"
 
 

@@ -70,7 +70,7 @@
 //!
 //! # Where the decisions are explained
 //!
-//! `docs/architecture.md`: why each part is as it is; `docs/keys.md`: how a key is derived;
+//! `docs/architecture.md`: why each part is as it is;
 //! `docs/security.md`: who can do what; `docs/reliability.md`: what happens when something breaks;
 //! `docs/performance.md`: what a start and a check cost. `CONTRIBUTING.md` lists every place of a
 //! new setting, route, config field or log entry.

@@ -74,8 +74,7 @@ const TRACK_USAGE: Setting = Setting {
 const SIMPLE_RESPONSES: Setting = Setting {
     name: "SIMPLE_RESPONSES",
     default: "`false`",
-    about: "`true`: HTTP APIs with payload format 2.0 get [simple responses](protect-an-api.md#use-simple-responses). Authorizer \
-            only.",
+    about: "`true`: HTTP APIs with payload format 2.0 get [simple responses](protect-an-api.md). Authorizer only.",
 };
 const DEFAULT_USAGE_PLAN_KEY: Setting = Setting {
     name: "DEFAULT_USAGE_PLAN_KEY",

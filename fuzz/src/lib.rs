@@ -6,7 +6,7 @@ pub mod service;
 use keys::api_key::KeyId;
 use keys::keyring::{Keyring, RootKey};
 
-/// The root key of `events/` and of docs/keys.md.
+/// The root key of `events/` and of docs/security.md.
 pub const ROOT_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 /// The ULID of [`key`].
 pub const ULID: &str = "01ARZ3NDEKTSV4RRFFQ69G5FAV";

@@ -1,4 +1,4 @@
-//! API keys: `gaia_<ULID>_<SECRET>`, derived from a root key and so never stored. `docs/keys.md`
+//! API keys: `gaia_<ULID>_<SECRET>`, derived from a root key and so never stored. `docs/security.md`
 //! has the derivation.
 
 use std::fmt;

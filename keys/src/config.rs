@@ -547,9 +547,8 @@ pub const FIELDS: [Field; 6] = [
     Field {
         name: "routes",
         example: r#"["GET /items/*"]"#,
-        effect: "1 to 20 routes. The key grants exactly these, in place of `permissions`; both \
-            together are a 422. If the authorizer's policy for them and for `allowed_ips` \
-            could exceed API Gateway's 8 KB, they are a 422.",
+        effect: "1 to 20 routes, which the key grants in place of `permissions`. Both together are a \
+            422, and so are routes and `allowed_ips` whose policy could exceed API Gateway's 8 KB.",
         schema: r##"{ "type": ["array", "null"], "minItems": 1, "maxItems": 20, "items": { "$ref": "#/components/schemas/RoutePattern" } }"##,
         audited: true,
         synonyms: "allowedroute allowedroutes allowroutes allowedpath allowedpaths allowpaths pathsallowed \
@@ -570,9 +569,8 @@ pub const FIELDS: [Field; 6] = [
     Field {
         name: "expires_at",
         example: r#""2030-01-31T12:00:00Z""#,
-        effect: "An RFC 3339 time, in 1970 or later, without a leap second (`:60`). The key is \
-            denied from then on, and deleted 30 days later. If the time is in the past, \
-            the key is deleted 30 days after it was written.",
+        effect: "An RFC 3339 time in 1970 or later. The key is denied from then on, and deleted 30 \
+            days later, or 30 days after a time in the past was written.",
         schema: r#"{ "type": ["string", "null"], "format": "date-time" }"#,
         audited: true,
         synonyms: "exp expire expires expired expireson expireon expiresin expiresafter expireafter expiretime \
@@ -585,10 +583,8 @@ pub const FIELDS: [Field; 6] = [
     Field {
         name: "allowed_ips",
         example: r#"["192.0.2.0/24"]"#,
-        effect: "At least one address or CIDR range, without host bits and without leading \
-            zeros. The key is denied from all other addresses. An IPv4-mapped range \
-            (`::ffff:10.0.0.0/104`) is the IPv4 range in it. A wider range of IPv6 \
-            (`::/0`) doesn't include IPv4 addresses.",
+        effect: "At least one address or CIDR range, without host bits or leading zeros. The key is \
+            denied from all other addresses. `::/0` includes no IPv4 address.",
         schema: r#"{ "type": ["array", "null"], "minItems": 1, "items": { "type": "string", "format": "ip-range" } }"#,
         audited: true,
         synonyms: "allowip allowips allowediplist allowedipslist allowedipaddress allowedipaddresses allowediprange \
@@ -606,8 +602,7 @@ pub const FIELDS: [Field; 6] = [
         name: "usage_plan_key",
         example: r#""usage-plan-key-of-reports""#,
         effect: "The value of an API Gateway API key: 20 to 128 visible ASCII characters, neither \
-            `\"` nor `\\`. REST APIs can limit and count the key's requests by the usage plan of \
-            that value.",
+            `\"` nor `\\`. REST APIs meter the key under its usage plan.",
         schema: r#"{ "type": ["string", "null"], "pattern": "^[!#-\\[\\]-~]{20,128}$" }"#,
         audited: true,
         synonyms: "usageplan usageplanid usageplankeyid usageidentifierkey",

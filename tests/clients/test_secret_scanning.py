@@ -24,7 +24,7 @@ def base32(number):
 
 
 def generated(random, root_key=bytes(range(32)), service="demo", ulid=None):
-    """A key, derived as docs/keys.md says."""
+    """A key, derived as docs/security.md says."""
     ulid = ulid or base32(random.getrandbits(128))
     field = lambda text: len(text).to_bytes(4, "big") + text.encode()
     tag = hmac.digest(root_key, field("gaia-api-key/v1") + field(service) + field(ulid), hashlib.sha256)

@@ -110,7 +110,7 @@ fn settings_are_in_the_documents() {
     let mut rows = vec![["Variable", "Default", "Meaning"]];
     let settings = names.iter().zip(SETTINGS);
     rows.extend(settings.map(|(name, setting)| [name, setting.default, setting.about]));
-    generate_table("docs/settings.md", "settings", &rows);
+    generate_table("docs/configuration.md", "settings", &rows);
 }
 
 #[test]

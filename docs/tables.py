@@ -1,4 +1,5 @@
-"""Writes the tables of docs/cost.md and README.md, from the prices below, and of docs/template.md, from the templates.
+"""Writes the tables of docs/cost.md and a sentence of README.md, from the prices below, and the tables of docs/template.md, from the
+templates.
 
     python docs/tables.py            writes them
     python docs/tables.py --check    fails if one is out of date
@@ -158,14 +159,14 @@ def of_cost():
     yield "fixed", of_idle()[0]
 
 
-def of_readme():
+def with_prices(text):
+    """README.md with today's prices in its one sentence about them."""
     keys, monitoring = of_idle()[1]
-    yield "idle", [
-        "| Deployed, without traffic | USD a month, at most |",
-        "|---|---:|",
-        f"| template.yaml | {money(keys)} |",
-        f"| and stacks/monitoring.yaml, which is optional | {money(keys + monitoring)} |",
-    ]
+    idle, watched, checks = map(money, (keys, keys + monitoring, check(MILLION)))
+    sentence = f"Idle, the stack costs at most {idle} USD a month, {watched} with monitoring; a million checks cost {checks} USD."
+    text, count = re.subn(r"Idle, the stack costs .* USD\.", sentence, text)
+    assert count == 1, "README.md has no sentence about prices"
+    return text
 
 
 def of_template():
@@ -203,10 +204,15 @@ def main():
             print(*ways(int(checks)), sep="\n")
             return
     stale = []
-    for name, tables in (("docs/cost.md", of_cost()), ("docs/template.md", of_template()), ("README.md", of_readme())):
+    pages = {
+        "docs/cost.md": lambda text: with_tables(text, of_cost()),
+        "docs/template.md": lambda text: with_tables(text, of_template()),
+        "README.md": with_prices,
+    }
+    for name, written in pages.items():
         path = DOCS.parent / name
         text = path.read_text()
-        new = with_tables(text, tables)
+        new = written(text)
         if new != text:
             stale.append(name)
             if "--check" not in sys.argv:

@@ -1,5 +1,4 @@
-"""Writes the tables of docs/cost.md and a sentence of README.md, from the prices below, and the tables of docs/template.md, from the
-templates.
+"""Writes the tables of docs/cost.md and README.md, from the prices below, and of docs/template.md, from the templates.
 
     python docs/tables.py            writes them
     python docs/tables.py --check    fails if one is out of date
@@ -159,14 +158,14 @@ def of_cost():
     yield "fixed", of_idle()[0]
 
 
-def with_prices(text):
-    """README.md with today's prices in its one sentence about them."""
+def of_readme():
     keys, monitoring = of_idle()[1]
-    idle, watched, checks = map(money, (keys, keys + monitoring, check(MILLION)))
-    sentence = f"Idle, the stack costs at most {idle} USD a month, {watched} with monitoring; a million checks cost {checks} USD."
-    text, count = re.subn(r"Idle, the stack costs .* USD\.", sentence, text)
-    assert count == 1, "README.md has no sentence about prices"
-    return text
+    yield "idle", [
+        "| Deployed, without traffic | USD a month, at most |",
+        "|---|---:|",
+        f"| template.yaml | {money(keys)} |",
+        f"| and stacks/monitoring.yaml, which is optional | {money(keys + monitoring)} |",
+    ]
 
 
 def of_template():
@@ -204,15 +203,10 @@ def main():
             print(*ways(int(checks)), sep="\n")
             return
     stale = []
-    pages = {
-        "docs/cost.md": lambda text: with_tables(text, of_cost()),
-        "docs/template.md": lambda text: with_tables(text, of_template()),
-        "README.md": with_prices,
-    }
-    for name, written in pages.items():
+    for name, tables in (("docs/cost.md", of_cost()), ("docs/template.md", of_template()), ("README.md", of_readme())):
         path = DOCS.parent / name
         text = path.read_text()
-        new = written(text)
+        new = with_tables(text, tables)
         if new != text:
             stale.append(name)
             if "--check" not in sys.argv:

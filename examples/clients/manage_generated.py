@@ -15,7 +15,7 @@ from gaia_client import Client
 from gaia_client.api.checks import verify_api_key
 from gaia_client.api.keys import create_api_key, delete_api_key, get_api_key, list_api_keys, rotate_api_key, update_api_key
 from gaia_client.models import (
-    Config, ConfigBody, Created, Deleted, KeyDetails, NotValid, Permission, Question, RotateBody, Rotated, Updated, Valid,
+    Config, ConfigBody, Created, Deleted, KeyDetails, NotValid, Permission, RotateBody, Rotated, Updated, Valid, VerifyRequest,
 )
 from sigv4 import SigV4
 
@@ -80,8 +80,8 @@ with Client(base_url=origin, timeout=httpx.Timeout(30), httpx_args=options) as c
     key_id = key[:31]  # not a secret: it stands for the key in paths
     print(len(expect(list, list_api_keys.sync(client=client, limit=100))))  # details=True: KeyDetails in place of ListedKey
     print(update(client, key_id, permissions="write"))
-    question = Question(api_key=key, route="POST /items")
-    print(expect((Valid, NotValid), verify_api_key.sync(client=client, body=question)).valid)
+    body = VerifyRequest(api_key=key, route="POST /items")
+    print(expect((Valid, NotValid), verify_api_key.sync(client=client, body=body)).valid)
     used = expect(KeyDetails, get_api_key.sync(key_id, client=client)).last_used_at
     print(f"{used:%Y-%m-%dT%H:%M:%SZ}" if used else "never")
     body = RotateBody(grace_seconds=3600)

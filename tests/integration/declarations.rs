@@ -140,11 +140,6 @@ fn config_fields_are_in_the_documents() {
         "      additionalProperties: true\n",
         &properties,
     );
-
-    let audited = FIELDS.iter().filter(|field| field.audited);
-    let names: Vec<_> = audited.map(|field| format!("\"{}\"", field.name)).collect();
-    let restored = names.join(", ");
-    generate("docs/operations.md", "        names = (", ")\n", &restored);
 }
 
 #[test]

@@ -7,14 +7,18 @@ import re
 import shutil
 import sys
 import unicodedata
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Callable, Collection, Iterable, Mapping, Sequence, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from gaia_keys import lossless, times
 from gaia_keys.errors import Failed
 from gaia_keys.keys import ULID, Key, id_of
+
+if TYPE_CHECKING:
+    from click._termui_impl import ProgressBar
 
 T = TypeVar("T")
 
@@ -28,6 +32,7 @@ COLOURED = ("state", "status", "result", "replaced")
 # Between two columns of a table, and what no column is cut below: a date.
 GAP = 2
 NARROW = 10
+HIDDEN: set[str] = set()
 
 
 def printable(text: str) -> str:
@@ -35,8 +40,16 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def hide(*secrets: str | None) -> None:
+    """From now on, these texts appear in no line on standard error. Shorter ones are no secrets, but parts of words."""
+    HIDDEN.update(secret for secret in secrets if secret and len(secret) >= 8)
+
+
 def clean(line: str) -> str:
-    """A line fit for standard error: keys are cut to their IDs."""
+    """A line fit for standard error: keys are cut to their IDs, and user and password of a URL are left out."""
+    for secret in HIDDEN:
+        line = line.replace(secret, "...")
+    line = re.sub("//[^/ ]*@", "//", line)
     return re.sub(f"(gaia_{ULID})_[0-9A-Za-z]*", r"\1", printable(line))
 
 
@@ -68,7 +81,7 @@ def cut(text: str, room: int) -> str:
 
 
 def fit(widths: dict[str, int], whole: Collection[str], optional: Sequence[str], room: int) -> dict[str, int]:
-    """The widths of the columns that fit into a line: optional ones are left out if need be, then the widest are cut."""
+    """The widths of the columns that fit into a line: without optional ones if need be, then the widest are cut."""
     for name in optional:
         least = sum(wide if each in whole else min(wide, NARROW) for each, wide in widths.items())
         if least + GAP * (len(widths) - 1) > room:
@@ -85,9 +98,9 @@ def fit(widths: dict[str, int], whole: Collection[str], optional: Sequence[str],
 def table(rows: Sequence[Mapping[str, object]], as_json: bool = False, optional: Sequence[str] = ()) -> None:
     """Prints rows, which have the same columns, as a table or as JSON.
 
-    Columns without any text are left out. On a terminal, each row is one line: long cells end with an ellipsis, and of the
-    `optional` columns, the first ones are left out where there is no room. The first column and IDs of keys are never cut.
-    Anywhere else, lines are as long as need be.
+    Columns without any text are left out. On a terminal, each row is one line: long cells end with an ellipsis, and of
+    the `optional` columns, the first ones are left out where there is no room. The first column and IDs of keys are
+    never cut. Anywhere else, lines are as long as need be.
     """
     if as_json:
         return print_json([dict(row) for row in rows])
@@ -160,7 +173,7 @@ def print_key(key: Key, as_json: bool, show_keys: bool) -> None:
     lines["last used"] = used
     for name in ("rotated_from", "rotated_to", "root_key_id"):
         lines[name.replace("_", " ")] = key.details[name]
-    lines["config"] = key.config and lossless.dumps(key.config)
+    lines["config"] = lossless.dumps(key.config) if key.config else None
     for heading, value in lines.items():
         result(f"{f'{heading}:':14}{value or '-'}")
 
@@ -170,7 +183,7 @@ class Progress:
 
     def __init__(self, total: int) -> None:
         self.total, self.done, self.terminal = total, 0, sys.stderr.isatty()
-        self.bar = click.progressbar(length=total, show_pos=True, file=sys.stderr)
+        self.bar: ProgressBar[int] = click.progressbar(length=total, show_pos=True, file=sys.stderr)
 
     def step(self) -> None:
         self.done += 1

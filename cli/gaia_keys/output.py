@@ -29,9 +29,10 @@ COLOURS = {
     **dict.fromkeys(("FAIL", "unreadable", "True"), "red"),
 }
 COLOURED = ("state", "status", "result", "replaced")
-# Between two columns of a table, and what no column is cut below: a date.
+# Between two columns of a table; columns up to SHORT, as dates are, stay whole, and none is cut below NARROW.
 GAP = 2
-NARROW = 10
+SHORT = 12
+NARROW = 6
 HIDDEN: set[str] = set()
 
 
@@ -82,17 +83,17 @@ def cut(text: str, room: int) -> str:
 
 def fit(widths: dict[str, int], whole: Collection[str], optional: Sequence[str], room: int) -> dict[str, int]:
     """The widths of the columns that fit into a line: without optional ones if need be, then the widest are cut."""
+    least = {name: wide if name in whole or wide <= SHORT else NARROW for name, wide in widths.items()}
     for name in optional:
-        least = sum(wide if each in whole else min(wide, NARROW) for each, wide in widths.items())
-        if least + GAP * (len(widths) - 1) > room:
-            widths.pop(name, None)
-    excess = sum(widths.values()) + GAP * (len(widths) - 1) - room
-    for _ in range(excess):
-        wide, name = max(((wide, name) for name, wide in widths.items() if name not in whole), default=(0, ""))
-        if wide <= NARROW:
+        if sum(least.values()) + GAP * (len(least) - 1) > room:
+            least.pop(name, None)
+    fitting = {name: widths[name] for name in least}
+    for _ in range(sum(fitting.values()) + GAP * (len(fitting) - 1) - room):
+        wide, name = max(((wide, name) for name, wide in fitting.items() if wide > least[name]), default=(0, ""))
+        if not wide:
             break
-        widths[name] -= 1
-    return widths
+        fitting[name] -= 1
+    return fitting
 
 
 def table(rows: Sequence[Mapping[str, object]], as_json: bool = False, optional: Sequence[str] = ()) -> None:

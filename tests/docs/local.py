@@ -193,7 +193,7 @@ class Gateway:
         return response.status, passed, answer
 
     def __enter__(self):
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=[0.05], daemon=True).start()
         return self
 
     def __exit__(self, *_):

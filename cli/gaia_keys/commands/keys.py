@@ -207,7 +207,7 @@ def delete(api: Api, key_ids: tuple[str, ...], yes: bool) -> int:
         keys = [api.find(key_ids[0])]
     else:
         listed = {key.id: key for key in api.keys()}  # noqa: SIM118, not a dict's
-        missing = [key_id for key_id in key_ids if key_id not in listed]
+        missing = [key_id for key_id in dict.fromkeys(key_ids) if key_id not in listed]
         if missing:
             raise Failed(f"no such key: {', '.join(missing)}")
         keys = [listed[key_id] for key_id in dict.fromkeys(key_ids)]

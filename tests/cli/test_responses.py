@@ -1,7 +1,6 @@
 """Responses that aren't this API's: one line, exit status 2, and no claim that anything was done."""
 
 import copy
-import unittest
 
 from command import KEY, SAMPLE, Commands, Scripted
 from local import KEYS
@@ -127,7 +126,3 @@ class Responses(Commands):
                 self.assertEqual(len(self.pauses), attempts - 1)
                 bounds = (2, 2) if asked == "2" else (0, 20)
                 self.assertTrue(all(bounds[0] <= pause <= bounds[1] for pause in self.pauses), (asked, self.pauses))
-
-
-if __name__ == "__main__":
-    unittest.main()

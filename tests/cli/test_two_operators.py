@@ -3,7 +3,6 @@
 import datetime
 import itertools
 import json
-import unittest
 
 from command import Case
 from local import KEYS
@@ -134,7 +133,3 @@ class TwoOperators(Case):
                 self.assertEqual((process.communicate(timeout=60)[1], process.returncode), ("", 0))
             changed = {"enabled": False, "name": "x", "team": "search"}
             self.assertEqual(self.config(), {"permissions": "write", "n": number} | changed)
-
-
-if __name__ == "__main__":
-    unittest.main()

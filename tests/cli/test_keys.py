@@ -68,13 +68,6 @@ class List(Case):
 
 
 class Change(Case):
-    def test_one_key_through_failures(self):
-        for number, fault in enumerate(("throttled", "done, then 503", "done, then lost", lambda: None), 1):
-            with self.gateway(fault, fault):
-                key = self.run_command("create", "reports", "--permissions", "read")[0].strip()
-            self.assertIn(key, self.made())
-            self.assertEqual(len(self.made()), number, fault)
-
     def test_nothing_else_changes(self):
         """Digits, order and strings of other fields stay; a config that fitted still fits."""
         key_id = self.put(f'{{ "permissions" : "read", {ODD} }}')
@@ -117,21 +110,25 @@ class Change(Case):
         self.run_command("enable", key)
         self.assertTrue(self.json("verify", stdin=key)["valid"])
 
-    def test_through_failures(self):
-        key_id = self.put("{}")
-        with self.gateway("throttled", "done, then 503", "done, then 503", "done, then lost") as gateway:
-            self.run_command("disable", key_id)
-            self.assertEqual(self.items()[key_id], '{"enabled":false}')
-            gateway.faults = ["throttled"] * 6
-            self.assertEqual(self.error("enable", key_id), "gaia-keys: 429: Too Many Requests (after 6 attempts)\n")
-        key = self.local.create({})
-        with self.gateway(None, "done, then lost") as gateway:
-            self.run_command("delete", key, "--yes")
-            self.assertEqual([status for _, _, status in gateway.requests], [200, 404])
-
     def test_api(self):
         with self.gateway("done, then lost") as gateway:  # the query is signed as it is sent
             self.assertIn("no response from", self.error("api", "POST", "/", "--data", "{}"))
             self.assertEqual(gateway.requests, [], "it may be carried out already, so it isn't sent again")
             printed = self.run_command("api", "GET", "/?limit=2&details=true")[0]
         self.assertEqual([entry["api_key"] for entry in json.loads(printed)], list(self.local.list()))
+
+    def test_through_failures(self):
+        """However a request fails or its response gets lost, the command tries again, and the change is made once."""
+        for number, fault in enumerate(("throttled", "done, then 503", "done, then lost", lambda: None), 1):
+            with self.subTest(fault), self.gateway(fault, fault) as gateway:
+                key = self.run_command("create", "reports", "--permissions", "read")[0].strip()
+                gateway.faults = [fault, None, fault, fault]
+                new = self.run_command("rotate", key, "--grace", "7d")[0].strip()
+                gateway.faults = [fault, fault, fault, None, fault]
+                self.run_command("disable", new)
+                gateway.faults = [None, fault]
+                self.run_command("delete", key, "--yes")
+                self.assertEqual(len(self.made()), number)
+                self.assertEqual(self.made()[new], {"name": "reports", "permissions": "read", "enabled": False})
+        with self.gateway(*["throttled"] * 6):
+            self.assertEqual(self.error("enable", SAMPLE), "gaia-keys: 429: Too Many Requests (after 6 attempts)\n")

@@ -110,15 +110,14 @@ class Secrets(Commands):
     def test_a_service_that_repeats_what_it_got(self):
         """Keys in its text are cut to their IDs; API Gateway repeats a request that is signed wrong, token included."""
         token = "SECRET-token-of-the-session"
-        for status, text, code in (
-            (422, f"what is {KEY}?", 1),
-            (403, f"does not match.\n\nThe Canonical String is\nx-amz-security-token:{token}", 2),
-            (403, f"Bad token {token} and https://user:SECRET@host/", 2),
+        for status, text, code, said in (
+            (422, f"what is {KEY}?", 1, f"what is {SAMPLE}?"),
+            (403, "does not match.\n\nThe Canonical String is\nx-amz-security-token:SECRET", 2, "does not match."),
+            (403, f"Bad token {token} and https://user:SECRET@host/", 2, "Bad token ... and https://host/"),
         ):
             with Scripted(lambda *_: (status, {}, {"message": text})) as server:
                 told = self.error(*READ, address=server.address, status=code, **SIGNED | {"AWS_SESSION_TOKEN": token})
-            self.assertIn(f"gaia-keys: {status}: {text[:10]}", told)
-            self.assertNotIn("SECRET", told)
+            self.assertEqual(told, f"gaia-keys: {status}: {said}\n")
         fault = f"<ErrorResponse><Error><Code>SignatureDoesNotMatch</Code><Message>{token}</Message></Error></ErrorResponse>"
         with Scripted(lambda *_: (403, {}, fault.encode())) as server:
             where = {"GAIA_KEYS_URL": "", "GAIA_KEYS_STACK": "x", "AWS_ENDPOINT_URL": f"http://{server.address}"}

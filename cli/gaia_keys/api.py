@@ -92,7 +92,7 @@ class Address:
 
     def pool(self) -> urllib3.PoolManager:
         """The connections to it: through the proxy that the environment names, but never for a loopback address."""
-        variables = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE")
+        variables = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
         authorities = next(filter(None, map(os.environ.get, variables)), None) or certifi.where()
         if self.loopback:
             return urllib3.PoolManager(ca_certs=authorities)
@@ -157,8 +157,10 @@ class Api:
                 response = self.attempt(method, url, data, headers)
             except urllib3.exceptions.HTTPError as error:
                 failure = self.unreachable(error)
-                if self.address.loopback and refused(error):
+                if self.address.loopback and of_kind(error, ConnectionRefusedError):
                     raise Stopped(f"{failure}. Is `cargo local` running?") from None
+                if of_kind(error, ssl.SSLCertVerificationError):
+                    raise Stopped(f"{failure}. AWS_CA_BUNDLE is the file with the authorities to trust") from None
                 if not left:
                     raise Stopped(f"{failure} (after {ATTEMPTS} attempts)") from None
                 doubtful = True
@@ -269,8 +271,8 @@ def chain(error: BaseException) -> Iterator[BaseException]:
             left += [*each.args, getattr(each, "reason", None), each.__cause__, each.__context__]
 
 
-def refused(error: BaseException) -> bool:
-    return any(isinstance(each, ConnectionRefusedError) for each in chain(error))
+def of_kind(error: BaseException, kind: type[BaseException]) -> bool:
+    return any(isinstance(each, kind) for each in chain(error))
 
 
 def cause(error: BaseException) -> str:

@@ -99,4 +99,4 @@ def equal(one: object, other: object) -> bool:
         return len(one) == len(other) and all(map(equal, one, other))
     if isinstance(one, simplejson.RawJSON) and isinstance(other, simplejson.RawJSON):
         return number(one.encoded_json) == number(other.encoded_json)
-    return type(one) is type(other) and one == other
+    return one == other

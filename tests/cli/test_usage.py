@@ -208,7 +208,7 @@ class Terminal(Case):
             self.assertIn(key, self.made())
             done, seen = self.talk("delete", key, answer=answer)
             self.assertEqual(done, status)
-            self.assertIn(f"{key[:31]}  reports \\x1b[31m  active\nDelete this key permanently? [y/N]:", seen)
+            self.assertRegex(seen, rf"{key[:31]}  reports \\x1b\[31m  active .*\nDelete this key permanently\? \[y/N\]:")
         rotate = ("rotate", "--older-than", "2100-01-01", "--grace", "1d", "--mapping", "rotated.csv")
         for answer, status in (("n", 1), ("y", 0)):
             self.assertEqual(self.made(), {})

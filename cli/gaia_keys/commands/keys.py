@@ -15,7 +15,7 @@ from gaia_keys.filters import Filter, filters
 from gaia_keys.keys import Config, Key, id_of
 from gaia_keys.mapping import Mapping
 from gaia_keys.options import example
-from gaia_keys.output import each, print_json, print_key, print_keys, result, say, table
+from gaia_keys.output import print_json, print_key, print_keys, result, say
 
 if TYPE_CHECKING:
     from gaia_keys.api import Api
@@ -212,25 +212,20 @@ def delete(api: Api, key_ids: tuple[str, ...], yes: bool) -> int:
             raise Failed(f"no such key: {', '.join(missing)}")
         keys = [listed[key_id] for key_id in dict.fromkeys(key_ids)]
     if not yes:
-        table(
-            [
-                {"id": key.id, "name": key.field("name"), "state": key.state, "last used": key.details["last_used_at"]}
-                for key in keys
-            ]
-        )
-        if not click.confirm(
-            f"Delete {'this key' if len(keys) == 1 else f'these {len(keys)} keys'} permanently?", err=True
-        ):
+        print_keys(keys, as_json=False)
+        which = "this key" if len(keys) == 1 else f"these {len(keys)} keys"
+        if not click.confirm(f"Delete {which} permanently?", err=True):
             return 1
-
-    def work(key: Key) -> None:
-        changes.delete(api, key)
-        say(f"{key.id} was deleted")
-
-    if len(keys) == 1:
-        work(keys[0])
-        return 0
-    _, failed = each([(key.id, key) for key in keys], len(keys), work)
+    failed = 0
+    for key in keys:
+        try:
+            changes.delete(api, key)
+            say(f"{key.id} was deleted")
+        except Failed as error:
+            if len(keys) == 1:
+                raise
+            failed += 1
+            say(f"{key.id}: {error}")
     return 1 if failed else 0
 
 

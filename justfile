@@ -31,6 +31,9 @@ lint:
     CARGO_TARGET_DIR=target/fuzz cargo clippy --manifest-path fuzz/Cargo.toml
     cargo doc --locked --no-deps --document-private-items
     ruff check --quiet --select E9,F .
+    ruff check --quiet cli
+    ruff format --quiet --check cli
+    mypy --config-file cli/pyproject.toml cli/gaia_keys
     git ls-files | grep -vE '^tests/|Cargo.lock|package-lock|counts.json|contract/|\.(png|gz|sql)$' | xargs codespell -L notin
     cargo deny --locked check bans licenses sources
     zizmor --offline --strict-collection --quiet .github

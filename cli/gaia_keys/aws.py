@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any, Callable, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from gaia_keys.errors import Failed, Stopped
 
 T = TypeVar("T")
-
 
 
 def wait_for(look: Callable[[], T | None]) -> T:
@@ -68,7 +68,9 @@ class Stack:
 
     def resource(self, logical_id: str) -> str:
         """The physical ID of a resource."""
-        detail = self.client("cloudformation").describe_stack_resource(StackName=self.name, LogicalResourceId=logical_id)
+        detail = self.client("cloudformation").describe_stack_resource(
+            StackName=self.name, LogicalResourceId=logical_id
+        )
         physical_id: str = detail["StackResourceDetail"]["PhysicalResourceId"]
         return physical_id
 
@@ -77,7 +79,9 @@ class Stack:
         known = self.parameters
         unknown = sorted(set(changes) - set(known))
         if unknown:
-            raise Stopped(f"the stack {self.name} has no parameter {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+            raise Stopped(
+                f"the stack {self.name} has no parameter {', '.join(unknown)}; it has {', '.join(sorted(known))}"
+            )
         client = self.client("cloudformation")
         made = client.create_change_set(
             StackName=self.name,
@@ -118,8 +122,9 @@ class Change:
         raise Failed(f"CloudFormation rejects this change: {reason}")
 
     def rows(self) -> list[dict[str, str]]:
-        """What it would do to which resource: action, resource, type, and whether CloudFormation replaces the resource."""
-        rows, token = [], {}
+        """What it would do to which resource: action, resource, type, and whether it replaces the resource."""
+        rows: list[dict[str, str]] = []
+        token: dict[str, str] = {}
         while True:
             page = self.client.describe_change_set(ChangeSetName=self.id, **token)
             for change in page.get("Changes", []):

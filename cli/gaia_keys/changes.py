@@ -1,24 +1,33 @@
 """Changes of one key. Each is made to the key as it was read, so that nobody's change is undone by accident."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from gaia_keys import times
 from gaia_keys.errors import Changed, Failed
+from gaia_keys.keys import Config, Key
 from gaia_keys.lossless import dumps
+
+if TYPE_CHECKING:
+    from gaia_keys.api import Api
 
 # How often a key is read again because somebody else changed it meanwhile.
 CHANGES = 5
 
 
-def changed(config, fields):
+def changed(config: Config, fields: Config) -> Config:
     """The config with fields set, and those that are None removed. All others stay, null or not."""
     return {name: value for name, value in (config | fields).items() if value is not None or name not in fields}
 
 
-def update(api, key_id, fields):
+def update(api: Api, key_id: str, fields: Config) -> None:
     """Sets and removes fields of a key's config, of what it is by then if somebody else changes it meanwhile.
 
     A restriction of theirs is never undone: see `restores`.
     """
-    failure = before = None
+    failure: Changed | None = None
+    before: Config = {}
     for _ in range(CHANGES):
         key = api.find(key_id)
         if key.config is None:
@@ -27,16 +36,17 @@ def update(api, key_id, fields):
         if failure and dumps(config) == dumps(key.config):
             return  # the change was made, and its response got lost
         if failure and restores(fields, before, key.config, config, failure.doubtful):
-            raise Failed(f"somebody else changed this key meanwhile: check `gaia-keys get {key_id}`, then run the command again")
+            check = f"check `gaia-keys get {key_id}`, then run the command again"
+            raise Failed(f"somebody else changed this key meanwhile: {check}")
         before = key.config
         try:
             return api.update(key, config)
         except Changed as error:
             failure = error
-    raise failure
+    raise Changed
 
 
-def restores(fields, before, now, then, doubtful):
+def restores(fields: Config, before: Config, now: Config, then: Config, doubtful: bool) -> bool:
     """Whether setting fields anew may undo a restriction of the same field, made since `before` was read.
 
     If an attempt is in doubt, it may have been carried out, and undone by somebody on purpose.
@@ -45,8 +55,8 @@ def restores(fields, before, now, then, doubtful):
     return any(loosens(name, now.get(name), then.get(name)) for name in touched)
 
 
-def loosens(name, now, then):
-    """Whether a key may do more, or for longer, if the value `then` of a field replaces `now`. None: the field is missing."""
+def loosens(name: str, now: object, then: object) -> bool:
+    """Whether a key may do more, or for longer, if the value `then` of a field replaces `now`. None: no such field."""
     if now == then:
         return False
     if name == "enabled":
@@ -61,12 +71,11 @@ def loosens(name, now, then):
     return False
 
 
-def delete(api, key):
+def delete(api: Api, key: Key) -> None:
     """Deletes a key as it was read, or what it is by then."""
     for _ in range(CHANGES):
         try:
             return api.delete(key)
-        except Changed as error:
-            failure = error
+        except Changed:
             key = api.find(key.id)
-    raise failure
+    raise Changed

@@ -7,14 +7,13 @@ import importlib
 import io
 import os
 import sys
-import traceback
 
 import click
 
 from gaia_keys import connection
 from gaia_keys.errors import Failed, Stopped
 from gaia_keys.options import example
-from gaia_keys.output import say
+from gaia_keys.output import hide, say
 
 # Where each command is, in the order of the help. A module is imported when its command runs, or for the help.
 COMMANDS = {
@@ -28,7 +27,12 @@ COMMANDS = {
     "rotate": "keys:rotate",
     "verify": "keys:verify",
     "import": "keys:import_keys",
+    "api": "api:api",
+    "completion": "completion:completion",
 }
+# Variables whose values are secrets, and what an error of botocore may say of its values: only names that are none.
+SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "GAIA_KEYS_TOKEN")
+NAMES = ("profile", "service_name", "operation_name", "provider")
 
 
 class Commands(click.Group):
@@ -46,7 +50,6 @@ class Commands(click.Group):
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    no_args_is_help=True,
     epilog=example("gaia-keys create reports --permissions read --expires 90d", "gaia-keys list --unused-for 90d"),
 )
 @click.version_option(package_name="gaia-keys", prog_name="gaia-keys")
@@ -54,8 +57,8 @@ class Commands(click.Group):
 def cli() -> None:
     """Manage GAIA API keys.
 
-    Results go to standard output, all else to standard error. KEY is a key, its ID (the first 31 characters), or - to read
-    it from standard input. Only the ID is used.
+    Results go to standard output, all else to standard error. KEY is a key, its ID (the first 31 characters), or - to
+    read it from standard input. Only the ID is used.
 
     Exit status: 0 done, 1 failed (no such key, key not valid, some keys failed), 2 usage error or an error that isn't
     specific to one key, 3 keys found (list --exit-code), 130 interrupted.
@@ -63,21 +66,31 @@ def cli() -> None:
 
 
 def of_aws(error: Exception) -> str | None:
-    """What an error of AWS, or of botocore on the way there, says. None for any other error."""
+    """What an error of AWS, or of botocore on the way there, says without values. None for any other error."""
     botocore = sys.modules.get("botocore.exceptions")
-    if botocore and isinstance(error, (botocore.BotoCoreError, botocore.ClientError)):
-        return " ".join(str(error).split())
+    if botocore and isinstance(error, botocore.ClientError):
+        code, operation = error.response["Error"].get("Code", "Unknown"), error.operation_name
+        # The texts of these repeat the request's headers, session token included.
+        message = (
+            "check the credentials and the clock" if "ignature" in code else error.response["Error"].get("Message", "")
+        )
+        return f"{operation}: {code}: {' '.join(message.split())}"
+    if botocore and isinstance(error, botocore.BotoCoreError):
+        values = {name: value if name in NAMES else "..." for name, value in error.kwargs.items()}
+        return " ".join(error.fmt.format(**values).split())
     return None
 
 
 def status() -> int:
     """Runs the command that was typed; each error becomes a line and an exit status."""
     try:
-        code: int = cli.main(prog_name="gaia-keys", standalone_mode=False)
+        hide(*map(os.environ.get, SECRETS))
+        code: int | None = cli.main(sys.argv[1:] or ["--help"], prog_name="gaia-keys", standalone_mode=False)
         sys.stdout.flush()
-        return code
+        return code or 0
     except click.ClickException as error:
-        command = error.ctx.command_path if getattr(error, "ctx", None) else "gaia-keys"
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        command = context.command_path if context else "gaia-keys"
         say(f"{command}: {' '.join(error.format_message().split())} (try {command} --help)")
         return 2
     except Failed as error:
@@ -92,14 +105,17 @@ def status() -> int:
     except (click.Abort, KeyboardInterrupt):
         say("gaia-keys: interrupted. To continue an import or a rotation, run the same command again.")
         return 130
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001, the one catch-all
         if (message := of_aws(error)) is not None:
             say(f"gaia-keys: {message}")
             return 2
         # Its text, or the code in a traceback, may hold a key or a credential.
         if os.environ.get("GAIA_KEYS_DEBUG") == "1":
+            import traceback
+
             traceback.print_exc()
-        say(f"gaia-keys: unexpected {type(error).__name__}. For a traceback, which may show secrets, set GAIA_KEYS_DEBUG=1.")
+        debug = "For a traceback, which may show secrets, set GAIA_KEYS_DEBUG=1."
+        say(f"gaia-keys: unexpected {type(error).__name__}. {debug}")
         return 2
 
 

@@ -3,6 +3,8 @@
 No error repeats what a response holds, which may be a secret.
 """
 
+from __future__ import annotations
+
 import re
 from typing import NamedTuple
 
@@ -23,25 +25,25 @@ class Rotated(NamedTuple):
 class Verdict(NamedTuple):
     """`key_id` if the key is valid, else `reason`. `response` is the whole response."""
 
-    key_id: str
-    reason: str
-    response: dict
+    key_id: str | None
+    reason: str | None
+    response: dict[str, object]
 
 
-def fields(content):
+def fields(content: object) -> dict[str, object]:
     if not isinstance(content, dict):
         raise Unexpected("the response is not an object")
     return content
 
 
-def text(content, name, pattern="(?s:.*)"):
+def text(content: object, name: str, pattern: str = "(?s:.*)") -> str:
     value = fields(content).get(name)
     if not isinstance(value, str) or not re.fullmatch(pattern, value):
         raise Unexpected(f"the response's '{name}' is missing or not what it should be")
     return value
 
 
-def result(content, word, key_id=None):
+def result(content: object, word: str, key_id: str | None = None) -> str:
     """The API key or ID of a response whose `result` is this word, and which is about this key if one is given."""
     text(content, "result", word)
     key = text(content, "api_key")
@@ -50,7 +52,7 @@ def result(content, word, key_id=None):
     return key
 
 
-def new_key(content, word):
+def new_key(content: object, word: str) -> str:
     """A key, secret included."""
     key = result(content, word)
     if len(key) == ID_LENGTH:
@@ -58,7 +60,7 @@ def new_key(content, word):
     return key
 
 
-def rotated(content, key_id):
+def rotated(content: object, key_id: str) -> Rotated:
     text(content, "rotated_from", key_id)
     expires_at = text(content, "rotated_from_expires_at")
     if not times.parsed(expires_at):
@@ -66,28 +68,30 @@ def rotated(content, key_id):
     return Rotated(new_key(content, "rotated"), expires_at)
 
 
-def verdict(content, key):
+def verdict(content: object, key: str) -> Verdict:
     """What the service says of a key, or of what was taken for one."""
-    valid = fields(content).get("valid")
-    if fault(content) or not isinstance(valid, bool):
+    response = fields(content)
+    if fault(response) or not isinstance(response.get("valid"), bool):
         raise Unexpected("the response says neither valid nor not valid")
-    if not valid:
-        return Verdict(None, text(content, "reason", "[a-z_]+"), content)
-    if text(content, "key_id") != id_of(key):
+    if not response["valid"]:
+        return Verdict(None, text(content, "reason", "[a-z_]+"), response)
+    key_id = text(content, "key_id")
+    if key_id != id_of(key):
         raise Unexpected("the response's 'key_id' is not the key that was asked for")
-    fields(content.get("config"))
-    return Verdict(content["key_id"], None, content)
+    fields(response.get("config"))
+    return Verdict(key_id, None, response)
 
 
-def details(content):
+def details(content: object) -> Key:
     """A key with its details. An item that the service did not write may have any text in place of an ID."""
-    named = {name: None if fields(content).get(name) is None else text(content, name) for name in DETAILS}
-    if "config" not in content:
+    shown = fields(content)
+    named = {name: None if shown.get(name) is None else text(content, name) for name in DETAILS}
+    if "config" not in shown:
         raise Unexpected("the response's 'config' is missing")
-    return Key(text(content, "api_key"), content["config"], text(content, "etag", ETAG), named)
+    return Key(text(content, "api_key"), shown["config"], text(content, "etag", ETAG), named)
 
 
-def one(content, key_id):
+def one(content: object, key_id: str) -> Key:
     """A certain key with its details."""
     key = details(content)
     if key.id != key_id:
@@ -95,25 +99,40 @@ def one(content, key_id):
     return key
 
 
-def page(content):
+def page(content: object) -> list[Key]:
     """A list of keys with their details."""
     if not isinstance(content, list):
         raise Unexpected("the response is not a list of keys")
     return list(map(details, content))
 
 
-def reason(content):
+def following(link: str) -> str:
+    """The query of the page that a Link header says is next, or "". No other address is ever called."""
+    if not re.search('rel="?next', link):
+        return ""
+    found = re.match(r"\s*<\?([A-Za-z0-9_=&%.-]+)>", link)
+    if not found:
+        raise Unexpected("the list has a page at another address")
+    return found[1]
+
+
+def reason(content: object) -> str:
     """What an error says, without the values."""
-    detail = isinstance(content, dict) and content.get("detail", content.get("message"))
-    entries = detail if isinstance(detail, list) else [{"loc": [], "msg": detail}]
-    said = [place_and_message(entry) for entry in entries]
+    detail = content.get("detail", content.get("message")) if isinstance(content, dict) else None
+    if isinstance(detail, str):
+        # API Gateway's 403 goes on with the request as it would have to be signed, session token included.
+        detail = [{"loc": [], "msg": detail.partition("\n")[0]}]
+    said = map(place_and_message, detail if isinstance(detail, list) else [])
     return "; ".join(filter(None, said)) or "the response has no reason"
 
 
-def place_and_message(entry):
+def place_and_message(entry: object) -> str | None:
     """`config.allowed_ips.0: message`, of one fault that a 422 names; nothing if it has another shape."""
-    if not isinstance(entry, dict) or not isinstance(entry.get("msg"), str) or not isinstance(entry.get("loc"), list):
+    if not isinstance(entry, dict):
+        return None
+    message, place = entry.get("msg"), entry.get("loc")
+    if not isinstance(message, str) or not isinstance(place, list):
         return None
     # A position in a list is a number, so its text.
-    place = ".".join(str(getattr(step, "encoded_json", step)) for step in entry["loc"][1:])
-    return ": ".join(filter(None, (place, entry["msg"])))
+    steps = ".".join(str(getattr(step, "encoded_json", step)) for step in place[1:])
+    return f"{steps}: {message}" if steps else message

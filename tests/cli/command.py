@@ -1,20 +1,30 @@
-"""The installed command `gaia-keys` against the local service."""
+"""The command gaia-keys against the local service: in this process, as most of a process's time is its start, or as one."""
 
+import atexit
+import contextlib
 import datetime
-import http.server
+import functools
+import gc
+import io
 import json
+import os
 import pathlib
-import re
 import resource
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import unittest
+import warnings
+from unittest import mock
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "docs"))
-from local import Local, environment  # the service as a process; tests/docs has it
+from gaia_keys.main import main
+from local import (  # the service as a process; tests/docs has it
+    Gateway,
+    Local,
+    environment,
+)
 
 # A shell's background job ignores Ctrl-C, and what it starts does too; the commands of these tests must not.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -22,6 +32,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 COMMAND = pathlib.Path(sys.executable).parent / "gaia-keys"
 SECRET = r"gaia_[0-9A-Z]{26}_"
 SAMPLE = "gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV"
+KEY = f"{SAMPLE}_7ZZZZZZZZZZZZZZZZZZZZZZZZZ"
 # Fields of which a program that reads and writes JSON would change something, as it comes to mind first.
 ODD = (
     '"a":1.10,"b":1e400,"c":-0,"d":123456789012345678901234567890,"e":[1E-7,{"z":0.1234567890123456789,"y":1}],'
@@ -33,78 +44,77 @@ def settings(address, auth="none", **more):
     """The environment of a command."""
     env = environment(address)
     env.pop("PYTHONUNBUFFERED", None)
-    return env | {"PATH": f"{COMMAND.parent}:{env['PATH']}", "GAIA_KEYS_URL": f"http://{address}", "GAIA_KEYS_AUTH": auth} | more
+    url = {"GAIA_KEYS_URL": f"http://{address}", "GAIA_KEYS_AUTH": auth}
+    return env | {"PATH": f"{COMMAND.parent}:{env['PATH']}"} | url | more
 
 
-def normal(text):
-    """A printed text with its IDs numbered, and all secrets and all times alike: none is the same twice."""
-    ids = {}
-    text = re.sub(r"(gaia_[0-9A-Z]{26})_[0-9A-Z]{26}", r"\1_SECRET", text)
-    text = re.sub(r"gaia_[0-9A-Z]{26}", lambda found: ids.setdefault(found[0], f"ID-{len(ids)}"), text)
-    text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z", "TIME", text)
-    text = re.sub(r"\b\d{4}-\d\d-\d\d\b", "DATE", text)
-    return re.sub(r" +$", "", text, flags=re.MULTILINE)
+def in_days(days):
+    return (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=days)).isoformat()
 
 
-class Scripted:
+@functools.lru_cache(None)
+def service(**variables):
+    """One process of the service for all tests with the same settings, its table, and what is in that at first."""
+    local = Local(**variables).__enter__()
+    atexit.register(local.__exit__)
+    table = local.table()
+    return local, table, table.scan()["Items"]
+
+
+class Scripted(Gateway):
     """A server that answers what a function says: from a method, a path, headers and a body, a status, headers and a body."""
 
     def __init__(self, answer):
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            wbufsize = -1  # one packet, or the client waits for the second one
+        super().__init__(None, checks=False)
+        self.answer = answer
+        self.server.handle_error = lambda *_: None  # of a client that goes away
 
-            def handle_any(self):
-                body = self.rfile.read(int(self.headers.get("content-length") or 0))
-                status, headers, content = answer(self.command, self.path, self.headers, body)
-                content = content if isinstance(content, bytes) else json.dumps(content).encode()
-                self.send_response(status)
-                for name, value in (headers | {"content-length": str(len(content))}).items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(content)
-
-            do_GET = do_POST = do_PUT = do_DELETE = do_CONNECT = handle_any
-
-            def log_message(self, *_):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.address = f"127.0.0.1:{self.server.server_port}"
-
-    def __enter__(self):
-        threading.Thread(target=self.server.serve_forever, args=[0.05], daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
+    def forward(self, local, *request):
+        status, headers, content = self.answer(*request)
+        return status, headers, content if isinstance(content, bytes) else json.dumps(content).encode()
 
 
 class Commands(unittest.TestCase):
     """The command in an empty folder."""
 
     def setUp(self):
-        if not COMMAND.exists():
-            raise SystemExit(f"{COMMAND} is missing; make it with: pip install -e cli")
         self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.addCleanup(os.chdir, os.getcwd())
+        os.chdir(self.folder)
+        self.where = {}
 
-    def start(self, *arguments, address=None, auth="none", text=True, room=None, stdout=None, **variables):
+    def start(self, *arguments, room=None, stdout=subprocess.PIPE, text=True, **variables):
         """The running command. `room`: how many bytes a file may have, in place of a full disk."""
-        env = settings(address or self.local.address, auth, **variables)
-        pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")} | ({"stdout": stdout} if stdout else {})
+        env = settings(**(self.where | variables))
         limit = room and (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)))
-        return subprocess.Popen([COMMAND, *map(str, arguments)], env=env, cwd=self.folder, text=text, preexec_fn=limit, **pipes)
+        pipes = {"stdin": subprocess.PIPE, "stdout": stdout, "stderr": subprocess.PIPE}
+        return subprocess.Popen([COMMAND, *map(str, arguments)], env=env, text=text, preexec_fn=limit, **pipes)
 
-    def run_command(self, *arguments, status=0, stdin="", **where):
-        """What it printed to standard output, and to standard error, which never holds a secret."""
-        process = self.start(*arguments, text=False, **where)
-        stdin = stdin if isinstance(stdin, bytes) else stdin.encode()
-        printed, told = (output.decode() for output in process.communicate(stdin, timeout=60))
-        self.assertIn(process.returncode, (0, 1, 2) if status is None else (status,), printed + told)
+    def run_command(self, *arguments, status=0, stdin="", **variables):
+        """What it printed to standard output, and to standard error, which never holds a secret.
+
+        `pauses` has the seconds that the command would have waited.
+        """
+        given = io.TextIOWrapper(io.BytesIO(stdin if isinstance(stdin, bytes) else stdin.encode()), encoding="utf-8")
+        printed, told = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
+        self.pauses = []
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(mock.patch.dict(os.environ, settings(**(self.where | variables)), clear=True))
+            stack.enter_context(mock.patch("sys.argv", ["gaia-keys", *map(str, arguments)]))
+            stack.enter_context(mock.patch("sys.stdin", given))
+            stack.enter_context(mock.patch("time.sleep", self.pauses.append))
+            stack.enter_context(contextlib.redirect_stdout(printed))
+            stack.enter_context(contextlib.redirect_stderr(told))
+            stack.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore", ResourceWarning)  # a process ends with its files open
+            with self.assertRaises(SystemExit) as ended:
+                main()
+            if "--mapping" in arguments:
+                gc.collect()  # which a process that ended keeps open no longer
+        printed, told = (stream.flush() or stream.buffer.getvalue().decode() for stream in (printed, told))
+        self.assertIn(ended.exception.code, (0, 1, 2) if status is None else (status,), printed + told)
         self.assertNotIn("Traceback", told)
-        self.assertNotIn("\x1b", printed + told)
+        self.assertNotRegex(printed + told, "[\x00-\x09\x0b-\x1f\x80-\x9f\u202e]")
         self.assertNotRegex(told, SECRET)
         return printed, told
 
@@ -120,23 +130,37 @@ class Commands(unittest.TestCase):
 
 
 class Case(Commands):
-    """A service with the sample key alone, and an empty folder."""
+    """A service with the sample key alone."""
 
     variables = {}
 
     def setUp(self):
         super().setUp()
-        self.local = self.enterContext(Local(**self.variables))
+        self.local, self.table, first = service(**self.variables)
+        with self.table.batch_writer(overwrite_by_pkeys=["service", "id"]) as batch:
+            for item in self.scan():
+                batch.delete_item(Key={"service": item["service"], "id": item["id"]})
+            for item in first:
+                batch.put_item(Item=item)
+        self.where = {"address": self.local.address}
         self.before = set(self.local.list())
 
-    def shell(self, script, local=None, **variables):
-        """What a script prints to the terminal. Nobody can be asked there, so it rotates many keys with --yes."""
-        script = script.replace("gaia-keys rotate --older-than", "gaia-keys rotate --yes --older-than")
-        command = ["bash", "-euo", "pipefail", "-c", f"exec 2>&1\n{script}"]
-        env = settings((local or self.local).address, **variables)
-        done = subprocess.run(command, env=env, cwd=self.folder, capture_output=True, text=True, timeout=60)
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        return done.stdout
+    def scan(self):
+        items, start = [], {}
+        while True:
+            page = self.table.scan(**start)
+            items += page["Items"]
+            if "LastEvaluatedKey" not in page:
+                return items
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+    @contextlib.contextmanager
+    def gateway(self, *faults, checks=True):
+        """Commands reach the service through a Gateway, on which these faults befall the next requests."""
+        with Gateway(self.local, checks=checks) as gateway:
+            gateway.faults = list(faults)
+            with mock.patch.object(self, "where", {"address": gateway.address, "auth": "sigv4" if checks else "none"}):
+                yield gateway
 
     def made(self):
         """The configs of the keys that were not there at first, by key."""
@@ -144,7 +168,7 @@ class Case(Commands):
 
     def items(self):
         """What the table holds: the texts of configs by id."""
-        return {f"gaia_{item['id']}": item["config"] for item in self.local.table().scan()["Items"] if item["service"] == "demo"}
+        return {f"gaia_{item['id']}": item["config"] for item in self.scan() if item["service"] == "demo"}
 
     def put(self, text):
         """A new key with exactly this text as its config; its ID."""
@@ -152,7 +176,7 @@ class Case(Commands):
 
     def store(self, key, attribute, value):
         """Sets an attribute of a key's item; the key's ID."""
-        self.local.table().update_item(
+        self.table.update_item(
             Key={"service": "demo", "id": key[5:31]},
             UpdateExpression="SET #attribute = :value",
             ExpressionAttributeNames={"#attribute": attribute},
@@ -164,5 +188,11 @@ class Case(Commands):
         """Records that a key was used so long ago; the time as the service has it."""
         time = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(hours=hours)
         text = time.strftime("%Y-%m-%dT%H:00:00Z")
-        self.local.table().put_item(Item={"service": "demo#use", "id": key[5:31], "last_used_at": text})
+        self.table.put_item(Item={"service": "demo#use", "id": key[5:31], "last_used_at": text})
         return text
+
+    def forget(self):
+        """Makes the service forget its responses, as it does after 24 hours."""
+        for item in self.scan():
+            if item["service"] == "demo#idem":
+                self.table.delete_item(Key={"service": item["service"], "id": item["id"]})

@@ -142,6 +142,7 @@ class Gateway:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = -1  # one packet, or the client waits for the second one
 
             def answer(self):
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
@@ -162,7 +163,7 @@ class Gateway:
                 self.end_headers()
                 self.wfile.write(answer)
 
-            do_GET = do_POST = do_PUT = do_DELETE = answer
+            do_GET = do_POST = do_PUT = do_DELETE = do_CONNECT = answer
 
             def log_message(self, *_):
                 pass
@@ -193,7 +194,7 @@ class Gateway:
         return response.status, passed, answer
 
     def __enter__(self):
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=[0.05], daemon=True).start()
         return self
 
     def __exit__(self, *_):

@@ -1,64 +1,73 @@
 """What operators do to keys. Each command returns the exit status: 0 done, 1 failed; what stops it is an exception."""
 
+from __future__ import annotations
+
 import datetime
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
 
 from gaia_keys import changes, imports, options, rotation, times
-from gaia_keys.errors import Failed, Stopped
 from gaia_keys.connection import connected
-from gaia_keys.keys import id_of
-from gaia_keys.lossless import shown
+from gaia_keys.errors import Failed, Stopped
+from gaia_keys.filters import Filter, filters
+from gaia_keys.keys import Config, Key, id_of
 from gaia_keys.mapping import Mapping
 from gaia_keys.options import example
-from gaia_keys.output import print_key, print_keys, printable, result, say
+from gaia_keys.output import print_json, print_key, print_keys, result, say
+
+if TYPE_CHECKING:
+    from gaia_keys.api import Api
 
 # `list --exit-code`, where there are keys to list.
 FOUND = 3
+# Why a key that was asked for isn't shown.
+UNDISCLOSED = "this deployment doesn't disclose secrets, or"
 # What `list` sorts by. A key that never expires is the last to, and one that was never used is unused for longest.
 LATEST, EARLIEST = (moment.replace(tzinfo=times.UTC) for moment in (datetime.datetime.max, datetime.datetime.min))
-ORDERS = {
+ORDERS: dict[str, Callable[[Key], tuple[bool, str] | datetime.datetime]] = {
     "created_at": lambda key: key.created or EARLIEST,
     "expires_at": lambda key: key.expires or LATEST,
     "last_used_at": lambda key: key.last_used or EARLIEST,
-    "name": lambda key: (key.field("name") is None, key.field("name")),
+    "name": lambda key: (key.field("name") is None, key.field("name") or ""),
 }
 
 
 @click.command(
-    "list", epilog=example("gaia-keys list --unused-for 90d", "gaia-keys list --expires-within 14d --sort expires_at --json")
+    "list",
+    epilog=example(
+        "gaia-keys list --unused-for 90d",
+        "gaia-keys list --where team=search --state active",
+        "gaia-keys list --expires-within 14d --sort expires_at --json",
+    ),
 )
-@click.option("--name", help="List only keys with this name.")
-@click.option("--older-than", type=options.When(-1), metavar="WHEN", help="List only keys created before this date, or so long ago (90d).")
-@click.option("--unused-for", type=options.Span(), metavar="SPAN", help="List only keys older than this and unused for as long.")
-@click.option("--never-used", is_flag=True, help="List only keys without a recorded use.")
-@click.option("--expires-within", type=options.Span(), metavar="SPAN", help="List only active keys that expire within this time.")
-@click.option("--sort", type=click.Choice(list(ORDERS)), default="created_at", show_default=True, help="Sort by this field, lowest first.")
-@click.option("--exit-code", is_flag=True, help=f"Exit with status {FOUND} if any key is listed, for cron jobs and scripts.")
+@filters
+@click.option(
+    "--sort",
+    type=click.Choice(list(ORDERS)),
+    default="created_at",
+    show_default=True,
+    help="Sort by this, lowest first.",
+)
+@click.option(
+    "--exit-code", is_flag=True, help=f"Exit with status {FOUND} if any key is listed, for cron jobs and scripts."
+)
 @options.show_keys
 @options.as_json
 @connected
-def list_keys(api, name, older_than, unused_for, never_used, expires_within, sort, exit_code, show_keys, as_json):
+def list_keys(api: Api, wanted: Filter, sort: str, exit_code: bool, show_keys: bool, as_json: bool) -> int:
     """List keys.
 
-    Keys must match all filters that you give.
+    Keys must match all filters that you give. A terminal that is too narrow shows fewer columns, and cuts long names.
     """
-    now = times.now()
     every = list(api.keys())
-    keys = [
-        key
-        for key in every
-        if (name is None or key.field("name") == name)
-        and (older_than is None or (key.created and key.created < older_than))
-        and (unused_for is None or (key.created and now - max(key.created, key.last_used or key.created) > unused_for))
-        and not (never_used and key.last_used)
-        and (expires_within is None or (key.state == "active" and key.expires and key.expires - now <= expires_within))
-    ]
+    keys = wanted.of(every)
     print_keys(sorted(keys, key=ORDERS[sort]), as_json, show_keys)
     hidden = sum(key.api_key is None for key in keys)
     if show_keys and hidden:
-        say(f"{hidden} of {len(keys)} keys are shown by ID only: this deployment doesn't disclose secrets, or their root key isn't configured")
-    if (never_used or unused_for is not None) and keys and not any(key.last_used for key in every):
+        say(f"{hidden} of {len(keys)} keys are shown by ID only: {UNDISCLOSED} their root key isn't configured")
+    if (wanted.never_used or wanted.unused_for is not None) and keys and not any(key.last_used for key in every):
         say("no key has a recorded use: check that the stack's parameter TrackUsage is true")
     return FOUND if exit_code and keys else 0
 
@@ -68,12 +77,12 @@ def list_keys(api, name, older_than, unused_for, never_used, expires_within, sor
 @options.show_keys
 @options.as_json
 @connected
-def get(api, key_id, show_keys, as_json):
+def get(api: Api, key_id: str, show_keys: bool, as_json: bool) -> int:
     """Show a key with its details."""
     key = api.find(key_id)
     print_key(key, as_json, show_keys)
     if show_keys and key.api_key is None:
-        say("the key is shown by ID only: this deployment doesn't disclose secrets, or its root key isn't configured")
+        say(f"the key is shown by ID only: {UNDISCLOSED} its root key isn't configured")
     return 0
 
 
@@ -83,29 +92,43 @@ def get(api, key_id, show_keys, as_json):
         "gaia-keys create search --route 'GET /items/*' --route 'POST /search'",
     )
 )
-@click.argument("name")
+@click.argument("name", type=options.Name())
 @options.config_fields
 @options.as_json
 @connected
-def create(api, name, as_json, config, **fields):
+def create(
+    api: Api,
+    name: str,
+    permissions: str | None,
+    route: tuple[str, ...],
+    expires: datetime.datetime | str | None,
+    allowed_ip: tuple[str, ...],
+    usage_plan_key: str | None,
+    config: Config,
+    as_json: bool,
+) -> int:
     """Create a key and print it.
 
     Give either --permissions or --route: a key without them grants nothing.
     """
-    if not (fields["permissions"] or fields["route"]):
+    if not (permissions or route):
         raise click.UsageError("expected --permissions or --route")
-    key = api.create(changes.changed({}, options.changes(name, **fields)) | config)
+    fields = options.changes(name, permissions, route, expires, allowed_ip, usage_plan_key)
+    key = api.create(changes.changed({}, fields) | config)
     say(f"{id_of(key)} was created")
     print_new(key, as_json)
     return 0
 
 
-def print_new(key, as_json, **more):
+def print_new(key: str, as_json: bool, **more: str | None) -> None:
     """A new key, alone or with what belongs to it: last, so that the rest is said even if this can't be written."""
-    click.echo(shown({"key_id": id_of(key), "api_key": key, **more}) if as_json else key)
+    if as_json:
+        print_json({"key_id": id_of(key), "api_key": key, **more})
+    else:
+        result(key)
 
 
-def change(api, key_id, fields, as_json):
+def change(api: Api, key_id: str, fields: Config, as_json: bool) -> int:
     """Sets fields of a key's config, leaves all others as they are, and shows the key."""
     changes.update(api, key_id, fields)
     try:
@@ -119,7 +142,7 @@ def change(api, key_id, fields, as_json):
 @click.command(
     epilog=example(
         "gaia-keys update gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV --expires 2w",
-        "gaia-keys update gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV --clear-allowed-ips --config '{\"team\": \"search\"}'",
+        'gaia-keys update gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV --clear-allowed-ips --config \'{"team": "search"}\'',
     )
 )
 @options.key_id
@@ -128,15 +151,28 @@ def change(api, key_id, fields, as_json):
 @click.option("--clear-allowed-ips", is_flag=True, help="Remove allowed_ips: the key works from any address.")
 @options.as_json
 @connected
-def update(api, key_id, name, clear_allowed_ips, as_json, config, **fields):
+def update(
+    api: Api,
+    key_id: str,
+    name: str | None,
+    permissions: str | None,
+    route: tuple[str, ...],
+    expires: datetime.datetime | str | None,
+    allowed_ip: tuple[str, ...],
+    clear_allowed_ips: bool,
+    usage_plan_key: str | None,
+    config: Config,
+    as_json: bool,
+) -> int:
     """Change some fields of a key's config.
 
     All other fields stay as they are. Each list is replaced entirely. --permissions and --route replace each other.
     `--expires never` removes expires_at, and null in --config removes a field.
     """
-    if clear_allowed_ips and fields["allowed_ip"]:
+    if clear_allowed_ips and allowed_ip:
         raise click.UsageError("expected either --allowed-ip or --clear-allowed-ips")
-    fields = options.changes(name, **fields) | ({"allowed_ips": None} if clear_allowed_ips else {}) | config
+    fields = options.changes(name, permissions, route, expires, allowed_ip, usage_plan_key)
+    fields |= ({"allowed_ips": None} if clear_allowed_ips else {}) | config
     if not fields:
         raise click.UsageError("nothing to change")
     return change(api, key_id, fields, as_json)
@@ -146,7 +182,7 @@ def update(api, key_id, name, clear_allowed_ips, as_json, config, **fields):
 @options.key_id
 @options.as_json
 @connected
-def disable(api, key_id, as_json):
+def disable(api: Api, key_id: str, as_json: bool) -> int:
     """Deny a key until it is enabled again."""
     return change(api, key_id, {"enabled": False}, as_json)
 
@@ -155,25 +191,42 @@ def disable(api, key_id, as_json):
 @options.key_id
 @options.as_json
 @connected
-def enable(api, key_id, as_json):
+def enable(api: Api, key_id: str, as_json: bool) -> int:
     """Enable a disabled key."""
     return change(api, key_id, {"enabled": True}, as_json)
 
 
 @click.command(epilog=example("gaia-keys delete gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV --yes"))
-@options.key_id
-@click.option("--yes", is_flag=True, help="Don't ask for confirmation.")
+@click.argument("key_ids", metavar="KEY...", nargs=-1, required=True, type=options.KeyId())
+@options.yes
 @connected
-def delete(api, key_id, yes):
-    """Delete a key permanently."""
+def delete(api: Api, key_ids: tuple[str, ...], yes: bool) -> int:
+    """Delete keys permanently."""
     options.promptable(yes)
-    key = api.find(key_id)
-    name = key.field("name")
-    if not yes and not click.confirm(f"Delete {key_id}{f' ({printable(name)})' if name else ''} permanently?", err=True):
-        return 1
-    changes.delete(api, key)
-    say(f"{key_id} was deleted")
-    return 0
+    if len(key_ids) == 1:
+        keys = [api.find(key_ids[0])]
+    else:
+        listed = {key.id: key for key in api.keys()}  # noqa: SIM118, not a dict's
+        missing = [key_id for key_id in dict.fromkeys(key_ids) if key_id not in listed]
+        if missing:
+            raise Failed(f"no such key: {', '.join(missing)}")
+        keys = [listed[key_id] for key_id in dict.fromkeys(key_ids)]
+    if not yes:
+        print_keys(keys, as_json=False)
+        which = "this key" if len(keys) == 1 else f"these {len(keys)} keys"
+        if not click.confirm(f"Delete {which} permanently?", err=True):
+            return 1
+    failed = 0
+    for key in keys:
+        try:
+            changes.delete(api, key)
+            say(f"{key.id} was deleted")
+        except Failed as error:
+            if len(keys) == 1:
+                raise
+            failed += 1
+            say(f"{key.id}: {error}")
+    return 1 if failed else 0
 
 
 @click.command(
@@ -183,7 +236,7 @@ def delete(api, key_id, yes):
     )
 )
 @click.argument("key_id", metavar="[KEY]", type=options.KeyId(), required=False)
-@click.option("--older-than", type=options.When(-1), metavar="WHEN", help="Rotate all keys created before this date, or so long ago (90d).")
+@filters
 @click.option(
     "--grace",
     type=options.Span("365d"),
@@ -195,28 +248,40 @@ def delete(api, key_id, yes):
     "--expires",
     type=options.When(1, never=True),
     metavar="WHEN",
-    help="Expiry of the new keys: a date, a time, a span from now, or never. Default: the same lifetime as the old key.",
+    help="Expiry of the new keys: a date, a time, a span from now, or never. Default: the old key's lifetime.",
 )
 @click.option("--mapping", metavar="FILE", help="CSV file to write old and new keys to (created with mode 0600).")
 @click.option("--dry-run", is_flag=True, help="With --older-than: list the keys to rotate, and rotate none.")
 @click.option("--yes", is_flag=True, help="With --older-than: don't ask for confirmation.")
 @options.as_json
 @connected
-def rotate(api, key_id, older_than, grace, expires, mapping, dry_run, yes, as_json):
-    """Replace a key: create a new one with the same config and expire the old one.
+def rotate(
+    api: Api,
+    key_id: str | None,
+    wanted: Filter,
+    grace: datetime.timedelta,
+    expires: datetime.datetime | str | None,
+    mapping: str | None,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> int:
+    """Replace a key by a new one with the same config. The old one expires.
 
-    The new key of a single KEY is printed; the new keys of --older-than go to --mapping. If a rotation is interrupted, run
-    the same command again within 24 hours: it continues, and creates no second key.
+    The new key of a single KEY is printed; the new keys of --older-than go to --mapping. Keys must match all filters
+    that you give. If a rotation is interrupted, run the same command again within 24 hours: it continues, and creates
+    no second key.
     """
-    if (key_id is None) == (older_than is None):
+    if (key_id is None) == (wanted.older_than is None):
         raise click.UsageError("expected either a KEY or --older-than")
     if key_id:
-        if mapping or dry_run or yes:
-            raise click.UsageError("--mapping, --dry-run and --yes go with --older-than")
+        if mapping or dry_run or yes or wanted != Filter():
+            raise click.UsageError("filters, --mapping, --dry-run and --yes go with --older-than")
         new, old_expires_at, later = rotation.rotate_one(api, key_id, grace, expires)
         if later:
             when = f"expires at {old_expires_at}" if old_expires_at else "never expires"
-            say(f"{key_id} was rotated before and extended since: it {when}. To deny it now: gaia-keys disable {key_id}")
+            remedy = f"To deny it now: gaia-keys disable {key_id}"
+            say(f"{key_id} was rotated before and extended since: it {when}. {remedy}")
         else:
             say(f"{key_id} was rotated; it is denied from {old_expires_at} on")
         print_new(new, as_json, rotated_from=key_id, rotated_from_expires_at=old_expires_at)
@@ -224,16 +289,17 @@ def rotate(api, key_id, older_than, grace, expires, mapping, dry_run, yes, as_js
     if not (mapping or dry_run):
         raise click.UsageError("--older-than needs --mapping or --dry-run")
     options.promptable(yes or dry_run)
-    written = None if dry_run else Mapping(mapping)
-    many = rotation.Rotation(api, older_than, written.known if written else {}, written and written.pending)
-    if dry_run:
+    written = Mapping(mapping) if mapping and not dry_run else None
+    many = rotation.Rotation(api, wanted, written.known if written else {}, written.pending if written else None)
+    if not written:
         print_keys(many.due, as_json)
     for obstacle, count in many.obstacles.items():
         say(f"{count} not rotated: {obstacle}")
-    if dry_run:
+    if not written:
         return 0
     denied = times.written(times.add(times.now(), grace))
-    if many.due and not yes and not click.confirm(f"Rotate {len(many.due)} keys? The old ones are denied from {denied} on.", err=True):
+    question = f"Rotate {len(many.due)} keys? The old ones are denied from {denied} on."
+    if many.due and not yes and not click.confirm(question, err=True):
         return 1
     return 1 if many.run(written, grace, expires) else 0
 
@@ -249,39 +315,42 @@ def rotate(api, key_id, older_than, grace, expires, mapping, dry_run, yes, as_js
 @click.option("--source-ip", metavar="ADDRESS", help="Also check that the key may be used from this IP address.")
 @options.as_json
 @connected
-def verify(api, as_json, **conditions):
+def verify(api: Api, permission: str | None, route: str | None, source_ip: str | None, as_json: bool) -> int:
     """Check whether a key is valid.
 
     It reads the key from standard input. A terminal prompts for the key and doesn't show it.
     """
-    body = {"api_key": options.read_secret()} | {name: value for name, value in conditions.items() if value is not None}
-    verdict = api.verify(body)
+    conditions = {"permission": permission, "route": route, "source_ip": source_ip}
+    given = {name: value for name, value in conditions.items() if value is not None}
+    verdict = api.verify(options.read_secret(), given)
     if as_json:
-        click.echo(shown(verdict.response))
+        print_json(verdict.response)
     else:
         result(f"valid: {verdict.key_id}" if verdict.key_id else f"not valid: {verdict.reason}")
     return 0 if verdict.key_id else 1
 
 
-@click.command("import", epilog=example("gaia-keys import keys.csv --dry-run", "gaia-keys import keys.csv --mapping mapping.csv"))
+@click.command(
+    "import", epilog=example("gaia-keys import keys.csv --dry-run", "gaia-keys import keys.csv --mapping mapping.csv")
+)
 @click.argument("file", metavar="FILE")
 @click.option("--mapping", metavar="FILE", help="CSV file to write old and new keys to (created with mode 0600).")
 @click.option("--dry-run", is_flag=True, help="Check each config with the service, and create no keys.")
 @connected
-def import_keys(api, file, mapping, dry_run):
+def import_keys(api: Api, file: str, mapping: str | None, dry_run: bool) -> int:
     """Create a new key for each key of a list.
 
-    FILE is GAIA's list, [{"api_key": ..., "config": {...}}, ...], or a CSV with a column api_key and either a column config
-    (JSON) or a column per field: permissions, routes (separated by commas), enabled, expires_at, allowed_ips (separated by
-    spaces). Other columns become strings. Empty cells are left out. "-" reads standard input.
+    FILE is GAIA's list, [{"api_key": ..., "config": {...}}, ...], or a CSV with a column api_key and either a column
+    config (JSON) or a column per field: permissions, routes (separated by commas), enabled, expires_at, allowed_ips
+    (separated by spaces). Other columns become strings. Empty cells are left out. "-" reads standard input.
 
     If an import is interrupted, run the same command again within 24 hours, as the same caller: it continues.
     """
     if not dry_run and not mapping:
         raise click.UsageError("expected --mapping or --dry-run")
-    rows = imports.read(file)
-    written = None if dry_run else Mapping(mapping)
-    left = [row for row in rows if not written or row[1] not in written.known]
-    if len(left) < len(rows):
-        say(f"{len(rows) - len(left)} of {len(rows)} are in {mapping} already")
+    entries = imports.read(file)
+    written = Mapping(mapping) if mapping and not dry_run else None
+    left = [entry for entry in entries if not written or entry.old not in written.known]
+    if len(left) < len(entries):
+        say(f"{len(entries) - len(left)} of {len(entries)} are in {mapping} already")
     return 1 if imports.run(api, left, written) else 0

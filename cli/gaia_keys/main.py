@@ -28,6 +28,9 @@ COMMANDS = {
     "rotate": "keys:rotate",
     "verify": "keys:verify",
     "import": "keys:import_keys",
+    "log": "log:log",
+    "doctor": "doctor:doctor",
+    "stack": "stack:stack",
 }
 
 

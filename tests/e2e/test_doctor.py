@@ -1,0 +1,385 @@
+"""gaia-keys doctor, log and stack."""
+
+import contextlib
+import datetime
+import json
+import os
+import pathlib
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+import unittest
+from unittest import mock
+
+from botocore.client import BaseClient
+from botocore.validate import validate_parameters
+from click.testing import CliRunner
+
+import deployment
+from deployment import Stack, templates
+from emulator import ADMINISTRATOR, REGION, shared
+from gaia_keys import times
+from gaia_keys.main import cli
+
+COMMAND = pathlib.Path(sys.executable).parent / "gaia-keys"
+SUMMARY = {"LastUpdatedTimestamp": datetime.datetime.now(times.UTC), "ResourceStatus": "CREATE_COMPLETE"}
+GROUP = {"LogicalResourceId": "Group", "PhysicalResourceId": "group", "ResourceType": "AWS::CodeDeploy::DeploymentGroup"} | SUMMARY
+
+
+@contextlib.contextmanager
+def aws(**operations):
+    """AWS as the emulator isn't: functions of a request and of what sends it to the emulator. Yields the requests.
+
+    botocore checks both against AWS's shapes.
+    """
+    real, requests = BaseClient._make_api_call, []
+
+    def call(client, name, request):
+        if name not in operations:
+            return real(client, name, request)
+        model = client.meta.service_model.operation_model(name)
+        validate_parameters(request, model.input_shape)
+        requests.append((name, request))
+        response = operations[name](request, lambda: real(client, name, request))
+        if model.output_shape:
+            validate_parameters({key: value for key, value in response.items() if key != "ResponseMetadata"}, model.output_shape)
+        return response
+
+    with mock.patch.object(BaseClient, "_make_api_call", call):
+        yield requests
+
+
+def described(status=None, stale=False):
+    """The emulator gives the value of an SSM parameter in place of its name, and empty texts."""
+    def answer(_, real):
+        response = real()
+        for stack in response["Stacks"]:
+            stack.pop("Description")
+            for each in stack["Parameters"]:
+                if each["ParameterKey"] == "Monitored":
+                    name, value = f"/gaia-api-keys/{each['ParameterValue'].split(',')[0]}", each["ParameterValue"]
+                    each |= {"ParameterValue": name, "ResolvedValue": "another table" if stale else value}
+            if status and "monitoring" not in stack["StackName"]:
+                stack["StackStatus"] = status
+        return response
+    return answer
+
+
+class Case(unittest.TestCase):
+    keys = None
+
+    def environment(self, keys=None, caller=ADMINISTRATOR):
+        keys = keys or self.keys
+        settings = {"AWS_REGION": REGION, "AWS_ACCESS_KEY_ID": caller[0], "AWS_SECRET_ACCESS_KEY": caller[1]}
+        settings |= {"AWS_ENDPOINT_URL": keys.emulator.url, "AWS_CONFIG_FILE": os.devnull}
+        return dict(os.environ) | settings | {"GAIA_KEYS_STACK": keys.name, "GAIA_KEYS_URL": keys.local_url()}
+
+    def run_here(self, *arguments, status=0):
+        """What a command prints, run in this process so that AWS can be replaced."""
+        found = CliRunner().invoke(cli, arguments, env=self.environment(), standalone_mode=False)
+        error = found.exception
+        self.assertEqual({None: found.return_value, "Failed": 1}.get(error and type(error).__name__, 2), status, f"{found.output}{error!r}")
+        return found.output + str(error or "")
+
+    def run_command(self, *arguments, status=0, **settings):
+        command = [COMMAND, *arguments]
+        process = subprocess.run(command, env=self.environment(**settings), capture_output=True, text=True, timeout=60)
+        self.assertEqual(process.returncode, status, process.stdout + process.stderr)
+        return process.stdout + process.stderr
+
+    def on_terminal(self, *arguments, typed="", status=0):
+        """The same on a terminal of 80 columns."""
+        process_id, terminal = pty.fork()
+        if not process_id:
+            os.execve(COMMAND, [COMMAND, *arguments], self.environment() | {"COLUMNS": "80", "NO_COLOR": "1"})
+        os.write(terminal, typed.encode())
+        printed = b""
+        with contextlib.suppress(OSError):  # the end, on Linux
+            while part := os.read(terminal, 65536):
+                printed += part
+        os.close(terminal)
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(process_id, 0)[1]), status, printed.decode())
+        return printed.decode().replace("\r\n", "\n")
+
+    def found(self, output, *expected):
+        for line in expected:
+            self.assertRegex(output, f"(?m)^{line}")
+
+
+class Doctor(Case):
+    @classmethod
+    def setUpClass(cls):
+        cls.client = staticmethod(shared().client)
+        cls.keys = Stack("doctor", templates.MAIN, shared())
+        cls.secret = cls.keys.send("POST", "/", {"config": {"permissions": "read"}}).expect(200)["api_key"]
+        policy = cls.client("kms").get_key_policy(KeyId=cls.keys.outputs["KmsKeyId"])["Policy"]
+        made = cls.client("kms").create_key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC", Policy=policy)
+        cls.secondary, cls.table = made["KeyMetadata"]["KeyId"], cls.keys.outputs["TableName"]
+        cls.keys.deploy(SecondaryKmsKeyId=cls.secondary)
+        parameters = {"Monitored": "/gaia-api-keys/doctor", "AlarmEmail": "team@example.com"}
+        pairs = [{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()]
+        template = json.dumps(deployment.for_emulator(templates.monitoring().template))
+        cls.client("cloudformation").create_stack(StackName="doctor-monitoring", TemplateBody=template, Parameters=pairs)
+        cls.addClassCleanup(cls.client("cloudformation").delete_stack, StackName="doctor-monitoring")
+        cls.keys.wait("doctor-monitoring")
+        cls.client("s3").create_bucket(Bucket="trail", CreateBucketConfiguration={"LocationConstraint": REGION})
+        cls.client("cloudtrail").create_trail(Name="trail", S3BucketName="trail")
+        cls.client("cloudtrail").start_logging(Name="trail")
+        cls.protect(True)  # the emulator's CloudFormation doesn't
+        cls.name_root_keys([item["root_key_id"]["S"] for item in cls.keys.items() if item["service"]["S"] == "gaia"])
+
+    @classmethod
+    def protect(cls, on):
+        dynamodb, recovery = cls.client("dynamodb"), {"PointInTimeRecoveryEnabled": on}
+        dynamodb.update_table(TableName=cls.table, DeletionProtectionEnabled=on)
+        dynamodb.update_continuous_backups(TableName=cls.table, PointInTimeRecoverySpecification=recovery)
+        dynamodb.update_time_to_live(TableName=cls.table, TimeToLiveSpecification={"Enabled": on, "AttributeName": "ttl"})
+
+    @classmethod
+    def name_root_keys(cls, ids, **more):
+        item = {"service": {"S": "gaia#meta"}, "id": {"S": "root_keys"}, "ids": {"SS": ids}, **more}
+        cls.client("dynamodb").put_item(TableName=cls.table, Item=item)
+
+    def test_1_all_is_well(self):
+        before = [item for item in self.keys.items() if item["service"]["S"] == "gaia"]
+        with aws(DescribeStacks=described()):
+            output = self.run_here("doctor")
+            self.assertEqual(re.findall("(?m)^(?!ok  ).+", output), [])
+            self.found(output, "ok +a key's life .*rotated and deleted", "ok +notification .*team@example.com", "ok +root keys")
+            self.assertEqual([item for item in self.keys.items() if item["service"]["S"] == "gaia"], before)
+            everything = self.keys.items()
+            rows = json.loads(self.run_here("doctor", "--read-only", "--json"))
+        self.assertEqual({row["result"] for row in rows}, {"ok"})
+        self.assertEqual(self.keys.items(), everything)
+
+    def test_2_what_the_caller_may_not_see_is_a_warning(self):
+        statement = {"Effect": "Allow", "Action": ["cloudformation:*", "execute-api:Invoke"], "Resource": "*"}
+        caller = deployment.user(shared(), "doctor-reader", {"Version": "2012-10-17", "Statement": [statement]})
+        output = self.run_command("doctor", "--read-only", caller=caller)
+        self.found(output, "warn +table +not checked: you may not call DescribeTable", "warn +KMS key +not checked", "ok +stack")
+
+    def test_3_what_the_emulator_lacks(self):
+        later, nobody = times.now() + datetime.timedelta(days=100, hours=1), {"SubscriptionArn": "PendingConfirmation", "Endpoint": "a@b"}
+        schema = [{"AttributeName": "id", "KeyType": "HASH"}]
+        verdict, anonymous = mock.Mock(key_id=None, reason="disabled"), mock.Mock(status_code=200)
+        with (
+            aws(
+                DescribeStacks=described("UPDATE_ROLLBACK_FAILED", stale=True),
+                ListStackResources=lambda _, real: (found := real())["StackResourceSummaries"].append(GROUP) or found,
+                DescribeStackResource=lambda asked, real: {"StackResourceDetail": GROUP} if "Deploy" in asked["LogicalResourceId"] else real(),
+                GetDeploymentGroup=lambda *_: {"deploymentGroupInfo": {"alarmConfiguration": {"enabled": False}}},
+                ListSubscriptionsByTopic=lambda *_: {"Subscriptions": [nobody]},
+                DescribeTable=lambda *_: {"Table": {"TableStatus": "ARCHIVED", "KeySchema": schema}},
+                DescribeAlarms=lambda asked, real: real() if "AlarmTypes" in asked else {"MetricAlarms": []},
+            ),
+            mock.patch("gaia_keys.times.now", lambda: later),
+            mock.patch("requests.get", lambda *_, **__: anonymous),
+            mock.patch("gaia_keys.api.Api.verify", lambda *_: verdict),
+        ):
+            output = self.run_here("doctor", status=1)
+        self.found(
+            output,
+            "FAIL +clock .*off by 100 days", "FAIL +stack .*UPDATE_ROLLBACK_FAILED .*stack set --ignore-alarms",
+            "FAIL +alarms .*StartFailedAlarm-.* was deleted", "FAIL +alarms +deployments by group ignore alarms",
+            "FAIL +notification .*isn't in use any more", "FAIL +notification +nobody is subscribed .*mail that AWS sent to a@b",
+            f"warn +KMS key .*{self.secondary} has been there for 100 days", "FAIL +table .*ARCHIVED", "FAIL +table .*primary key",
+            "FAIL +access .*unsigned requests with 200", "FAIL +a key's life .*says disabled of a key that was deleted, for read",
+        )
+
+    def test_4_faults(self):
+        """Everything that can be wrong in the emulator, at once."""
+        functions, kms, logs, cloudwatch = map(self.client, ("lambda", "kms", "logs", "cloudwatch"))
+        self.protect(False)
+        outputs, authorizer = self.keys.outputs, self.keys.resource("AuthorizerFunction")
+        logs.put_retention_policy(logGroupName=outputs["ApiLogGroup"], retentionInDays=60)
+        logs.delete_retention_policy(logGroupName=outputs["AccessLogGroup"])
+        for name in ("doctor-StartFailedAlarm", "doctor-monitoring-LatencyAlarm"):
+            (alarm,) = cloudwatch.describe_alarms(AlarmNamePrefix=name)["MetricAlarms"]
+            cloudwatch.set_alarm_state(AlarmName=alarm["AlarmName"], StateValue="ALARM", StateReason="a test")
+        cloudwatch.disable_alarm_actions(AlarmNames=[alarm["AlarmName"]])
+        for each in self.client("sns").list_subscriptions_by_topic(TopicArn=alarm["AlarmActions"][0])["Subscriptions"]:
+            self.client("sns").unsubscribe(SubscriptionArn=each["SubscriptionArn"])
+        self.client("cloudtrail").stop_logging(Name="trail")
+        weights = {"AdditionalVersionWeights": {"1": 0.1}}
+        functions.update_alias(FunctionName=self.keys.resource("ApiFunction"), Name="live", RoutingConfig=weights)
+        variables = functions.get_function_configuration(FunctionName=authorizer)["Environment"]["Variables"]
+        variables |= {"KEY_HEADER": "x-key", "KMS_KEY_ID": outputs["KmsKeyId"]}
+        levels = {"LogFormat": "JSON", "ApplicationLogLevel": "WARN", "LogGroup": outputs["AuthorizerLogGroup"]}
+        functions.update_function_configuration(FunctionName=authorizer, Environment={"Variables": variables}, LoggingConfig=levels)
+        version = functions.publish_version(FunctionName=authorizer)["Version"]
+        functions.update_alias(FunctionName=authorizer, Name="live", FunctionVersion=version)
+        functions.invoke(FunctionName=f"{authorizer}:live", Payload=b"{}")  # it has started before its KMS key is gone
+        item = {"service": {"S": "gaia"}, "id": {"S": self.secret[5:31]}}
+        changed = {"root_key_id": {"Value": {"S": "0" * 8}, "Action": "PUT"}}
+        self.client("dynamodb").update_item(TableName=self.table, Key=item, AttributeUpdates=changed)
+        self.client("dynamodb").put_item(TableName=self.table, Item=item | {"id": {"S": "nobody"}})
+        self.name_root_keys(["ffffffff"], accept_any_until={"N": str(int(time.time()) + 600)})
+        statement = {"Effect": "Allow", "Principal": "*", "Resource": "*"}
+        for key, action in ((self.secondary, "kms:*"), (outputs["KmsKeyId"], "kms:DescribeKey")):
+            policy = {"Version": "2012-10-17", "Statement": [statement | {"Action": action}]}
+            kms.put_key_policy(KeyId=key, PolicyName="default", Policy=json.dumps(policy))
+        kms.disable_key(KeyId=self.secondary)
+        kms.schedule_key_deletion(KeyId=outputs["KmsKeyId"], PendingWindowInDays=7)
+        with aws(DescribeStacks=described()):
+            output = self.run_here("doctor", status=1)
+        self.found(
+            output,
+            "FAIL +table .*no deletion protection", "FAIL +table .*no point-in-time recovery", "FAIL +table .*no TTL",
+            "FAIL +logs .*for 60 days, and LogRetentionDays is 90", "warn +logs .*for ever", "warn +logs .*errors and warnings",
+            "FAIL +alarms .*StartFailedAlarm-.* fires", "warn +notification .*LatencyAlarm-.* fires",
+            "FAIL +notification .*actions are off", "FAIL +notification .*sns subscribe", "warn +notification +no CloudTrail trail",
+            "FAIL +functions +ApiFunction: .*stuck, which sends 10% of the requests to version 1",
+            "FAIL +functions +AuthorizerFunction: somebody moved", "FAIL +functions .*KMS_KEY_ID is", "FAIL +functions .*log level WARN",
+            "FAIL +a key's life +the authorizer denies", "FAIL +root keys .*[0-9a-f]{8}, which signs \\(named: ffffffff\\)",
+            "warn +root keys +until ", "warn +root keys +1 of 2 keys are invalid", "warn +keys +1 of 2 keys are unreadable",
+            "FAIL +KMS key .*is Disabled", "FAIL +KMS key .*lets others", "FAIL +KMS key .*deleted", "FAIL +KMS key .*doesn't admit",
+        )
+
+    def test_5_another_service_or_table(self):
+        keys = Stack("moved", templates.MAIN, shared(), ServiceName="moved", DeploymentType="AllAtOnce")
+        known = self.client("dynamodb").describe_table(TableName=self.table)["Table"]
+        attributes = {name: known[name] for name in ("AttributeDefinitions", "KeySchema")}
+        self.client("dynamodb").create_table(TableName="moved-Table-old", BillingMode="PAY_PER_REQUEST", **attributes)
+        output = self.run_command("doctor", "--read-only", keys=keys, status=1)
+        self.found(output, "warn +keys .*moved-Table-old", "warn +stack +DeploymentType is AllAtOnce", "warn +notification +no stack")
+        item = {"service": {"S": "gaia"}, "id": {"S": self.secret[5:31]}}
+        self.client("dynamodb").put_item(TableName=keys.outputs["TableName"], Item=item)
+        output = self.run_command("doctor", "--read-only", keys=keys, status=1)
+        self.found(output, "FAIL +keys .*no key of service moved, and keys of gaia")
+
+
+class Log(Case):
+    @classmethod
+    def setUpClass(cls):
+        cls.keys = deployment.keys()
+
+    def used_and_deleted(self):
+        """A key that was created, updated, deleted and denied."""
+        key = self.keys.send("POST", "/", {"config": {"permissions": "read"}}).expect(200)["api_key"]
+        self.keys.send("PUT", f"/{key[:31]}", {"config": {"permissions": "write"}}).expect(200)
+        self.keys.send("DELETE", f"/delete/{key[:31]}").expect(200)
+        self.keys.send("POST", "/verify", {"api_key": key}).expect(200)
+        return key
+
+    def test_what_it_shows(self):
+        logs, key = shared().client("logs"), self.used_and_deleted()
+        group = {"logGroupName": self.keys.outputs["ApiLogGroup"], "logStreamName": "doctor"}
+        logs.create_log_stream(**group)
+        odd = {"message": "audit", "key_id": key[:31], "action": "create", "actor": "a/\x9b31m" + "x" * 90}
+        failed = {"message": "request failed", "level": "ERROR", "cause": "why " * 40}
+        texts = ["thread 'main' panicked at \x1b[31m", "START", json.dumps(odd), json.dumps(failed)]
+        logs.put_log_events(**group, logEvents=[{"timestamp": int(time.time() * 1000), "message": text} for text in texts])
+        audit = self.run_command("log", "audit", "--key", key)
+        self.found(audit, f"\\S+ +create +{key[:31]} +arn:.+ read +127", ".* read to write ", ".* delete ", ".* a/\\\\x9b31mx{90}$")
+        lines = self.run_command("log", "audit", "--key", key[:31], "--json").splitlines()
+        self.assertEqual([json.loads(line)["action"] for line in lines], ["create", "update", "delete", "create"])
+        self.found(self.run_command("log", "denied", "--key", key[:31]), f"\\S+ +not_found +{key[:31]} +127.* verify by arn:")
+        errors = self.run_command("log", "errors")
+        self.found(errors, "\\S+ +api +panic +thread 'main' panicked at \\\\x1b", f"\\S+ +api +request failed +{failed['cause'].strip()}")
+        for kind in ("audit", "denied", "errors"):
+            shown = self.on_terminal("log", kind)
+            self.assertNotRegex(shown, "[\x1b\x9b]|START")
+            self.assertLessEqual(max(map(len, shown.splitlines())), 80)
+
+    def test_follow(self):
+        process = subprocess.Popen(
+            [COMMAND, "log", "denied", "--follow", "--json"], env=self.environment(), stdout=subprocess.PIPE, text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )  # fmt: skip
+        for _ in range(2):
+            key = self.used_and_deleted()
+            while json.loads(process.stdout.readline()).get("key_id") != key[:31]:
+                pass
+        time.sleep(4)  # it looks again
+        process.send_signal(signal.SIGINT)
+        self.assertEqual((process.wait(10), process.stdout.read()), (0, ""))
+
+    def test_pages(self):
+        event = {"logStreamName": "a", "timestamp": 1, "message": '{"message": "denied", "reason": "expired"}'}
+        pages = lambda asked, _: {"events": [event]} if "nextToken" in asked else {"events": [], "nextToken": "more"}
+        with aws(FilterLogEvents=pages) as requests:
+            shown = self.run_here("log", "denied", "--key", "gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV", "--since", "2h")
+        self.assertEqual([request.get("nextToken") for _, request in requests], [None, "more"] * 2)
+        pattern = '{ (($.message = "denied")) && (($.key_id = "%s") || ($.rotated_to = "%s")) }' % (("gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV",) * 2)
+        self.assertEqual(requests[0][1]["filterPattern"], pattern)
+        self.assertAlmostEqual(requests[0][1]["startTime"] / 1000, time.time() - 7200, delta=60)
+
+
+class Parameters(Case):
+    @classmethod
+    def setUpClass(cls):
+        # The emulator gets a template after SAM, in which DeploymentType has no effect: here it has one.
+        text = templates.MAIN.replace("AlarmDescription: A function could", "AlarmDescription: !Sub ${DeploymentType} A function could")
+        cls.keys = Stack("parameters", text, shared())
+
+    def values(self):
+        return {each["ParameterKey"]: each["ParameterValue"] for each in self.keys.describe()["Parameters"]}
+
+    def test_a_change_and_the_way_back(self):
+        before = self.values()
+        output = self.run_command("stack", "set", "MaxReadUnits=2000", "KeyDisclosure=id", "--yes")
+        self.assertEqual(self.values(), before | {"MaxReadUnits": "2000", "KeyDisclosure": "id"})
+        self.assertIn("* MaxReadUnits        2000", self.run_command("stack", "show"))
+        self.assertIn("nothing changes", self.run_command("stack", "set", "KeyDisclosure=id", "--yes"))
+        back = re.search("to go back: gaia-keys (.*)", output)[1].split()
+        self.assertIn("Change parameters? [y/N]", self.on_terminal(*back, typed="n\n", status=1))
+        self.on_terminal(*back, typed="y\n")
+        self.assertEqual(self.values(), before)
+        left = self.keys.cloudformation.list_change_sets(StackName="parameters")["Summaries"]
+        self.assertEqual([change["ExecutionStatus"] for change in left], ["EXECUTE_COMPLETE"])
+
+    def test_all_at_once_for_one_change(self):
+        self.keys.deploy(DeploymentType="Linear10PercentEvery1Minute")
+        for kind in ("Linear10PercentEvery1Minute", "Canary10Percent5Minutes"):  # the second time, after an interruption
+            self.run_command("stack", "set", "TrackUsage=false", "--all-at-once", "--yes")
+            self.assertEqual({**self.values(), "DeploymentType": kind, "TrackUsage": "false"}, self.values())
+            self.keys.deploy(DeploymentType="AllAtOnce")
+
+    def test_what_would_be_lost(self):
+        self.keys.deploy(SecondaryKmsKeyId="0" * 36)
+        own, before = self.keys.outputs, self.values()
+        for change, loss in (
+            ("ServiceName=other", "part of every API key"), ("ExistingTableName=other", "leave the table"),
+            (f"KmsKeyId={'1' * 36}", "isn't in use"), ("SecondaryKmsKeyId=", "secondary root key become invalid"),
+        ):
+            self.assertRegex(self.run_command("stack", "set", change, "--yes", status=2), f"WARNING: .*{loss}.*\n.*needs a person")
+            self.assertIn("Type the stack's name", self.on_terminal("stack", "set", change, typed="y\n", status=1))
+        output = self.on_terminal("stack", "set", f"ExistingTableName={own['TableName']}", typed="n\n", status=1)
+        self.assertNotIn("WARNING", output)
+        self.assertEqual(self.values(), before)
+        self.on_terminal("stack", "set", "SecondaryKmsKeyId=", typed="parameters\n")
+        self.assertEqual(self.values(), before | {"SecondaryKmsKeyId": ""})
+
+    def test_errors(self):
+        self.assertIn("it has DefaultUsagePlanKey, ", self.run_command("stack", "set", "Bogus=1", "--yes", status=2))
+        self.assertIn("AllowedValues", self.run_command("stack", "set", "KeyDisclosure=1", "--yes", status=2))
+        for words in ((), ("KeyDisclosure",), ("Tracing=a", "Tracing=b"), ("DeploymentType=AllAtOnce", "--all-at-once")):
+            self.run_command("stack", "set", *words, "--yes", status=2)
+        for status, hint in (("UPDATE_IN_PROGRESS", "under way"), ("UPDATE_ROLLBACK_FAILED", "--ignore"), ("ROLLBACK_COMPLETE", "delete")):
+            with aws(DescribeStacks=described(status)):
+                self.assertRegex(self.run_here("stack", "set", "Tracing=Active", "--yes", status=2), f"{status}.*{hint}")
+        with aws(DescribeStacks=described("UPDATE_ROLLBACK_COMPLETE")):
+            self.assertIn("is UPDATE_ROLLBACK_COMPLETE: ", self.run_here("stack", "set", "Tracing=Active", "--yes", status=1))
+
+    def test_a_rollback_that_an_alarm_blocks(self):
+        """The emulator has no CodeDeploy."""
+        for ends, status in (("UPDATE_ROLLBACK_COMPLETE", 0), ("UPDATE_ROLLBACK_FAILED", 1)):
+            now, alarms = ["UPDATE_ROLLBACK_FAILED"], {"enabled": True, "alarms": [{"name": "StartFailedAlarm"}]}
+            with aws(
+                DescribeStacks=lambda asked, real: described(now[0] if len(now) == 1 else now.pop(0))(asked, real),
+                ListStackResources=lambda *_: {"StackResourceSummaries": [GROUP]},
+                DescribeStackResource=lambda *_: {"StackResourceDetail": GROUP},
+                GetDeploymentGroup=lambda *_: {"deploymentGroupInfo": {"alarmConfiguration": alarms}},
+                UpdateDeploymentGroup=lambda asked, _: alarms.update(asked["alarmConfiguration"]) or {},
+                ContinueUpdateRollback=lambda *_: now.extend(["UPDATE_ROLLBACK_IN_PROGRESS", ends]) or {},
+            ) as requests:
+                self.run_here("stack", "set", "--ignore-alarms", "--yes", status=status)
+            did = [request.get("alarmConfiguration", name) for name, request in requests if name[0] in "UC"]
+            self.assertEqual(did, [alarms | {"enabled": False}, "ContinueUpdateRollback", alarms | {"enabled": True}])
+
+
+if __name__ == "__main__":
+    unittest.main()

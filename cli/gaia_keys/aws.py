@@ -176,7 +176,7 @@ class Change:
         self.client.delete_change_set(ChangeSetName=self.id)
 
     def execute(self, told: Callable[[str], None] = lambda status: None) -> None:
-        """Executes it and waits. Failed, with CloudFormation's reasons, if the stack rolled back. `told` gets each status."""
+        """Executes it and waits. Failed, with CloudFormation's reasons, if it rolled back. `told` gets each status."""
         before = self.stack.describe()
         self.client.execute_change_set(ChangeSetName=self.id)
         status = self.stack.ended(before, told)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime
 import email.utils
+import fnmatch
 import functools
 import json
 import sys
 import uuid
-from typing import Any, Callable, Iterator, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import click
 
@@ -26,6 +28,9 @@ DENIED = ("AccessDenied", "AccessDeniedException", "AuthorizationError", "Unauth
 # Days for which a second root key is no surprise.
 REPLACING = 90
 NAME = "gaia-keys doctor"
+# Whoever may do one of these with the KMS key can make API keys.
+USES = ("kms:GenerateMac", "kms:CreateGrant")
+RESPOND = "docs/operations.md says what to do about each alarm"
 COLOURS = {"ok": "green", "warn": "yellow", "FAIL": "red"}
 
 
@@ -48,6 +53,11 @@ def warn(what: str, then: str) -> Finding:
 
 def fail(what: str, then: str) -> Finding:
     return Finding("FAIL", what, then)
+
+
+def denied(error: Exception) -> bool:
+    response = getattr(error, "response", {})
+    return response.get("Error", {}).get("Code") in DENIED
 
 
 def not_checked(operation: str) -> Finding:
@@ -140,11 +150,12 @@ def functions(it: Deployment) -> Findings:
         bad = []
         if weights and rests:
             share = ", ".join(f"{weight:.0%} of the requests to version {other}" for other, weight in weights.items())
-            then = "stop it: aws deploy list-deployments --include-only-statuses InProgress, then aws deploy stop-deployment"
+            then = "stop it: aws deploy list-deployments --include-only-statuses InProgress; aws deploy stop-deployment"
             bad.append(fail(f"{name}: a deployment is stuck, which sends {share}", then))
         if rests and deployed and version not in deployed:
             then = f"aws lambda update-alias --function-name {function} --name live --function-version {deployed[0]}"
-            bad.append(fail(f"{name}: somebody moved the alias to version {version}; the stack deployed {deployed[0]}", then))
+            what = f"{name}: somebody moved the alias to version {version}; the stack deployed {deployed[0]}"
+            bad.append(fail(what, then))
         for variable, value in expected.items():
             if rests and variables.get(variable) != value:
                 then = "somebody changed the function or a resource by hand: deploy the release again"
@@ -161,14 +172,16 @@ def guards(it: Deployment) -> Findings:
     names = list(it.stack.resources("AWS::CloudWatch::Alarm").values())
     found = it.client("cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"]
     gone = set(names) - {alarm["AlarmName"] for alarm in found}
-    bad = [fail(f"the alarm {name} was deleted, so no deployment can start", "deploy the release again") for name in sorted(gone)]
-    on = firing(found)
-    bad += [fail(f"{name} fires", "gaia-keys log errors; docs/operations.md says what to do about each alarm") for name in on]
+    then = "deploy the release again"
+    bad = [fail(f"the alarm {name} was deleted, so no deployment can start", then) for name in sorted(gone)]
+    bad += [fail(f"{name} fires", f"gaia-keys log errors; {RESPOND}") for name in firing(found)]
     for group in it.stack.resources(GROUP).values():
         application = it.stack.resource("ServerlessDeploymentApplication")
         info = it.client("codedeploy").get_deployment_group(applicationName=application, deploymentGroupName=group)
         if not info["deploymentGroupInfo"].get("alarmConfiguration", {}).get("enabled"):
-            bad.append(fail(f"deployments by {group} ignore alarms", "gaia-keys stack set --ignore-alarms puts it back"))
+            bad.append(
+                fail(f"deployments by {group} ignore alarms", "gaia-keys stack set --ignore-alarms puts it back")
+            )
     yield from bad or [ok(f"alarms that guard a deployment: {len(found)}, and none fires")]
 
 
@@ -180,14 +193,17 @@ def notification(it: Deployment) -> Findings:
     current = it.client("ssm").get_parameter(Name=f"/gaia-api-keys/{it.stack.name}")["Parameter"]["Value"]
     for stack in it.monitoring:
         found = stack.describe()
-        watched = [each.get("ResolvedValue", current) for each in found["Parameters"] if each["ParameterKey"] == "Monitored"]
-        if watched != [current]:
-            yield fail(f"{stack.name} watches a table or a KMS key that isn't in use any more", f"deploy {stack.name} again")
+        (watched,) = [each for each in found["Parameters"] if each["ParameterKey"] == "Monitored"]
+        if watched.get("ResolvedValue", current) != current:
+            yield fail(
+                f"{stack.name} watches a table or a KMS key that isn't in use any more", f"deploy {stack.name} again"
+            )
         yield from told(stack)
     trails = it.client("cloudtrail").describe_trails()["trailList"]
     statuses = (it.client("cloudtrail").get_trail_status(Name=trail["TrailARN"]) for trail in trails)
     if not any(each["IsLogging"] for each in statuses):
-        yield warn("no CloudTrail trail: KmsKeyAlarm hears of nothing", "create a trail of management events in this Region")
+        then = "create a trail of management events in this Region"
+        yield warn("no CloudTrail trail: KmsKeyAlarm hears of nothing", then)
 
 
 def told(stack: Stack) -> Findings:
@@ -197,7 +213,7 @@ def told(stack: Stack) -> Findings:
     page = stack.client("cloudwatch").describe_alarms(AlarmNames=names, AlarmTypes=["MetricAlarm", "CompositeAlarm"])
     alarms = page["MetricAlarms"] + page["CompositeAlarms"]
     for name in firing(alarms):
-        yield warn(f"{name} fires", "docs/operations.md says what to do about each alarm")
+        yield warn(f"{name} fires", RESPOND)
     silent = [alarm["AlarmName"] for alarm in alarms if not alarm["ActionsEnabled"]]
     if silent:
         yield fail(f"{', '.join(silent)}: actions are off", "aws cloudwatch enable-alarm-actions --alarm-names NAME")
@@ -214,13 +230,15 @@ def told(stack: Stack) -> Findings:
         subscriptions = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
         confirmed = [each for each in subscriptions if each["SubscriptionArn"].startswith("arn:")]
         if attributes.get("KmsMasterKeyId") == "alias/aws/sns":
-            yield fail(f"CloudWatch can't publish to {topic}: AWS's own key encrypts it", "encrypt it with a KMS key of yours")
+            then = "encrypt it with a KMS key of yours"
+            yield fail(f"CloudWatch can't publish to {topic}: AWS's own key encrypts it", then)
         elif not confirmed:
             waiting = ", ".join(each["Endpoint"] for each in subscriptions)
             then = f"open the mail that AWS sent to {waiting}" if waiting else "subscribe to it: aws sns subscribe"
             yield fail(f"nobody is subscribed to {topic}", then)
         else:
-            yield ok(f"{len(alarms)} alarms of {stack.name} tell {', '.join(each['Endpoint'] for each in confirmed)}")
+            people = ", ".join(each["Endpoint"] for each in confirmed)
+            yield ok(f"{len(alarms)} alarms of {stack.name} tell {people}")
 
 
 def kms(it: Deployment) -> Findings:
@@ -234,7 +252,8 @@ def kms(it: Deployment) -> Findings:
             then = f"aws kms cancel-key-deletion --key-id {key_id}, then aws kms enable-key --key-id {key_id}"
             bad.append(fail(f"the KMS key {key_id} is to be deleted on {found['DeletionDate']:%Y-%m-%d}", then))
         elif state != "Enabled":
-            bad.append(fail(f"the KMS key {key_id} is {state}: no function can start", f"aws kms enable-key --key-id {key_id}"))
+            then = f"aws kms enable-key --key-id {key_id}"
+            bad.append(fail(f"the KMS key {key_id} is {state}: no function can start", then))
         if others:
             bad.append(fail(f"the policy of the KMS key {key_id} {others}", "gaia-keys root-key repair"))
         yield from bad or [ok(f"the KMS key {key_id} is enabled, for the functions only")]
@@ -245,20 +264,20 @@ def kms(it: Deployment) -> Findings:
 
 
 def strangers(it: Deployment, key_id: str) -> str:
-    """What the policy of a KMS key lacks, or whom it admits beside the functions' roles; empty if it is right."""
+    """Whom the policy of a KMS key admits beside the functions' roles, or that it doesn't admit these; else empty."""
     policy = json.loads(it.client("kms").get_key_policy(KeyId=key_id, PolicyName="default")["Policy"])
-    roles = f":role/gaia-api-keys/{it.parameters['ServiceName']}/*"
+    roles = f"role/gaia-api-keys/{it.parameters['ServiceName']}/"
     admitted = False
     for statement in policy["Statement"]:
         named = statement.get("Action", [])
-        uses = {"kms:*", "*", "kms:GenerateMac", "kms:VerifyMac", "kms:CreateGrant"} & set([named] if isinstance(named, str) else named)
-        if statement["Effect"] != "Allow" or not uses:
+        actions = [named] if isinstance(named, str) else named
+        used = [use for use in USES if any(fnmatch.fnmatch(use, action) for action in actions)]
+        if statement["Effect"] != "Allow" or not used:
             continue
-        principals = json.dumps(statement.get("Condition", {}).get("ArnLike", {}).get("aws:PrincipalArn", ""))
-        if roles not in principals:
-            return f"lets others than the functions use it ({', '.join(sorted(uses))})"
+        if roles not in json.dumps([statement.get("Principal"), statement.get("Condition")]):
+            return f"lets others than the functions use it ({', '.join(used)})"
         admitted = True
-    return "" if admitted else f"doesn't admit the roles under /gaia-api-keys/{it.parameters['ServiceName']}/"
+    return "" if admitted else f"doesn't admit the roles under {roles}"
 
 
 def table(it: Deployment) -> Findings:
@@ -276,11 +295,13 @@ def table(it: Deployment) -> Findings:
         bad.append(fail(f"the table {name} has no deletion protection", f"{update} --deletion-protection-enabled"))
     backups = dynamodb.describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]
     if backups.get("PointInTimeRecoveryDescription", {}).get("PointInTimeRecoveryStatus") != "ENABLED":
-        then = f"aws dynamodb update-continuous-backups --table-name {name} --point-in-time-recovery-specification PointInTimeRecoveryEnabled=true"
+        then = f"aws dynamodb update-continuous-backups --table-name {name}"
+        then += " --point-in-time-recovery-specification PointInTimeRecoveryEnabled=true"
         bad.append(fail(f"the table {name} has no point-in-time recovery: it can't be restored", then))
     ttl = dynamodb.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
     if ttl["TimeToLiveStatus"] not in ("ENABLED", "ENABLING") or ttl.get("AttributeName") != "ttl":
-        then = f"aws dynamodb update-time-to-live --table-name {name} --time-to-live-specification Enabled=true,AttributeName=ttl"
+        then = f"aws dynamodb update-time-to-live --table-name {name}"
+        then += " --time-to-live-specification Enabled=true,AttributeName=ttl"
         bad.append(fail(f"the table {name} has no TTL on ttl: expired items stay for ever", then))
     yield from bad or [ok(f"the table {name} is protected, can be restored and has TTL")]
 
@@ -302,7 +323,8 @@ def logs(it: Deployment) -> Findings:
             yield ok(f"the log group {name} keeps entries for {kept[0]} days")
     recent = log.search(it.stack, "errors", None, times.now() - datetime.timedelta(hours=1))
     if recent:
-        what = f"{len(recent)} errors and warnings within the hour, the last one: {recent[-1].fields.get('message', 'panic')}"
+        last = recent[-1].fields.get("message", "panic")
+        what = f"{len(recent)} errors and warnings within the hour, the last one: {last}"
         yield warn(what, "gaia-keys log errors --since 1h")
 
 
@@ -314,7 +336,8 @@ def anonymous(it: Deployment) -> Findings:
     if code in (401, 403):
         yield ok(f"{it.api.address.origin} rejects unsigned requests ({code})")
     else:
-        yield fail(f"{it.api.address.origin} responds to unsigned requests with {code}", "check --url, and the API's authorizer")
+        then = "check --url, and the API's authorizer"
+        yield fail(f"{it.api.address.origin} responds to unsigned requests with {code}", then)
 
 
 def stored(it: Deployment) -> Findings:
@@ -323,7 +346,8 @@ def stored(it: Deployment) -> Findings:
     if it.keys:
         unreadable = sum(key.state == "unreadable" for key in it.keys)
         if unreadable:
-            yield warn(f"{unreadable} of {len(it.keys)} keys are unreadable and denied", "gaia-keys list --json shows which")
+            then = "gaia-keys list --json shows which"
+            yield warn(f"{unreadable} of {len(it.keys)} keys are unreadable and denied", then)
         else:
             yield ok(f"{len(it.keys)} keys of service {service}")
         return
@@ -336,7 +360,8 @@ def stored(it: Deployment) -> Findings:
         yield fail(what, f"was ServiceName changed? gaia-keys stack set ServiceName={sorted(others)[0]}")
         return
     pages = it.client("dynamodb").get_paginator("list_tables").paginate()
-    tables = [each for page in pages for each in page["TableNames"] if each.startswith(f"{it.stack.name}-Table-") and each != name]
+    prefix = f"{it.stack.name}-Table-"
+    tables = [each for page in pages for each in page["TableNames"] if each.startswith(prefix) and each != name]
     if tables:
         then = "was ExistingTableName cleared? If not, delete those of failed first deployments (docs/deploy.md)"
         yield warn(f"there is no key, and the stack had other tables: {', '.join(tables)}", then)
@@ -356,7 +381,7 @@ def life(it: Deployment) -> Findings:
         found += [authorized(it, secret)]
         new = it.api.rotate(key, {"grace_seconds": 0, "expires_at": expires}, str(uuid.uuid4())).api_key
         made.append(id_of(new))
-        found += [verified(it, secret, "rotated", "read", "expired"), verified(it, new, "created by a rotation", "read", None)]
+        found += [verified(it, secret, "rotated", "read", "expired"), verified(it, new, "created", "read", None)]
     finally:
         for key_id in made:
             changes.delete(it.api, it.api.find(key_id))
@@ -370,7 +395,8 @@ def verified(it: Deployment, key: str, was: str, permission: str, reason: str | 
     verdict = it.api.verify({"api_key": key, "permission": permission})
     if verdict.reason == reason:
         return None
-    what = f"verify says {verdict.reason or 'valid'} of a key that was {was}, for {permission}; expected {reason or 'valid'}"
+    said, expected = verdict.reason or "valid", reason or "valid"
+    what = f"verify says {said} of a key that was {was}, for {permission}; expected {expected}"
     return fail(what, "gaia-keys log errors; gaia-keys log denied")
 
 
@@ -388,7 +414,7 @@ def authorized(it: Deployment, key: str) -> Finding | None:
     try:
         answer = client.invoke(FunctionName=function, Qualifier="live", Payload=json.dumps(event))
     except client.exceptions.ClientError as error:
-        if error.response["Error"]["Code"] not in DENIED:
+        if not denied(error):
             raise
         return not_checked("Invoke")
     said = json.loads(answer["Payload"].read())
@@ -404,7 +430,9 @@ def root_keys(it: Deployment) -> Findings:
     """Whether `#meta` names the primary root key, and whether all keys are under one that it names."""
     service = it.parameters["ServiceName"]
     key = {"service": {"S": f"{service}#meta"}, "id": {"S": "root_keys"}}
-    item = it.client("dynamodb").get_item(TableName=it.output("TableName"), Key=key, ConsistentRead=True).get("Item", {})
+    item = (
+        it.client("dynamodb").get_item(TableName=it.output("TableName"), Key=key, ConsistentRead=True).get("Item", {})
+    )
     named = set(item.get("ids", {}).get("SS", []))
     until = int(item.get("accept_any_until", {}).get("N", "0"))
     newest = max((each for each in it.keys if each.created), key=lambda each: each.created, default=None)
@@ -419,12 +447,15 @@ def root_keys(it: Deployment) -> Findings:
         yield ok("no root key has signed a key yet")
     elif primary not in named:
         names = ", ".join(sorted(named)) or "none"
-        yield fail(f"{service}#meta doesn't name the root key {primary}, which signs (named: {names}): no function may start", then)
+        what = (
+            f"{service}#meta doesn't name the root key {primary}, which signs (named: {names}): no function may start"
+        )
+        yield fail(what, then)
     else:
         yield ok(f"{service}#meta names the root key {primary}, which signs")
     full = it.parameters["KeyDisclosure"] == "full"
-    lost = [each for each in it.keys if each.details["root_key_id"] not in named or (full and each.api_key is None)]
-    lost = [each for each in lost if each.state == "active"]
+    active = [each for each in it.keys if each.state == "active"]
+    lost = [each for each in active if each.details["root_key_id"] not in named or (full and each.api_key is None)]
     if lost:
         then = "gaia-keys root-key status; if it isn't to come back, rotate these keys or delete them"
         yield warn(f"{len(lost)} of {len(it.keys)} keys are invalid: their root key isn't configured", then)
@@ -448,20 +479,19 @@ CHECKS: list[tuple[str, Callable[[Deployment], Findings]]] = [
 
 def examined(it: Deployment, check: Callable[[Deployment], Findings]) -> Findings:
     """What a check finds, or why it can't be made."""
-    import botocore.exceptions
+    from gaia_keys.main import of_aws
 
     try:
         yield from check(it)
-    except botocore.exceptions.ClientError as error:
-        code = error.response["Error"]["Code"]
-        if code in DENIED:
-            yield not_checked(error.operation_name)
-        else:
-            yield fail(" ".join(str(error).split()), "gaia-keys stack show")
-    except botocore.exceptions.BotoCoreError as error:
-        yield fail(" ".join(str(error).split()), "check --region and your network")
     except (Failed, Stopped) as error:
         yield fail(str(error), "docs/troubleshooting.md")
+    except Exception as error:
+        if (message := of_aws(error)) is None:
+            raise
+        if denied(error):
+            yield not_checked(getattr(error, "operation_name", ""))
+        else:
+            yield fail(message, "check --region and --profile; gaia-keys stack show")
 
 
 @click.command(
@@ -482,13 +512,15 @@ def examined(it: Deployment, check: Callable[[Deployment], Findings]) -> Finding
         "ssm:GetParameter",
     )
 )
-@click.option("--read-only", is_flag=True, help="Create no key. Otherwise, one is created, verified, rotated and deleted.")
+@click.option(
+    "--read-only", is_flag=True, help="Create no key. Otherwise, one is created, verified, rotated and deleted."
+)
 @options.as_json
 @located
 def doctor(where: Connection, read_only: bool, as_json: bool) -> int:
     """Check the deployment.
 
-    Prints ok, warn or FAIL for each check, and what to do. What you may not see is a warning. Exits with 1 if a check failed.
+    Prints ok, warn or FAIL for each check, and what to do. What you may not see is a warning. Exits with 1 on a FAIL.
     """
     it = Deployment(where)
     rows = []

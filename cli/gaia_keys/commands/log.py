@@ -8,7 +8,8 @@ import re
 import shutil
 import sys
 import time
-from typing import Any, Iterator, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import click
 
@@ -21,14 +22,17 @@ from gaia_keys.output import printable, say
 # Seconds between two looks, and how late an entry may arrive in its log group.
 PAUSE = 3
 LATE = datetime.timedelta(minutes=2)
-# By kind: which log groups (names of outputs), CloudWatch Logs' filter patterns, and what a narrow terminal does without.
+# The functions by the output that names their log group.
 GROUPS = {"ApiLogGroup": "api", "AuthorizerLogGroup": "authorizer"}
+# An invocation that failed. Lambda's own entries have no level.
+ENDED = '(($.type = "platform.report") && ($.record.status != "success"))'
+# By kind: the log groups, CloudWatch Logs' filter patterns, and the columns that a narrow terminal does without.
 KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "audit": (("ApiLogGroup",), ('($.message = "audit")',), ("from", "new key", "grants")),
     "denied": (tuple(GROUPS), ('($.message = "denied")',), ("where",)),
     "errors": (
         tuple(GROUPS),
-        ('($.level = "ERROR") || ($.level = "WARN") || (($.type = "platform.report") && ($.record.status != "success"))', "panicked"),
+        (f'($.level = "ERROR") || ($.level = "WARN") || {ENDED}', "panicked"),
         (),
     ),
 }
@@ -145,19 +149,22 @@ def row(entry: Entry, kind: str) -> dict[str, str]:
 
 def print_json(entry: Entry) -> None:
     """One line, in ASCII: nothing in it steers a terminal."""
-    line = {"function": entry.function, **(entry.fields or {"timestamp": times.written(entry.time), "message": entry.text})}
+    fields = entry.fields or {"timestamp": times.written(entry.time), "message": entry.text}
+    line = {"function": entry.function, **fields}
     click.echo(json.dumps(line).replace("\x7f", "\\u007f"))
 
 
 def print_line(entry: Entry, kind: str) -> None:
     """A line of --follow: no column is left out, as later lines may need it."""
-    cells = [printable(cell).ljust(WIDTHS.get(name, 0)) for name, cell in row(entry, kind).items() if cell or name in WIDTHS]
-    line = "  ".join(cells).rstrip()
+    cells = row(entry, kind).items()
+    line = "  ".join(
+        printable(cell).ljust(WIDTHS.get(name, 0)) for name, cell in cells if cell or name in WIDTHS
+    ).rstrip()
     click.echo(line[: shutil.get_terminal_size().columns] if sys.stdout.isatty() else line)
 
 
 def arriving(stack: Stack, kind: str, key_id: str | None, since: datetime.datetime) -> Iterator[Entry]:
-    """All entries since a time, then each that comes, once. An entry may be in its log group later than younger ones."""
+    """All entries since a time, then each that comes, once. Some arrive later than younger ones."""
     seen: dict[tuple[str, ...], datetime.datetime] = {}
     while True:
         begun = times.now()
@@ -171,7 +178,9 @@ def arriving(stack: Stack, kind: str, key_id: str | None, since: datetime.dateti
 
 
 @click.command(
-    epilog=options.example("gaia-keys log audit --since 7d", "gaia-keys log denied --key gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV --follow")
+    epilog=options.example(
+        "gaia-keys log audit --since 7d", "gaia-keys log denied --key gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV --follow"
+    )
     + actions("cloudformation:DescribeStacks", "logs:FilterLogEvents            on the log groups of both functions")
 )
 @click.argument("kind", type=click.Choice(list(KINDS)))

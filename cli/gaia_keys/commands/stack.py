@@ -7,7 +7,8 @@ import shlex
 import shutil
 import sys
 import time
-from typing import Any, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import click
 
@@ -72,7 +73,9 @@ def next_step(stack: Stack, status: str) -> str:
 def alarms(stack: Stack) -> list[dict[str, Any]]:
     """The alarms of the stack, which guard its deployments."""
     names = list(stack.resources("AWS::CloudWatch::Alarm").values())
-    found: list[dict[str, Any]] = stack.client("cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"] if names else []
+    if not names:
+        return []
+    found: list[dict[str, Any]] = stack.client("cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"]
     return found
 
 
@@ -120,8 +123,8 @@ def show(where: Connection, as_json: bool) -> int:
     hint = next_step(stack, status)
     reasons = stack.reasons() if "ROLLBACK" in status or "FAILED" in status else ""
     if as_json:
-        shown = {"stack": stack.name, "status": status, "reasons": reasons, "release": release, "parameters": parameters}
-        click.echo(lossless.shown({**shown, "defaults": defaults, "outputs": stack.outputs, "alarms": on}))
+        shown = {"stack": stack.name, "status": status, "reasons": reasons, "release": release, "alarms": on}
+        click.echo(lossless.shown({**shown, "parameters": parameters, "defaults": defaults, "outputs": stack.outputs}))
         return 0
     since = found.get("LastUpdatedTime") or found["CreationTime"]
     result(f"{'stack':22}{stack.name}")
@@ -159,18 +162,23 @@ def losses(stack: Stack, changes: Mapping[str, str], rows: Sequence[Mapping[str,
     found = [
         f"{row['resource']} may be replaced: {KEPT[row['resource']]} would be lost to the service"
         for row in rows
-        if row["resource"] in KEPT and (row["replaced"] in ("True", "Conditional") or row["action"] == "Remove")
+        if row["resource"] in KEPT
+        and (row["replaced"] in ("True", "Conditional") or row["action"] == "Remove")
         # The stack's own table or KMS key, adopted by its name: it leaves the stack and stays in use.
         and not (row["resource"] == "Table" and after["ExistingTableName"] == outputs["TableName"])
         and not (row["resource"] == "KmsKey" and after["KmsKeyId"])
     ]
     if after["ServiceName"] != before["ServiceName"]:
-        found.append("ServiceName is part of every API key: all of them become invalid. For another service, deploy another stack")
+        found.append(
+            "ServiceName is part of every API key: all become invalid. For another service, deploy another stack"
+        )
     if before["ExistingTableName"] != after["ExistingTableName"] != outputs["TableName"]:
-        found.append(f"the functions leave the table {outputs['TableName']}: API keys that the other table lacks are denied")
+        found.append(
+            f"the functions leave the table {outputs['TableName']}: keys that the other table lacks are denied"
+        )
     known = {outputs["KmsKeyId"], before["SecondaryKmsKeyId"]}
     if before["KmsKeyId"] != after["KmsKeyId"] and after["KmsKeyId"] not in known - {""}:
-        found.append("KmsKeyId names a KMS key that isn't in use: every API key becomes invalid. See `gaia-keys root-key replace`")
+        found.append("KmsKeyId isn't a KMS key in use: every API key becomes invalid. See `gaia-keys root-key replace`")
     if before["SecondaryKmsKeyId"] not in {"", after["SecondaryKmsKeyId"], after["KmsKeyId"]}:
         found.append("API keys under the secondary root key become invalid. See `gaia-keys root-key finish`")
     return found
@@ -181,7 +189,9 @@ def agreed(stack: Stack, question: str, lost: Sequence[str], yes: bool) -> bool:
     if lost and yes:
         raise Stopped("this needs a person: run it on a terminal, without --yes")
     if lost:
-        typed: str = click.prompt(f"{question} Type the stack's name to go on", err=True, default="", show_default=False)
+        typed: str = click.prompt(
+            f"{question} Type the stack's name to go on", err=True, default="", show_default=False
+        )
         return typed == stack.name
     return yes or click.confirm(question, err=True)
 
@@ -193,13 +203,13 @@ def set_alarms(stack: Stack, enabled: bool) -> list[str]:
     for group in stack.resources(GROUP).values():
         where = {"applicationName": stack.resource("ServerlessDeploymentApplication")}
         try:
-            found = client.get_deployment_group(**where, deploymentGroupName=group)["deploymentGroupInfo"]["alarmConfiguration"]
-            if found.get("enabled", False) != enabled:
-                changed = {**found, "enabled": enabled}
+            info = client.get_deployment_group(**where, deploymentGroupName=group)["deploymentGroupInfo"]
+            if info["alarmConfiguration"].get("enabled", False) != enabled:
+                changed = {**info["alarmConfiguration"], "enabled": enabled}
                 client.update_deployment_group(**where, currentDeploymentGroupName=group, alarmConfiguration=changed)
                 done.append(group)
-        except (client.exceptions.DeploymentGroupDoesNotExistException, client.exceptions.ApplicationDoesNotExistException):
-            continue  # with AllAtOnce, it is being deleted
+        except client.exceptions.DeploymentGroupDoesNotExistException:
+            continue  # the change deleted it
     return done
 
 
@@ -245,7 +255,9 @@ def propose(stack: Stack, change: Change, changes: dict[str, str], heeded: bool)
     # CloudFormation can't tell whether these change: they refer to something that does.
     certain = [row for row in rows if row["replaced"] != "Conditional" or row["resource"] in KEPT]
     before = stack.parameters
-    table([{"parameter": name, "before": before[name], "after": value} for name, value in changes.items() if value != before[name]])
+    table(
+        [{"parameter": name, "before": before[name] or "-", "after": value or "-"} for name, value in changes.items()]
+    )
     click.echo()
     table(certain)
     if len(rows) > len(certain):
@@ -255,7 +267,7 @@ def propose(stack: Stack, change: Change, changes: dict[str, str], heeded: bool)
         say(click.style(f"WARNING: {line}", fg="red") if sys.stderr.isatty() else f"WARNING: {line}")
     on = firing(alarms(stack))
     if on and heeded and changes.get("DeploymentType", before["DeploymentType"]) != "AllAtOnce":
-        say(f"{', '.join(on)} fires, so CodeDeploy stops this deployment if it changes a function: use --all-at-once or --ignore-alarms")
+        say(f"{', '.join(on)} fires: CodeDeploy stops a changed function. Use --all-at-once or --ignore-alarms")
     return lost
 
 
@@ -281,13 +293,15 @@ def deploy(stack: Stack, changes: dict[str, str], question: str, ignore_alarms: 
     except KeyboardInterrupt:
         say("CloudFormation goes on by itself: see `gaia-keys stack show`. When it has ended, run this command again")
         raise
-    table([{"parameter": name, "before": before[name], "now": now} for name, now in changes.items()])
+    table([{"parameter": name, "before": before[name] or "-", "now": now or "-"} for name, now in changes.items()])
     return True
 
 
 @stack.command(
     "set",
-    epilog=options.example("gaia-keys stack set LogRetentionDays=365", "gaia-keys stack set KeyDisclosure=id --all-at-once")
+    epilog=options.example(
+        "gaia-keys stack set LogRetentionDays=365", "gaia-keys stack set KeyDisclosure=id --all-at-once"
+    )
     + actions(
         "cloudformation:DescribeStacks, DescribeStackResource, ListStackResources, DescribeStackEvents",
         "cloudformation:CreateChangeSet, DescribeChangeSet, DeleteChangeSet, ExecuteChangeSet",
@@ -298,19 +312,23 @@ def deploy(stack: Stack, changes: dict[str, str], question: str, ignore_alarms: 
     ),
 )
 @click.argument("pairs", metavar="NAME=VALUE...", nargs=-1)
-@click.option("--all-at-once", is_flag=True, help="Set DeploymentType=AllAtOnce for this change only: no canary, and no alarm stops it.")
+@click.option(
+    "--all-at-once",
+    is_flag=True,
+    help="DeploymentType=AllAtOnce for this change only: no canary, and no alarm stops it.",
+)
 @click.option(
     "--ignore-alarms",
     is_flag=True,
-    help="Let CodeDeploy go on while alarms fire, for this change only. First continues a rollback that failed; needs no NAME=VALUE then.",
+    help="Let CodeDeploy go on while alarms fire, for this change only. Continues a rollback that failed first.",
 )
 @click.option("--yes", is_flag=True, help="Don't ask for confirmation. Not for what loses API keys or the audit log.")
 @located
 def set_parameters(where: Connection, pairs: tuple[str, ...], all_at_once: bool, ignore_alarms: bool, yes: bool) -> int:
     """Set parameters of the stack.
 
-    The deployed template and all other parameters stay. It shows the change, asks, and waits until it is made. NAME= empties
-    a parameter.
+    The deployed template and all other parameters stay. It shows the change, asks, and waits until it is made. NAME=
+    empties a parameter. To continue a rollback that an alarm blocks: gaia-keys stack set --ignore-alarms
     """
     changes = read(pairs)
     if not changes and not ignore_alarms:
@@ -339,7 +357,7 @@ def set_parameters(where: Connection, pairs: tuple[str, ...], all_at_once: bool,
 
 def change_parameters(stack: Stack, changes: dict[str, str], all_at_once: bool, ignore_alarms: bool, yes: bool) -> int:
     before = stack.parameters
-    kind = before.get("DeploymentType")
+    kind = before["DeploymentType"]
     wanted = {**changes, "DeploymentType": "AllAtOnce"} if all_at_once and kind != "AllAtOnce" else changes
     if not deploy(stack, wanted, f"Change {stack.name}?", ignore_alarms, yes):
         return 1
@@ -347,14 +365,14 @@ def change_parameters(stack: Stack, changes: dict[str, str], all_at_once: bool, 
         # An interrupted run left AllAtOnce; by then, only the template knows another value.
         summary = stack.client("cloudformation").get_template_summary(StackName=stack.name)["Parameters"]
         (default,) = [each["DefaultValue"] for each in summary if each["ParameterKey"] == "DeploymentType"]
-        former = default if kind == "AllAtOnce" else kind
-        say(f"DeploymentType becomes {former} again: that changes no function")
+        former: str = default if kind == "AllAtOnce" else kind
+        say(f"DeploymentType becomes {former} again: that changes no function, and makes CodeDeploy's application anew")
         deploy(stack, {"DeploymentType": former}, "", False, True)
     back = " ".join(shlex.quote(f"{name}={before[name]}") for name, value in changes.items() if value != before[name])
     if not back:
         return 0
     say(f"to go back: gaia-keys stack set {back}")
-    say("if your samconfig.toml has parameter_overrides, change them too: the next `sam deploy` sets those values again")
+    say("if your samconfig.toml has parameter_overrides, change them too: the next `sam deploy` sets those again")
     if {"ExistingTableName", "KmsKeyId", "SecondaryKmsKeyId"} & set(changes):
         say("deploy the monitoring stack again: it watches the table and the KMS keys that there were")
     return 0

@@ -7,6 +7,7 @@ import email.utils
 import fnmatch
 import functools
 import json
+import os
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -229,16 +230,16 @@ def told(stack: Stack) -> Findings:
             continue
         subscriptions = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
         confirmed = [each for each in subscriptions if each["SubscriptionArn"].startswith("arn:")]
+        bad = []
         if attributes.get("KmsMasterKeyId") == "alias/aws/sns":
             then = "encrypt it with a KMS key of yours"
-            yield fail(f"CloudWatch can't publish to {topic}: AWS's own key encrypts it", then)
-        elif not confirmed:
+            bad.append(fail(f"CloudWatch can't publish to {topic}: AWS's own key encrypts it", then))
+        if not confirmed:
             waiting = ", ".join(each["Endpoint"] for each in subscriptions)
             then = f"open the mail that AWS sent to {waiting}" if waiting else "subscribe to it: aws sns subscribe"
-            yield fail(f"nobody is subscribed to {topic}", then)
-        else:
-            people = ", ".join(each["Endpoint"] for each in confirmed)
-            yield ok(f"{len(alarms)} alarms of {stack.name} tell {people}")
+            bad.append(fail(f"nobody is subscribed to {topic}", then))
+        people = ", ".join(each["Endpoint"] for each in confirmed)
+        yield from bad or [ok(f"{len(alarms)} alarms of {stack.name} tell {people}")]
 
 
 def kms(it: Deployment) -> Findings:
@@ -321,7 +322,7 @@ def logs(it: Deployment) -> Findings:
             yield fail(f"the log group {name} keeps entries for {kept[0]} days, and LogRetentionDays is {days}", then)
         else:
             yield ok(f"the log group {name} keeps entries for {kept[0]} days")
-    recent = log.search(it.stack, "errors", None, times.now() - datetime.timedelta(hours=1))
+    recent = log.Search(it.stack, "errors", None).since(times.now() - datetime.timedelta(hours=1))
     if recent:
         last = recent[-1].fields.get("message", "panic")
         what = f"{len(recent)} errors and warnings within the hour, the last one: {last}"
@@ -540,7 +541,7 @@ def print_finding(name: str, finding: Finding) -> None:
     """One line, however long: what to do must not be cut off."""
     line = f"  {name:14}{finding.what}{finding.next_step and f'. Next: {finding.next_step}'}"
     word = f"{finding.result:4}"
-    if sys.stdout.isatty():
+    if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
         click.echo(click.style(word, fg=COLOURS[finding.result]), nl=False)
         result(line)
     else:

@@ -74,26 +74,31 @@ def is_wanted(entry: Entry, kind: str, key_id: str | None) -> bool:
     return fields.get("level") in ("ERROR", "WARN") or (fields.get("type") == "platform.report" and ended)
 
 
-def search(stack: Stack, kind: str, key_id: str | None, since: datetime.datetime) -> list[Entry]:
-    """The entries since a time, oldest first."""
-    groups, patterns, _ = KINDS[kind]
-    outputs = {name: stack.output(name) for name in groups}
-    found: dict[tuple[str, ...], Entry] = {}
-    for name, group in outputs.items():
-        for pattern in patterns:
-            if pattern.startswith("("):
-                of_key = f' && (($.key_id = "{key_id}") || ($.rotated_to = "{key_id}"))' if key_id else ""
-                pattern = f"{{ ({pattern}){of_key} }}"
-            elif key_id:
-                continue
-            pages = stack.client("logs").get_paginator("filter_log_events")
-            start = int(since.timestamp() * 1000)
-            for page in pages.paginate(logGroupName=group, filterPattern=pattern, startTime=start):
-                for event in page["events"]:
-                    entry = entry_of(event, GROUPS[name])
-                    if is_wanted(entry, kind, key_id):
-                        found[entry.id] = entry
-    return sorted(found.values(), key=lambda entry: entry.time)
+class Search:
+    """What is looked for, in which log groups."""
+
+    def __init__(self, stack: Stack, kind: str, key_id: str | None) -> None:
+        self.client, self.kind, self.key_id = stack.client("logs"), kind, key_id
+        outputs, self.patterns, _ = KINDS[kind]
+        self.functions = {stack.output(name): GROUPS[name] for name in outputs}
+
+    def since(self, start: datetime.datetime) -> list[Entry]:
+        """The entries since a time, oldest first."""
+        found: dict[tuple[str, ...], Entry] = {}
+        for group, function in self.functions.items():
+            for pattern in filter(None, map(self.filter, self.patterns)):
+                asked = {"logGroupName": group, "filterPattern": pattern, "startTime": int(start.timestamp() * 1000)}
+                for page in self.client.get_paginator("filter_log_events").paginate(**asked):
+                    entries = [entry_of(event, function) for event in page["events"]]
+                    found |= {entry.id: entry for entry in entries if is_wanted(entry, self.kind, self.key_id)}
+        return sorted(found.values(), key=lambda entry: entry.time)
+
+    def filter(self, pattern: str) -> str:
+        """The pattern as CloudWatch Logs has it, for the key alone if there is one. Empty: text names no key."""
+        if not pattern.startswith("("):
+            return "" if self.key_id else pattern
+        of_key = f' && (($.key_id = "{self.key_id}") || ($.rotated_to = "{self.key_id}"))' if self.key_id else ""
+        return f"{{ ({pattern}){of_key} }}"
 
 
 def text(value: object) -> str:
@@ -163,17 +168,17 @@ def print_line(entry: Entry, kind: str) -> None:
     click.echo(line[: shutil.get_terminal_size().columns] if sys.stdout.isatty() else line)
 
 
-def arriving(stack: Stack, kind: str, key_id: str | None, since: datetime.datetime) -> Iterator[Entry]:
+def arriving(search: Search, start: datetime.datetime) -> Iterator[Entry]:
     """All entries since a time, then each that comes, once. Some arrive later than younger ones."""
     seen: dict[tuple[str, ...], datetime.datetime] = {}
     while True:
         begun = times.now()
-        for entry in search(stack, kind, key_id, since):
+        for entry in search.since(start):
             if entry.id not in seen:
                 yield entry
             seen[entry.id] = entry.time
-        since = max(since, begun - LATE)
-        seen = {entry_id: moment for entry_id, moment in seen.items() if moment >= since}
+        start = max(start, begun - LATE)
+        seen = {identity: moment for identity, moment in seen.items() if moment >= start}
         time.sleep(PAUSE)
 
 
@@ -201,15 +206,15 @@ def log(where: Connection, kind: str, key_id: str | None, since: datetime.dateti
 
     Times are in UTC. A terminal shows what fits; a pipe and --json get everything. docs/log-entries.md has all fields.
     """
-    stack = where.deployed()
+    search = Search(where.deployed(), kind, key_id)
     if follow:
         try:
-            for entry in arriving(stack, kind, key_id, since):
+            for entry in arriving(search, since):
                 print_json(entry) if as_json else print_line(entry, kind)
                 sys.stdout.flush()
         except KeyboardInterrupt:
             return 0
-    found = search(stack, kind, key_id, since)
+    found = search.since(since)
     if as_json:
         for entry in found:
             print_json(entry)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import shutil
 import sys
@@ -16,7 +17,7 @@ from gaia_keys import connection, lossless, options
 from gaia_keys.aws import Change, Stack
 from gaia_keys.connection import Connection, located
 from gaia_keys.errors import Failed, Stopped
-from gaia_keys.output import printable, result, say
+from gaia_keys.output import clean, printable, result, say
 
 GROUP = "AWS::CodeDeploy::DeploymentGroup"
 # What may not be replaced, and what is lost if it is.
@@ -264,7 +265,8 @@ def propose(stack: Stack, change: Change, changes: dict[str, str], heeded: bool)
         say(f"{len(rows) - len(certain)} more refer to these, and change only if their names do")
     lost = losses(stack, changes, rows)
     for line in lost:
-        say(click.style(f"WARNING: {line}", fg="red") if sys.stderr.isatty() else f"WARNING: {line}")
+        colour = "red" if sys.stderr.isatty() and not os.environ.get("NO_COLOR") else None
+        click.secho(clean(f"WARNING: {line}"), fg=colour, err=True)
     on = firing(alarms(stack))
     if on and heeded and changes.get("DeploymentType", before["DeploymentType"]) != "AllAtOnce":
         say(f"{', '.join(on)} fires: CodeDeploy stops a changed function. Use --all-at-once or --ignore-alarms")

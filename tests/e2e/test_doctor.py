@@ -71,7 +71,6 @@ class Case(unittest.TestCase):
         """What a command prints, in this process, so that AWS can be replaced. `typed`: on a terminal of 80 columns."""
         class Stream(io.StringIO):
             isatty = lambda _: typed is not None
-
         printed, environment = Stream(), mock.patch.dict(os.environ, self.environment(**settings), clear=True)
         argv, stdin = mock.patch("sys.argv", ["gaia-keys", *arguments]), mock.patch("sys.stdin", Stream(typed))
         with environment, argv, stdin, contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
@@ -89,11 +88,11 @@ class Doctor(Case):
         cls.client, cls.keys = staticmethod(shared().client), Stack("doctor", templates.MAIN, shared())
         cls.table, kms = cls.keys.outputs["TableName"], cls.client("kms")
         cls.secret = cls.keys.send("POST", "/", {"config": {"permissions": "read"}}).expect(200)["api_key"]
+        settings = {"KeySpec": "HMAC_256", "KeyUsage": "GENERATE_VERIFY_MAC"}
         policy = kms.get_key_policy(KeyId=cls.keys.outputs["KmsKeyId"])["Policy"]
-        settings = {"KeySpec": "HMAC_256", "KeyUsage": "GENERATE_VERIFY_MAC", "Policy": policy}
-        cls.secondary = kms.create_key(**settings)["KeyMetadata"]["KeyId"]
+        cls.secondary = kms.create_key(Policy=policy, **settings)["KeyMetadata"]["KeyId"]
         cls.keys.deploy(SecondaryKmsKeyId=cls.secondary)
-        values = {"Monitored": "/gaia-api-keys/doctor", "AlarmEmail": "team@example.com"}.items()
+        values = ("Monitored", "/gaia-api-keys/doctor"), ("AlarmEmail", "team@example.com")
         pairs = [{"ParameterKey": name, "ParameterValue": value} for name, value in values]
         template = json.dumps(deployment.for_emulator(templates.monitoring().template))
         cls.client("cloudformation").create_stack(StackName="doctor-monitoring", TemplateBody=template, Parameters=pairs)
@@ -127,26 +126,27 @@ class Doctor(Case):
         self.assertEqual([item["id"]["S"] for item in before if item["service"]["S"] == "gaia"], [self.secret[5:31]])
 
     def test_2_what_the_caller_may_not_see_is_a_warning(self):
-        statement = {"Effect": "Allow", "Action": ["cloudformation:*", "execute-api:Invoke"], "Resource": "*"}
-        caller = deployment.user(shared(), "doctor-reader", {"Version": "2012-10-17", "Statement": [statement]})
+        policy = {"Statement": [{"Effect": "Allow", "Action": ["cloudformation:*", "execute-api:Invoke"], "Resource": "*"}]}
+        caller = deployment.user(shared(), "doctor-reader", policy)
         self.found(self.run_command("doctor", "--read-only", caller=caller), "warn +table +not checked: you may not", "ok +stack")
 
     def test_3_what_the_emulator_lacks(self):
-        later, nobody = times.now() + datetime.timedelta(days=100, hours=1), {"SubscriptionArn": "PendingConfirmation", "Endpoint": "a@b"}
-        schema = [{"AttributeName": "id", "KeyType": "HASH"}]
-        operations = {
-            "DescribeStacks": described("UPDATE_ROLLBACK_FAILED", watched="old"),
-            "ListStackResources": lambda _, real: (found := real())["StackResourceSummaries"].append(GROUP) or found,
-            "DescribeStackResource": lambda asked, real: {"StackResourceDetail": GROUP} if "Dep" in asked["LogicalResourceId"] else real(),
-            "GetDeploymentGroup": lambda *_: {"deploymentGroupInfo": {"alarmConfiguration": {"enabled": False}}},
-            "GetTopicAttributes": lambda *_: {"Attributes": {"KmsMasterKeyId": "alias/aws/sns"}},
-            "ListSubscriptionsByTopic": lambda *_: {"Subscriptions": [nobody]},
-            "DescribeTable": lambda *_: {"Table": {"TableStatus": "ARCHIVED", "KeySchema": schema}},
-            "DescribeAlarms": lambda asked, real: real() if "AlarmTypes" in asked else {"MetricAlarms": []},
-        }
-        with aws(**operations), mock.patch("gaia_keys.times.now", lambda: later), \
-                mock.patch("requests.get", return_value=mock.Mock(status_code=200)), \
-                mock.patch("gaia_keys.api.Api.verify", return_value=mock.Mock(reason="disabled")):
+        nobody, schema = {"SubscriptionArn": "PendingConfirmation", "Endpoint": "a@b"}, [{"AttributeName": "id", "KeyType": "HASH"}]
+        for name, value in (
+            ("gaia_keys.times.now", times.now() + datetime.timedelta(days=100, hours=1)),
+            ("requests.get", mock.Mock(status_code=200)), ("gaia_keys.api.Api.verify", mock.Mock(reason="disabled")),
+        ):
+            self.enterContext(mock.patch(name, return_value=value))
+        with aws(
+            DescribeStacks=described("UPDATE_ROLLBACK_FAILED", watched="old"),
+            ListStackResources=lambda _, real: (found := real())["StackResourceSummaries"].append(GROUP) or found,
+            DescribeStackResource=lambda asked, real: {"StackResourceDetail": GROUP} if "Dep" in asked["LogicalResourceId"] else real(),
+            GetDeploymentGroup=lambda *_: {"deploymentGroupInfo": {"alarmConfiguration": {"enabled": False}}},
+            GetTopicAttributes=lambda *_: {"Attributes": {"KmsMasterKeyId": "alias/aws/sns"}},
+            ListSubscriptionsByTopic=lambda *_: {"Subscriptions": [nobody]},
+            DescribeTable=lambda *_: {"Table": {"TableStatus": "ARCHIVED", "KeySchema": schema}},
+            DescribeAlarms=lambda asked, real: real() if "AlarmTypes" in asked else {"MetricAlarms": []},
+        ):
             output = self.run_command("doctor", status=1)
         self.found(
             output, "FAIL +clock .*off by 100 days", "FAIL +stack .*UPDATE_ROLLBACK_FAILED .*stack set --ignore-alarms",
@@ -272,8 +272,10 @@ class LogAndStack(Case):
         return {each["ParameterKey"]: each["ParameterValue"] for each in self.keys.describe()["Parameters"]}
 
     def test_a_change_and_the_way_back(self):
-        before = self.values()
+        before, alarm = self.values(), self.keys.resource("StartFailedAlarm")
+        shared().client("cloudwatch").set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="a test")
         output = self.run_command("stack", "set", "MaxReadUnits=2000", "KeyDisclosure=id", "--yes")
+        self.assertIn(f"{alarm} fires: CodeDeploy stops", output)
         self.assertEqual(self.values(), before | {"MaxReadUnits": "2000", "KeyDisclosure": "id"})
         self.assertIn("* MaxReadUnits        2000", self.run_command("stack", "show"))
         self.assertIn("nothing changes", self.run_command("stack", "set", "KeyDisclosure=id", "--yes"))

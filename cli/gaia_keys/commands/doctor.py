@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import email.utils
 import fnmatch
 import functools
 import json
@@ -18,7 +17,7 @@ import click
 from gaia_keys import changes, lossless, options, times
 from gaia_keys.aws import Stack
 from gaia_keys.commands import log
-from gaia_keys.commands.stack import GROUP, actions, firing, live, next_step
+from gaia_keys.commands.stack import GROUP, actions, firing, known, live, next_step
 from gaia_keys.connection import Connection, located
 from gaia_keys.errors import Failed, Stopped
 from gaia_keys.keys import id_of
@@ -73,7 +72,7 @@ class Deployment:
         self.stack: Stack = where.deployed()
         self.client = self.stack.client
         self.found = self.stack.describe()
-        self.parameters, self.outputs = self.stack.parameters, self.stack.outputs
+        self.parameters = known(self.stack)
         self.primary: str | None = None  # the root key that signed the newest key
 
     def output(self, name: str) -> str:
@@ -110,6 +109,8 @@ class Deployment:
 
 
 def clock(it: Deployment) -> Findings:
+    import email.utils
+
     response = it.client("sts").get_caller_identity()
     off = abs(times.now() - email.utils.parsedate_to_datetime(response["ResponseMetadata"]["HTTPHeaders"]["date"]))
     if off > datetime.timedelta(minutes=1):

@@ -71,6 +71,14 @@ def next_step(stack: Stack, status: str) -> str:
     return UNDER_WAY if status.endswith("_IN_PROGRESS") else ""
 
 
+def known(stack: Stack) -> dict[str, str]:
+    """The parameters of a stack of template.yaml. Stopped if it is another stack."""
+    parameters = stack.parameters
+    if "ServiceName" not in parameters:
+        raise Stopped(f"the stack {stack.name} has no parameter ServiceName: is it a stack of GAIA API keys?")
+    return parameters
+
+
 def alarms(stack: Stack) -> list[dict[str, Any]]:
     """The alarms of the stack, which guard its deployments."""
     names = list(stack.resources("AWS::CloudWatch::Alarm").values())
@@ -113,11 +121,11 @@ def show(where: Connection, as_json: bool) -> int:
     A parameter that differs from its default is marked with *.
     """
     stack = where.deployed()
+    parameters = dict(sorted(known(stack).items()))
     found = stack.describe()
     status = found["StackStatus"]
     summary = stack.client("cloudformation").get_template_summary(StackName=stack.name)
     defaults = {each["ParameterKey"]: each.get("DefaultValue", "") for each in summary["Parameters"]}
-    parameters = dict(sorted(stack.parameters.items()))
     releases = {name: live(stack, name) for name in ("ApiFunction", "AuthorizerFunction")} if stack.outputs else {}
     release = {name: each["Environment"]["Variables"].get("RELEASE", "") for name, each in releases.items()}
     on = firing(alarms(stack))
@@ -205,8 +213,9 @@ def set_alarms(stack: Stack, enabled: bool) -> list[str]:
         where = {"applicationName": stack.resource("ServerlessDeploymentApplication")}
         try:
             info = client.get_deployment_group(**where, deploymentGroupName=group)["deploymentGroupInfo"]
-            if info["alarmConfiguration"].get("enabled", False) != enabled:
-                changed = {**info["alarmConfiguration"], "enabled": enabled}
+            found = info.get("alarmConfiguration", {})
+            if found.get("alarms") and found.get("enabled", False) != enabled:
+                changed = {**found, "enabled": enabled}
                 client.update_deployment_group(**where, currentDeploymentGroupName=group, alarmConfiguration=changed)
                 done.append(group)
         except client.exceptions.DeploymentGroupDoesNotExistException:
@@ -233,12 +242,15 @@ class Status:
         self.last, self.since = "", time.monotonic()
 
     def __call__(self, status: str) -> None:
+        terminal = sys.stderr.isatty()
         if status != self.last:
+            # Over the time of the last one.
+            click.echo(" " * 60 * terminal + "\r" * terminal, nl=False, err=True)
             self.last, self.since = status, time.monotonic()
             say(status)
-        elif sys.stderr.isatty() and status.endswith("_IN_PROGRESS"):
+        elif terminal and status.endswith("_IN_PROGRESS"):
             seconds = int(time.monotonic() - self.since)
-            click.echo(f"\r{status} {seconds // 60}:{seconds % 60:02}\r", nl=False, err=True)
+            click.echo(f"{status} {seconds // 60}:{seconds % 60:02}\r", nl=False, err=True)
 
 
 def roll_back(stack: Stack) -> None:
@@ -358,7 +370,7 @@ def set_parameters(where: Connection, pairs: tuple[str, ...], all_at_once: bool,
 
 
 def change_parameters(stack: Stack, changes: dict[str, str], all_at_once: bool, ignore_alarms: bool, yes: bool) -> int:
-    before = stack.parameters
+    before = known(stack)
     kind = before["DeploymentType"]
     wanted = {**changes, "DeploymentType": "AllAtOnce"} if all_at_once and kind != "AllAtOnce" else changes
     if not deploy(stack, wanted, f"Change {stack.name}?", ignore_alarms, yes):

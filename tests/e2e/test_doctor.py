@@ -134,7 +134,7 @@ class Doctor(Case):
         nobody, schema = {"SubscriptionArn": "PendingConfirmation", "Endpoint": "a@b"}, [{"AttributeName": "id", "KeyType": "HASH"}]
         for name, value in (
             ("gaia_keys.times.now", times.now() + datetime.timedelta(days=100, hours=1)),
-            ("requests.get", mock.Mock(status_code=200)), ("gaia_keys.api.Api.verify", mock.Mock(reason="disabled")),
+            ("urllib.request.urlopen", mock.MagicMock()), ("gaia_keys.api.Api.verify", mock.Mock(reason="disabled")),
         ):
             self.enterContext(mock.patch(name, return_value=value))
         with aws(
@@ -153,7 +153,7 @@ class Doctor(Case):
             "FAIL +alarms .*StartFailedAlarm-.* was deleted", "FAIL +alarms +deployments by group ignore alarms",
             "FAIL +notification .*isn't in use any more", "FAIL +notification .*own key encrypts", "FAIL +notification +nobody is subscribed .*mail that AWS sent to a@b",
             f"warn +KMS key .*{self.secondary} has been there for 100 days", "FAIL +table .*ARCHIVED", "FAIL +table .*primary key",
-            "FAIL +access .*unsigned requests with 200", "FAIL +a key's life .*says disabled of a key that was deleted, for read",
+            "FAIL +access .*unsigned requests with", "FAIL +a key's life .*says disabled of a key that was deleted, for read",
         )
 
     def test_4_faults(self):

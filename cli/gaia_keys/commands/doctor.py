@@ -10,7 +10,7 @@ import os
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -20,8 +20,11 @@ from gaia_keys.commands import log
 from gaia_keys.commands.stack import GROUP, actions, firing, known, live, next_step
 from gaia_keys.connection import Connection, located
 from gaia_keys.errors import Failed, Stopped
-from gaia_keys.keys import id_of
+from gaia_keys.keys import ID_LENGTH, Key
 from gaia_keys.output import result
+
+if TYPE_CHECKING:
+    from gaia_keys.api import Api
 
 FUNCTIONS = ("ApiFunction", "AuthorizerFunction")
 DENIED = ("AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation")
@@ -79,11 +82,11 @@ class Deployment:
         return self.stack.output(name)
 
     @functools.cached_property
-    def api(self) -> Any:
+    def api(self) -> Api:
         return self.where.api()
 
     @functools.cached_property
-    def keys(self) -> list[Any]:
+    def keys(self) -> list[Key]:
         return list(self.api.keys())
 
     @functools.cached_property
@@ -332,9 +335,16 @@ def logs(it: Deployment) -> Findings:
 
 def anonymous(it: Deployment) -> Findings:
     """Whether the management API is closed to those who don't sign."""
-    import requests
+    import urllib.error
+    import urllib.request
 
-    code = requests.get(it.api.base, timeout=30, allow_redirects=False).status_code
+    try:
+        with urllib.request.urlopen(it.api.base, timeout=30) as response:
+            code = response.status
+    except urllib.error.HTTPError as error:
+        code = error.code
+    except OSError as error:
+        raise Failed(f"no response from {it.api.address.origin}: {error.strerror or type(error).__name__}") from None
     if code in (401, 403):
         yield ok(f"{it.api.address.origin} rejects unsigned requests ({code})")
     else:
@@ -375,14 +385,14 @@ def life(it: Deployment) -> Findings:
     """Creates a key, checks it, rotates it and deletes it. If this ends in between, the key expires within the hour."""
     expires = times.written(times.now() + datetime.timedelta(hours=1))
     secret = it.api.create({"name": NAME, "permissions": "read", "expires_at": expires})
-    made, found = [id_of(secret)], []
+    made, found = [secret[:ID_LENGTH]], []
     try:
         key = it.api.find(made[0])
         it.primary = key.details["root_key_id"]
         found += [verified(it, secret, "created", "read", None), verified(it, secret, "created", "write", "permission")]
         found += [authorized(it, secret)]
         new = it.api.rotate(key, {"grace_seconds": 0, "expires_at": expires}, str(uuid.uuid4())).api_key
-        made.append(id_of(new))
+        made.append(new[:ID_LENGTH])
         found += [verified(it, secret, "rotated", "read", "expired"), verified(it, new, "created", "read", None)]
     finally:
         for key_id in made:
@@ -437,7 +447,7 @@ def root_keys(it: Deployment) -> Findings:
     )
     named = set(item.get("ids", {}).get("SS", []))
     until = int(item.get("accept_any_until", {}).get("N", "0"))
-    newest = max((each for each in it.keys if each.created), key=lambda each: each.created, default=None)
+    newest = next((each for each in reversed(it.keys) if each.created), None)
     primary = it.primary or (newest and newest.details["root_key_id"])
     values = json.dumps({":ids": {"SS": [primary]}})
     then = f"if no other root key should sign: aws dynamodb update-item --table-name {it.output('TableName')}"

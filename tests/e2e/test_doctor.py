@@ -232,7 +232,7 @@ class LogAndStack(Case):
     def test_what_it_shows(self):
         logs, key = shared().client("logs"), self.denied()
         logs.create_log_stream(**(group := {"logGroupName": self.keys.outputs["ApiLogGroup"], "logStreamName": "doctor"}))
-        foreign = {"message": "denied", "reason": "\x1b[31m"}
+        foreign = {"message": "denied", "reason": "\x9b31m"}
         odd = {"message": "audit", "key_id": key[:31], "action": "create", "actor": "a/\x9b31m" + "x" * 90}
         failed = {"message": "request failed", "level": "ERROR", "cause": "why " * 40}
         texts = ["thread 'main' panicked at \x1b[31m", "START", *map(json.dumps, (foreign, odd, failed))]

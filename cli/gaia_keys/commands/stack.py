@@ -277,8 +277,9 @@ def propose(stack: Stack, change: Change, changes: dict[str, str], heeded: bool)
         say(f"{len(rows) - len(certain)} more refer to these, and change only if their names do")
     lost = losses(stack, changes, rows)
     for line in lost:
-        colour = "red" if sys.stderr.isatty() and not os.environ.get("NO_COLOR") else None
-        click.secho(clean(f"WARNING: {line}"), fg=colour, err=True)
+        coloured = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+        text = clean(f"WARNING: {line}")
+        click.echo(click.style(text, fg="red") if coloured else text, err=True)
     on = firing(alarms(stack))
     if on and heeded and changes.get("DeploymentType", before["DeploymentType"]) != "AllAtOnce":
         say(f"{', '.join(on)} fires: CodeDeploy stops a changed function. Use --all-at-once or --ignore-alarms")

@@ -66,6 +66,16 @@ class Stack:
             raise Stopped(f"the stack {self.name} has no output {name}: is it a stack of GAIA API keys?")
         return value
 
+    def resources(self, kind: str) -> dict[str, str]:
+        """The physical IDs of all resources of a type, by logical ID."""
+        pages = self.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=self.name)
+        return {
+            each["LogicalResourceId"]: each["PhysicalResourceId"]
+            for page in pages
+            for each in page["StackResourceSummaries"]
+            if each["ResourceType"] == kind and each.get("PhysicalResourceId")
+        }
+
     def resource(self, logical_id: str) -> str:
         """The physical ID of a resource."""
         detail = self.client("cloudformation").describe_stack_resource(
@@ -73,6 +83,32 @@ class Stack:
         )
         physical_id: str = detail["StackResourceDetail"]["PhysicalResourceId"]
         return physical_id
+
+    def ended(self, before: dict[str, Any], told: Callable[[str], None] = lambda status: None) -> str:
+        """The status in which the stack comes to rest. `before`: as it was described before the update was started."""
+        begun = False
+
+        def rests() -> str | None:
+            nonlocal begun
+            found = self.describe()
+            status: str = found["StackStatus"]
+            # While it is as before, CloudFormation has accepted the update and not begun it.
+            begun = begun or any(found.get(name) != before.get(name) for name in ("LastUpdatedTime", "StackStatus"))
+            told(status)
+            return status if begun and not status.endswith("_IN_PROGRESS") else None
+
+        return wait_for(rests)
+
+    def reasons(self) -> str:
+        """Why the last update failed, by resource."""
+        events = self.client("cloudformation").describe_stack_events(StackName=self.name)["StackEvents"]
+        reasons = []
+        for event in events:  # newest first
+            if event["ResourceStatus"] == "UPDATE_IN_PROGRESS" and event["LogicalResourceId"] == self.name:
+                break
+            if event["ResourceStatus"].endswith("_FAILED"):
+                reasons.append(f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', '')}")
+        return "; ".join(reversed(reasons)) or "see its events"
 
     def prepare(self, changes: dict[str, str]) -> Change | None:
         """A change set with the deployed template and all other parameters kept, or None if it would change nothing."""
@@ -88,6 +124,7 @@ class Stack:
             ChangeSetName=f"gaia-keys-{time.time_ns()}",
             UsePreviousTemplate=True,
             Capabilities=["CAPABILITY_IAM"],
+            Tags=self.describe().get("Tags", []),
             Parameters=[
                 {"ParameterKey": name, "ParameterValue": changes[name]}
                 if name in changes
@@ -144,24 +181,10 @@ class Change:
     def discard(self) -> None:
         self.client.delete_change_set(ChangeSetName=self.id)
 
-    def execute(self) -> None:
-        """Executes it and waits. Failed, with CloudFormation's reasons, if the stack rolled back."""
+    def execute(self, told: Callable[[str], None] = lambda status: None) -> None:
+        """Executes it and waits. Failed, with CloudFormation's reasons, if it rolled back. `told` gets each status."""
+        before = self.stack.describe()
         self.client.execute_change_set(ChangeSetName=self.id)
-        status = wait_for(self.ended)
+        status = self.stack.ended(before, told)
         if status != "UPDATE_COMPLETE":
-            raise Failed(f"the stack {self.stack.name} is {status}: {self.reasons()}")
-
-    def ended(self) -> str | None:
-        status: str = self.stack.describe()["StackStatus"]
-        return None if status.endswith("_IN_PROGRESS") else status
-
-    def reasons(self) -> str:
-        """Why the last update failed, by resource."""
-        events = self.client.describe_stack_events(StackName=self.stack.name)["StackEvents"]
-        reasons = []
-        for event in events:  # newest first
-            if event["ResourceStatus"] == "UPDATE_IN_PROGRESS" and event["LogicalResourceId"] == self.stack.name:
-                break
-            if event["ResourceStatus"].endswith("_FAILED"):
-                reasons.append(f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', '')}")
-        return "; ".join(reversed(reasons)) or "see its events"
+            raise Failed(f"the stack {self.stack.name} is {status}: {self.stack.reasons()}")

@@ -28,6 +28,9 @@ COMMANDS = {
     "verify": "keys:verify",
     "import": "keys:import_keys",
     "api": "api:api",
+    "log": "log:log",
+    "doctor": "doctor:doctor",
+    "stack": "stack:stack",
     "completion": "completion:completion",
 }
 # Variables whose values are secrets, and what an error of botocore may say of its values: only names that are none.

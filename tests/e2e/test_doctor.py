@@ -1,0 +1,338 @@
+"""gaia-keys doctor, log and stack."""
+
+import contextlib
+import datetime
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+import unittest
+from unittest import mock
+
+from botocore.client import BaseClient
+from botocore.validate import validate_parameters
+
+import deployment
+from deployment import Stack, templates
+from emulator import ADMINISTRATOR, REGION, shared
+from gaia_keys import main, times
+from test_command import COMMAND
+
+ID = "gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV"
+GROUP = {"LogicalResourceId": "Group", "PhysicalResourceId": "group", "ResourceType": "AWS::CodeDeploy::DeploymentGroup"}
+GROUP |= {"LastUpdatedTimestamp": datetime.datetime.now(times.UTC), "ResourceStatus": "CREATE_COMPLETE"}
+
+
+@contextlib.contextmanager
+def aws(**operations):
+    """AWS as the emulator isn't: functions of a request and of what sends it there. Both have AWS's shapes. The requests."""
+    real, requests = BaseClient._make_api_call, []
+
+    def call(client, name, request):
+        if name not in operations:
+            return real(client, name, request)
+        model = client.meta.service_model.operation_model(name)
+        validate_parameters(request, model.input_shape)
+        requests.append((name, request))
+        response = operations[name](request, lambda: real(client, name, request))
+        if model.output_shape:
+            validate_parameters({key: value for key, value in response.items() if key != "ResponseMetadata"}, model.output_shape)
+        return response
+
+    with mock.patch.object(BaseClient, "_make_api_call", call):
+        yield requests
+
+
+def described(status=None, watched=None):
+    """DescribeStacks. The emulator gives the value of an SSM parameter in place of its name, and empty texts."""
+    def answer(_, real):
+        for stack in (response := real())["Stacks"]:
+            del stack["Description"]
+            for each in stack["Parameters"]:
+                if each["ParameterKey"] == "Monitored":
+                    each["ResolvedValue"] = watched or each["ParameterValue"]
+                    each["ParameterValue"] = "/gaia-api-keys/" + each["ParameterValue"].split(",")[0]
+            stack["StackStatus"] = status if status and "monitoring" not in stack["StackName"] else stack["StackStatus"]
+        return response
+    return answer
+
+
+class Case(unittest.TestCase):
+    def environment(self, keys=None, caller=ADMINISTRATOR):
+        keys, (access_key, secret) = keys or self.keys, caller
+        settings = {"AWS_REGION": REGION, "AWS_ACCESS_KEY_ID": access_key, "AWS_SECRET_ACCESS_KEY": secret, "NO_COLOR": "1"}
+        settings |= {"AWS_ENDPOINT_URL": keys.emulator.url, "AWS_CONFIG_FILE": os.devnull, "COLUMNS": "80"}
+        return dict(os.environ) | settings | {"GAIA_KEYS_STACK": keys.name, "GAIA_KEYS_URL": keys.local_url()}
+
+    def run_command(self, *arguments, status=0, typed=None, **settings):
+        """What a command prints, in this process, so that AWS can be replaced. `typed`: on a terminal of 80 columns."""
+        class Stream(io.StringIO):
+            isatty = lambda _: typed is not None
+        printed, environment = Stream(), mock.patch.dict(os.environ, self.environment(**settings), clear=True)
+        argv, stdin = mock.patch("sys.argv", ["gaia-keys", *arguments]), mock.patch("sys.stdin", Stream(typed))
+        with environment, argv, stdin, contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+            code = main.status()
+        self.assertEqual(code, status, printed.getvalue())
+        return printed.getvalue()
+
+    def found(self, output, *expected):
+        self.assertEqual([line for line in expected if not re.search(f"(?m)^{line}", output)], [], output)
+
+
+class Doctor(Case):
+    @classmethod
+    def setUpClass(cls):
+        cls.client, cls.keys = staticmethod(shared().client), Stack("doctor", templates.MAIN, shared())
+        cls.table, kms = cls.keys.outputs["TableName"], cls.client("kms")
+        cls.secret = cls.keys.send("POST", "/", {"config": {"permissions": "read"}}).expect(200)["api_key"]
+        settings = {"KeySpec": "HMAC_256", "KeyUsage": "GENERATE_VERIFY_MAC"}
+        policy = kms.get_key_policy(KeyId=cls.keys.outputs["KmsKeyId"])["Policy"]
+        cls.secondary = kms.create_key(Policy=policy, **settings)["KeyMetadata"]["KeyId"]
+        cls.keys.deploy(SecondaryKmsKeyId=cls.secondary)
+        values = ("Monitored", "/gaia-api-keys/doctor"), ("AlarmEmail", "team@example.com")
+        pairs = [{"ParameterKey": name, "ParameterValue": value} for name, value in values]
+        template = json.dumps(deployment.for_emulator(templates.monitoring().template))
+        cls.client("cloudformation").create_stack(StackName="doctor-monitoring", TemplateBody=template, Parameters=pairs)
+        cls.addClassCleanup(cls.client("cloudformation").delete_stack, StackName="doctor-monitoring")
+        cls.keys.wait("doctor-monitoring")
+        cls.client("cloudtrail").create_trail(Name="trail", S3BucketName=deployment.BUCKET)
+        cls.client("cloudtrail").start_logging(Name="trail")
+        cls.protect(True)  # the emulator's CloudFormation doesn't
+        cls.name_root_keys(*(item["root_key_id"]["S"] for item in cls.keys.items() if item["service"]["S"] == "gaia"))
+
+    @classmethod
+    def protect(cls, on):
+        dynamodb, recovery = cls.client("dynamodb"), {"PointInTimeRecoveryEnabled": on}
+        dynamodb.update_table(TableName=cls.table, DeletionProtectionEnabled=on)
+        dynamodb.update_continuous_backups(TableName=cls.table, PointInTimeRecoverySpecification=recovery)
+        dynamodb.update_time_to_live(TableName=cls.table, TimeToLiveSpecification={"Enabled": on, "AttributeName": "ttl"})
+
+    @classmethod
+    def name_root_keys(cls, *ids, until=0):
+        item = {"service": {"S": "gaia#meta"}, "id": {"S": "root_keys"}, "ids": {"SS": ids}, "accept_any_until": {"N": str(until)}}
+        cls.client("dynamodb").put_item(TableName=cls.table, Item=item)
+
+    def test_1_all_is_well(self):
+        with aws(DescribeStacks=described()):
+            output = self.run_command("doctor")
+            self.assertEqual(re.findall("(?m)^(?!ok  ).+", output), [])
+            self.found(output, "ok +a key's life .*rotated and deleted", "ok +notification .*team@example.com", "ok +root keys")
+            before = self.keys.items()
+            self.assertNotIn("FAIL", self.run_command("doctor", "--read-only", "--json"))
+        self.assertEqual(self.keys.items(), before)
+        self.assertEqual([item["id"]["S"] for item in before if item["service"]["S"] == "gaia"], [self.secret[5:31]])
+
+    def test_2_what_the_caller_may_not_see_is_a_warning(self):
+        policy = {"Statement": [{"Effect": "Allow", "Action": ["cloudformation:*", "execute-api:Invoke"], "Resource": "*"}]}
+        caller = deployment.user(shared(), "doctor-reader", policy)
+        self.found(self.run_command("doctor", "--read-only", caller=caller), "warn +table +not checked: you may not", "ok +stack")
+
+    def test_3_what_the_emulator_lacks(self):
+        nobody, schema = {"SubscriptionArn": "PendingConfirmation", "Endpoint": "a@b"}, [{"AttributeName": "id", "KeyType": "HASH"}]
+        for name, value in (
+            ("gaia_keys.times.now", times.now() + datetime.timedelta(days=100, hours=1)),
+            ("urllib.request.urlopen", mock.MagicMock()), ("gaia_keys.api.Api.verify", mock.Mock(reason="disabled")),
+        ):
+            self.enterContext(mock.patch(name, return_value=value))
+        with aws(
+            DescribeStacks=described("UPDATE_ROLLBACK_FAILED", watched="old"),
+            ListStackResources=lambda _, real: (found := real())["StackResourceSummaries"].append(GROUP) or found,
+            DescribeStackResource=lambda asked, real: {"StackResourceDetail": GROUP} if "Dep" in asked["LogicalResourceId"] else real(),
+            GetDeploymentGroup=lambda *_: {"deploymentGroupInfo": {"alarmConfiguration": {"enabled": False}}},
+            GetTopicAttributes=lambda *_: {"Attributes": {"KmsMasterKeyId": "alias/aws/sns"}},
+            ListSubscriptionsByTopic=lambda *_: {"Subscriptions": [nobody]},
+            DescribeTable=lambda *_: {"Table": {"TableStatus": "ARCHIVED", "KeySchema": schema}},
+            DescribeAlarms=lambda asked, real: real() if "AlarmTypes" in asked else {"MetricAlarms": []},
+        ):
+            output = self.run_command("doctor", status=1)
+        self.found(
+            output, "FAIL +clock .*off by 100 days", "FAIL +stack .*UPDATE_ROLLBACK_FAILED .*stack set --ignore-alarms",
+            "FAIL +alarms .*StartFailedAlarm-.* was deleted", "FAIL +alarms +deployments by group ignore alarms",
+            "FAIL +notification .*isn't in use any more", "FAIL +notification .*own key encrypts", "FAIL +notification +nobody is subscribed .*mail that AWS sent to a@b",
+            f"warn +KMS key .*{self.secondary} has been there for 100 days", "FAIL +table .*ARCHIVED", "FAIL +table .*primary key",
+            "FAIL +access .*unsigned requests with", "FAIL +a key's life .*says disabled of a key that was deleted, for read",
+        )
+
+    def test_4_faults(self):
+        """Everything that can be wrong in the emulator, at once."""
+        functions, kms, logs, cloudwatch, sns = map(self.client, ("lambda", "kms", "logs", "cloudwatch", "sns"))
+        self.protect(False)
+        outputs, authorizer = self.keys.outputs, self.keys.resource("AuthorizerFunction")
+        logs.put_retention_policy(logGroupName=outputs["ApiLogGroup"], retentionInDays=60)
+        logs.delete_retention_policy(logGroupName=outputs["AuthorizerLogGroup"])
+        logs.delete_log_group(logGroupName=outputs["AccessLogGroup"])
+        for name in ("doctor-StartFailedAlarm", "doctor-monitoring-LatencyAlarm"):
+            alarm = cloudwatch.describe_alarms(AlarmNamePrefix=name)["MetricAlarms"][0]
+            cloudwatch.set_alarm_state(AlarmName=alarm["AlarmName"], StateValue="ALARM", StateReason="a test")
+        cloudwatch.disable_alarm_actions(AlarmNames=[alarm["AlarmName"]])
+        sns.delete_topic(TopicArn=alarm["AlarmActions"][0])
+        self.client("cloudtrail").stop_logging(Name="trail")
+        weights = {"RoutingConfig": {"AdditionalVersionWeights": {"1": 0.1}}}
+        functions.update_alias(FunctionName=self.keys.resource("ApiFunction"), Name="live", **weights)
+        variables = functions.get_function_configuration(FunctionName=authorizer)["Environment"]["Variables"]
+        variables |= {"KEY_HEADER": "x-key", "KMS_KEY_ID": outputs["KmsKeyId"]}
+        levels = {"LogFormat": "JSON", "ApplicationLogLevel": "WARN", "LogGroup": outputs["AuthorizerLogGroup"]}
+        functions.update_function_configuration(FunctionName=authorizer, Environment={"Variables": variables}, LoggingConfig=levels)
+        version = functions.publish_version(FunctionName=authorizer)["Version"]
+        functions.update_alias(FunctionName=authorizer, Name="live", FunctionVersion=version)
+        functions.invoke(FunctionName=f"{authorizer}:live", Payload=b"{}")  # it has started before its KMS key is gone
+        item = {"service": {"S": "gaia"}, "id": {"S": self.secret[5:31]}}
+        changed = {"root_key_id": {"Value": {"S": "0" * 8}, "Action": "PUT"}}
+        self.client("dynamodb").update_item(TableName=self.table, Key=item, AttributeUpdates=changed)
+        self.client("dynamodb").put_item(TableName=self.table, Item=item | {"id": {"S": "nobody"}})
+        self.name_root_keys("ffffffff", until=int(time.time()) + 600)
+        for key, action in ((self.secondary, "kms:*"), (outputs["KmsKeyId"], "kms:DescribeKey")):
+            statement = {"Effect": "Allow", "Principal": "*", "Action": action, "Resource": "*"}
+            kms.put_key_policy(KeyId=key, PolicyName="default", Policy=json.dumps({"Statement": [statement]}))
+        kms.disable_key(KeyId=self.secondary)
+        kms.schedule_key_deletion(KeyId=outputs["KmsKeyId"], PendingWindowInDays=7)
+        with aws(DescribeStacks=described()):
+            output = self.run_command("doctor", status=1)
+        self.found(
+            output, "FAIL +table .*no deletion protection", "FAIL +table .*no point-in-time recovery", "FAIL +table .*no TTL",
+            "FAIL +logs .*for 60 days, and LogRetentionDays is 90", "warn +logs .*for ever", "FAIL +logs .*doesn't exist", "warn +logs .*errors and warnings",
+            "FAIL +alarms .*StartFailedAlarm-.* fires", "warn +notification .*LatencyAlarm-.* fires",
+            "FAIL +notification .*actions are off", "FAIL +notification .*topic .*doesn't exist", "warn +notification +no CloudTrail trail",
+            "FAIL +functions +ApiFunction: .*stuck, which sends 10% of the requests to version 1",
+            "FAIL +functions +AuthorizerFunction: somebody moved", "FAIL +functions .*KMS_KEY_ID is", "FAIL +functions .*log level WARN",
+            "FAIL +a key's life +the authorizer denies", "FAIL +root keys .*[0-9a-f]{8}, which signs \\(named: ffffffff\\)",
+            "warn +root keys +until ", "warn +root keys +1 of 2 keys are invalid", "warn +keys +1 of 2 keys are unreadable",
+            "FAIL +KMS key .*is Disabled", "FAIL +KMS key .*lets others", "FAIL +KMS key .*deleted", "FAIL +KMS key .*doesn't admit",
+        )
+
+    def test_5_another_service_or_table(self):
+        keys, dynamodb = Stack("moved", templates.MAIN, shared(), ServiceName="moved", DeploymentType="AllAtOnce"), self.client("dynamodb")
+        known = dynamodb.describe_table(TableName=self.table)["Table"]
+        settings = {"AttributeDefinitions": known["AttributeDefinitions"], "KeySchema": known["KeySchema"], "BillingMode": "PAY_PER_REQUEST"}
+        dynamodb.create_table(TableName="moved-Table-old", **settings)
+        output = self.run_command("doctor", "--read-only", keys=keys, status=1)
+        self.found(output, "warn +keys .*moved-Table-old", "warn +stack +DeploymentType is AllAtOnce", "warn +notification +no stack")
+        dynamodb.put_item(TableName=keys.outputs["TableName"], Item={"service": {"S": "gaia"}, "id": {"S": ID[5:]}})
+        self.found(self.run_command("doctor", "--read-only", keys=keys, status=1), "FAIL +keys .*no key of service moved, and keys of gaia")
+
+
+class LogAndStack(Case):
+    @classmethod
+    def setUpClass(cls):
+        # The emulator gets a template after SAM, in which DeploymentType has no effect: here it has one.
+        text = templates.MAIN.replace("AlarmDescription: A function could", "AlarmDescription: !Sub ${DeploymentType} A function could")
+        cls.keys = Stack("parameters", text, shared())
+
+    def denied(self):
+        """A key that was created, updated, deleted and used."""
+        key = self.keys.send("POST", "/", {"config": {"permissions": "read"}}).expect(200)["api_key"]
+        self.keys.send("PUT", f"/{key[:31]}", {"config": {"permissions": "write"}})
+        self.keys.send("DELETE", f"/delete/{key[:31]}")
+        self.keys.send("POST", "/verify", {"api_key": key})
+        return key
+
+    def test_what_it_shows(self):
+        logs, key = shared().client("logs"), self.denied()
+        logs.create_log_stream(**(group := {"logGroupName": self.keys.outputs["ApiLogGroup"], "logStreamName": "doctor"}))
+        foreign = {"message": "denied", "reason": "\x9b31m"}
+        odd = {"message": "audit", "key_id": key[:31], "action": "create", "actor": "a/\x9b31m" + "x" * 90}
+        failed = {"message": "request failed", "level": "ERROR", "cause": "why " * 40}
+        texts = ["thread 'main' panicked at \x1b[31m", "START", *map(json.dumps, (foreign, odd, failed))]
+        logs.put_log_events(**group, logEvents=[{"timestamp": int(time.time() * 1000), "message": text} for text in texts])
+        audit = self.run_command("log", "audit", "--key", key)
+        self.found(audit, f"\\S+ +create +{key[:31]} +arn:.+ read +127", ".* read to write ", ".* delete ", ".* a/\\\\x9b31mx{90}$")
+        lines = map(json.loads, self.run_command("log", "audit", "--key", key[:31], "--json").splitlines())
+        self.assertEqual([line["action"] for line in lines], ["create", "update", "delete", "create"])
+        self.found(self.run_command("log", "denied", "--key", key[:31]), f"\\S+ +not_found +{key[:31]} +127.* verify by arn:")
+        self.found(self.run_command("log", "errors"), "\\S+ +api +panic +thread 'main' panicked at \\\\x1b", f"\\S+ +api +request failed +{failed['cause'].strip()}")
+        for kind in ("audit", "denied", "errors"):
+            shown = self.run_command("log", kind, typed="")
+            self.assertNotRegex(shown, "[\x1b\x9b]|START")
+            self.assertLessEqual(max(map(len, shown.splitlines())), 80)
+        command, ctrl_c = [COMMAND, "log", "denied", "--follow"], lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
+        with subprocess.Popen(command, env=self.environment(), stdout=subprocess.PIPE, text=True, preexec_fn=ctrl_c) as process:
+            for _ in range(2):
+                while key[:31] not in (line := process.stdout.readline()):
+                    self.assertNotRegex(line, "[\x1b\x9b]")
+                key = self.denied()
+            while key[:31] not in process.stdout.readline():
+                pass
+            time.sleep(4)  # it looks again
+            process.send_signal(signal.SIGINT)
+            self.assertEqual((process.wait(10), process.stdout.read()), (0, ""))
+
+    def test_pages(self):
+        event = {"logStreamName": "a", "timestamp": 1, "message": json.dumps({"message": "denied", "key_id": ID})}
+        pages = lambda asked, _: {"events": [event]} if "nextToken" in asked else {"events": [], "nextToken": "more"}
+        with aws(FilterLogEvents=pages) as requests:
+            self.assertIn(ID, self.run_command("log", "denied", "--key", ID, "--since", "2h"))
+        self.assertEqual([request.get("nextToken") for _, request in requests], [None, "more"] * 2)
+        pattern = '{ (($.message = "denied")) && (($.key_id = "ID") || ($.rotated_to = "ID")) }'.replace("ID", ID)
+        self.assertEqual(requests[0][1]["filterPattern"], pattern)
+        self.assertAlmostEqual(requests[0][1]["startTime"] / 1000, time.time() - 7200, delta=60)
+
+    def values(self):
+        return {each["ParameterKey"]: each["ParameterValue"] for each in self.keys.describe()["Parameters"]}
+
+    def test_a_change_and_the_way_back(self):
+        before, alarm = self.values(), self.keys.resource("StartFailedAlarm")
+        shared().client("cloudwatch").set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="a test")
+        output = self.run_command("stack", "set", "MaxReadUnits=2000", "KeyDisclosure=id", "--yes")
+        self.assertIn(f"{alarm} fires: CodeDeploy stops", output)
+        self.assertEqual(self.values(), before | {"MaxReadUnits": "2000", "KeyDisclosure": "id"})
+        self.assertIn("* MaxReadUnits        2000", self.run_command("stack", "show"))
+        self.assertIn("nothing changes", self.run_command("stack", "set", "KeyDisclosure=id", "--yes"))
+        back = re.search("to go back: gaia-keys (.*)", output)[1].split()
+        self.assertIn("Change parameters? [y/N]", self.run_command(*back, typed="n\n", status=1))
+        self.run_command(*back, typed="y\n")
+        self.assertEqual(self.values(), before)
+
+    def test_all_at_once_for_one_change(self):
+        self.keys.deploy(DeploymentType="Linear10PercentEvery1Minute")
+        for kind in ("Linear10PercentEvery1Minute", "Canary10Percent5Minutes"):  # the second time, after an interruption
+            self.run_command("stack", "set", "TrackUsage=false", "--all-at-once", "--yes")
+            self.assertEqual(self.values(), self.values() | {"DeploymentType": kind, "TrackUsage": "false"})
+            self.keys.deploy(DeploymentType="AllAtOnce")
+
+    def test_what_would_be_lost(self):
+        self.keys.deploy(SecondaryKmsKeyId="0" * 36)
+        own, before = self.keys.outputs["TableName"], self.values()
+        for change, loss in (
+            ("ServiceName=other", "part of every API key"), ("ExistingTableName=other", "leave the table"),
+            (f"KmsKeyId={'1' * 36}", "isn't a KMS key in use"), ("SecondaryKmsKeyId=", "secondary root key become invalid"),
+        ):
+            self.assertRegex(self.run_command("stack", "set", change, "--yes", status=2), f"WARNING: .*{loss}.*\n.*needs a person")
+            self.assertIn("Type the stack's name", self.run_command("stack", "set", change, typed="y\n", status=1))
+        self.assertNotIn("WARN", self.run_command("stack", "set", f"ExistingTableName={own}", typed="n\n", status=1))
+        self.assertEqual(self.values(), before)
+        left = self.keys.cloudformation.list_change_sets(StackName="parameters")["Summaries"]
+        self.assertEqual({change["ExecutionStatus"] for change in left}, {"EXECUTE_COMPLETE"})
+        self.run_command("stack", "set", "SecondaryKmsKeyId=", typed="parameters\n")
+        self.assertEqual(self.values(), before | {"SecondaryKmsKeyId": ""})
+
+    def test_errors(self):
+        for words, error in (
+            (["Bogus=1"], "it has DefaultUsagePlanKey, "), (["KeyDisclosure=1"], "AllowedValues"), ([], "expected NAME=VALUE"),
+            (["KeyDisclosure"], "expected NAME"), (["Tracing=a", "Tracing=b"], "each name once"), (["A=1", "--all-at-once", "--ignore-alarms"], "neither"),
+        ):
+            self.assertIn(error, self.run_command("stack", "set", *words, "--yes", status=2))
+        for status, hint in (("UPDATE_IN_PROGRESS", "under way"), ("UPDATE_ROLLBACK_FAILED", "--ignore"), ("ROLLBACK_COMPLETE", "delete")):
+            with aws(DescribeStacks=described(status)):
+                self.assertRegex(self.run_command("stack", "set", "Tracing=Active", "--yes", status=2), f"{status}.*{hint}")
+        with aws(DescribeStacks=described("UPDATE_ROLLBACK_COMPLETE")):
+            self.assertIn("is UPDATE_ROLLBACK_COMPLETE: ", self.run_command("stack", "set", "Tracing=Active", "--yes", status=1))
+            self.found(self.run_command("doctor", "--read-only", status=1), "warn +stack .*UPDATE_ROLLBACK_COMPLETE: .*mend the cause")
+
+    def test_a_rollback_that_an_alarm_blocks(self):
+        """The emulator has no CodeDeploy."""
+        for ends, status in (("UPDATE_ROLLBACK_COMPLETE", 0), ("UPDATE_ROLLBACK_FAILED", 1)):
+            now, alarms = ["UPDATE_ROLLBACK_FAILED"], {"enabled": True, "alarms": [{"name": "StartFailedAlarm"}]}
+            with aws(
+                DescribeStacks=lambda asked, real: described(now[0] if len(now) == 1 else now.pop(0))(asked, real),
+                ListStackResources=lambda *_: {"StackResourceSummaries": [GROUP]},
+                DescribeStackResource=lambda *_: {"StackResourceDetail": GROUP},
+                GetDeploymentGroup=lambda *_: {"deploymentGroupInfo": {"alarmConfiguration": alarms}},
+                UpdateDeploymentGroup=lambda asked, _: alarms.update(asked["alarmConfiguration"]) or {},
+                ContinueUpdateRollback=lambda *_: now.extend(["UPDATE_ROLLBACK_IN_PROGRESS", ends]) or {},
+            ) as requests:
+                self.run_command("stack", "set", "--ignore-alarms", "--yes", status=status)
+            did = [request.get("alarmConfiguration", name) for name, request in requests if name[0] in "UC"]
+            self.assertEqual(did, [alarms | {"enabled": False}, "ContinueUpdateRollback", alarms | {"enabled": True}])

@@ -1,48 +1,129 @@
 """What is printed: results to standard output, all else to standard error, without secrets unless one was asked for."""
 
+from __future__ import annotations
+
+import os
 import re
+import shutil
 import sys
+import unicodedata
+from types import TracebackType
+from typing import Callable, Collection, Iterable, Mapping, Sequence, TypeVar
 
 import click
 
 from gaia_keys import lossless, times
 from gaia_keys.errors import Failed
-from gaia_keys.keys import ULID
+from gaia_keys.keys import ULID, Key, id_of
+
+T = TypeVar("T")
+
+# The words that a table colours on a terminal, and the columns that hold them.
+COLOURS = {
+    **dict.fromkeys(("ok", "active"), "green"),
+    **dict.fromkeys(("warn", "disabled", "expired", "Conditional"), "yellow"),
+    **dict.fromkeys(("FAIL", "unreadable", "True"), "red"),
+}
+COLOURED = ("state", "status", "result", "replaced")
+# Between two columns of a table, and what no column is cut below: a date.
+GAP = 2
+NARROW = 10
 
 
-def printable(text):
+def printable(text: str) -> str:
     """The text, with what could steer a terminal written as an escape."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def clean(line):
+def clean(line: str) -> str:
     """A line fit for standard error: keys are cut to their IDs."""
     return re.sub(f"(gaia_{ULID})_[0-9A-Za-z]*", r"\1", printable(line))
 
 
-def say(line):
+def say(line: str) -> None:
     print(clean(line), file=sys.stderr, flush=True)
 
 
-def result(text):
+def result(text: str) -> None:
     """Prints a result. Only a table and JSON go another way: each cell of the one is printable, and the other ASCII."""
     print(printable(text), flush=True)
 
 
-def describe(key, show_keys):
+def print_json(value: object) -> None:
+    print(lossless.shown(value), flush=True)
+
+
+def width(text: str) -> int:
+    """How many columns of a terminal a text takes."""
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def cut(text: str, room: int) -> str:
+    """The text, or its beginning and an ellipsis."""
+    if width(text) <= room:
+        return text
+    while width(text) >= room:
+        text = text[:-1]
+    return text + "…"
+
+
+def fit(widths: dict[str, int], whole: Collection[str], optional: Sequence[str], room: int) -> dict[str, int]:
+    """The widths of the columns that fit into a line: optional ones are left out if need be, then the widest are cut."""
+    for name in optional:
+        least = sum(wide if each in whole else min(wide, NARROW) for each, wide in widths.items())
+        if least + GAP * (len(widths) - 1) > room:
+            widths.pop(name, None)
+    excess = sum(widths.values()) + GAP * (len(widths) - 1) - room
+    for _ in range(excess):
+        wide, name = max(((wide, name) for name, wide in widths.items() if name not in whole), default=(0, ""))
+        if wide <= NARROW:
+            break
+        widths[name] -= 1
+    return widths
+
+
+def table(rows: Sequence[Mapping[str, object]], as_json: bool = False, optional: Sequence[str] = ()) -> None:
+    """Prints rows, which have the same columns, as a table or as JSON.
+
+    Columns without any text are left out. On a terminal, each row is one line: long cells end with an ellipsis, and of the
+    `optional` columns, the first ones are left out where there is no room. The first column and IDs of keys are never cut.
+    Anywhere else, lines are as long as need be.
+    """
+    if as_json:
+        return print_json([dict(row) for row in rows])
+    texts = [{name: "" if cell is None else printable(str(cell)) for name, cell in row.items()} for row in rows]
+    names = [name for name in (texts[0] if texts else ()) if any(row[name] for row in texts)]
+    widths = {name: max(width(name), *(width(row[name]) for row in texts)) for name in names}
+    terminal = sys.stdout.isatty()
+    if terminal:
+        whole = {name for name in names if name == names[0] or any(id_of(row[name]) for row in texts)}
+        widths = fit(widths, whole, optional, shutil.get_terminal_size().columns)
+    colours = COLOURS if terminal and not os.environ.get("NO_COLOR") else {}
+    for row in [{name: name.upper() for name in names}, *texts] if names else []:
+        cells = []
+        for name, room in widths.items():
+            cell = cut(row[name], room)
+            space = " " * (room - width(cell))
+            colour = colours.get(row[name].split(",")[0]) if name in COLOURED else None
+            cells.append((click.style(cell, fg=colour) if colour else cell) + space)
+        print((" " * GAP).join(cells).rstrip())
+    sys.stdout.flush()
+
+
+def describe(key: Key, show_keys: bool) -> dict[str, object]:
     """A key as JSON has it."""
     secret = {"api_key": key.api_key} if show_keys else {}
-    return dict(key_id=key.id, **secret, state=key.state, **key.details, config=key.config)
+    return {"key_id": key.id, **secret, "state": key.state, **key.details, "config": key.config}
 
 
-def last_used(key):
+def last_used(key: Key) -> str | None:
     """For people on a terminal; a time that sorts and can be compared elsewhere."""
     if not key.last_used:
         return None
     return times.ago(key.last_used) if sys.stdout.isatty() else key.details["last_used_at"]
 
 
-def cells(key, show_keys):
+def cells(key: Key, show_keys: bool) -> dict[str, str | None]:
     """What a list and `get` show of a key, by heading."""
     return {
         ("key" if show_keys else "id"): (show_keys and key.api_key) or key.id,
@@ -56,28 +137,22 @@ def cells(key, show_keys):
     }
 
 
-def print_keys(keys, as_json, show_keys=False):
-    """One line per key, however long: a terminal wraps it, and it can be searched."""
+def print_keys(keys: Sequence[Key], as_json: bool, show_keys: bool = False) -> None:
+    """A line per key; on a terminal, times are dates."""
     if as_json:
-        return click.echo(lossless.shown([describe(key, show_keys) for key in keys]))
-    if not keys:
-        return say("no keys") if sys.stdout.isatty() else None
-
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
+        return print_json([describe(key, show_keys) for key in keys])
+    if not keys and sys.stdout.isatty():
+        say("no keys")
     rows = [cells(key, show_keys) | {"created": (key.details["created_at"] or "")[:10]} for key in keys]
-    grid = Table(*map(str.upper, rows[0]), box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for row in rows:
-        grid.add_row(*(Text(printable(cell or "")) for cell in row.values()))
-    Console(width=100_000).print(grid)
+    if sys.stdout.isatty():
+        rows = [row | {"expires": (row["expires"] or "")[:10]} for row in rows]
+    table(rows, optional=("created", "allowed ips", "last used"))
 
 
-def print_key(key, as_json, show_keys):
+def print_key(key: Key, as_json: bool, show_keys: bool) -> None:
     """One key with all its details, a line each."""
     if as_json:
-        return click.echo(lossless.shown(describe(key, show_keys)))
+        return print_json(describe(key, show_keys))
     lines = cells(key, show_keys)
     used = lines.pop("last used")
     for change in ("created", "updated"):
@@ -93,33 +168,35 @@ def print_key(key, as_json, show_keys):
 class Progress:
     """`with Progress(total) as progress:` counts: a bar on a terminal, a line per hundred elsewhere."""
 
-    def __init__(self, total):
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TimeRemainingColumn
+    def __init__(self, total: int) -> None:
+        self.total, self.done, self.terminal = total, 0, sys.stderr.isatty()
+        self.bar = click.progressbar(length=total, show_pos=True, file=sys.stderr)
 
-        console = Console(stderr=True, highlight=False)
-        self.total, self.done, self.terminal = total, 0, console.is_terminal
-        self.bar = Bar(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console, disable=not self.terminal)
-        self.task = self.bar.add_task("", total=total)
-
-    def step(self):
+    def step(self) -> None:
         self.done += 1
-        self.bar.advance(self.task)
-        if not self.terminal and self.done % 100 == 0:
+        if self.terminal:
+            self.bar.update(1)
+        elif self.done % 100 == 0:
             say(f"{self.done} of {self.total}")
 
-    def say(self, line):
-        self.bar.console.print(clean(line), markup=False, soft_wrap=True)
+    def say(self, line: str) -> None:
+        if self.terminal:
+            print("\r\x1b[K", end="", file=sys.stderr)  # in place of the bar, which the next step draws again
+        say(line)
 
-    def __enter__(self):
-        self.bar.start()
+    def __enter__(self) -> Progress:
+        if self.terminal:
+            self.bar.__enter__()
         return self
 
-    def __exit__(self, *_):
-        self.bar.stop()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.terminal:
+            self.bar.__exit__(kind, error, trace)
 
 
-def each(items, total, work):
+def each(items: Iterable[tuple[str, T]], total: int, work: Callable[[T], None]) -> tuple[int, int]:
     """Works through `items`, pairs of a name and the item itself, `total` in all.
 
     Prints why one failed, and goes on with the next. How many were done, and how many failed.

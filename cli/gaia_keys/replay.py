@@ -161,7 +161,7 @@ def plan(
 def changed(key_id: str, event: Event, item: Item, now: datetime.datetime) -> Step:
     """The change made again, unless the item shows a later one."""
     since = times.parsed(text(item, "updated_at"))
-    if since and event.at < since <= now:
+    if since and event.at < since <= now + SKEW:
         return Step(key_id, "", event, item, item)
     config = config_of(item)
     if config is None:

@@ -2,263 +2,327 @@
 
 The command talks to the emulator through a proxy, which does what the emulator lacks: it has no past, so the proxy puts the
 table's items as of the point in time into the restored table; it says when the table can be restored to, and what a table was
-restored from; and it filters log entries, and returns them in pages, some twice.
+restored from; it keeps a backup of a deleted table; it filters log entries, and returns them in pages, some twice.
 """
 
-import datetime
 import http.client
 import http.server
 import json
 import os
-import pathlib
 import random
 import re
 import subprocess
-import sys
 import threading
 import time
 import unittest
 
 import deployment
-import emulator as emulators
+from emulator import ACCOUNT, ADMINISTRATOR, REGION
+from test_command import COMMAND
 
-COMMAND = pathlib.Path(sys.executable).parent / "gaia-keys"
-UTC = datetime.timezone.utc
 MEANING = ("permissions", "routes", "enabled", "expires_at", "allowed_ips", "usage_plan_key")
-READS = ("Describe", "List", "Query", "Filter", "Get")
 # Numbers and an order that a program which reads and writes JSON would change.
 ODD = '"z":123456789012345678901234567890,"team":"süd","a":1.50,"e":1E-7'
+ENTRIES = '{ $.message = "audit" }'
 
 
-class Proxy:
-    """Passes requests on to the emulator. Keeps the names of those that write, and kills the command at `stop`."""
+class Proxy(http.server.BaseHTTPRequestHandler):
+    """`writes`: the requests that write. `stop`: the one at which the command is killed. `meanwhile`: called before a request."""
 
-    def __init__(self, test):
-        proxy = self
-        self.test, self.writes, self.stop, self.before, self.past, self.origin = test, [], None, {}, {}, {}
+    protocol_version, wbufsize = "HTTP/1.1", -1
+    writes, stop, meanwhile, past, restored, backups, window = [], None, {}, {}, {}, [], 0
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            wbufsize = -1
-
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["content-length"]))
-                action = self.headers.get("x-amz-target", "").rpartition(".")[2] or re.search(rb"Action=(\w+)", body)[1].decode()
-                status, content, headers = proxy.answer(action, self.path, dict(self.headers), body)
-                self.send_response(status)
-                for name in ("content-type", "x-amzn-requestid"):
-                    self.send_header(name, headers.get(name) or "none")
-                self.send_header("content-length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def handle(self):
-                try:
-                    super().handle()
-                except OSError:
-                    pass  # the command was killed
-
-            def log_message(self, *_):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, args=[0.05], daemon=True).start()
-
-    def answer(self, action, path, headers, body):
-        stops = False
-        if not action.startswith(READS):
-            self.writes.append(action)
-            stops = self.stop and self.stop[:2] == (action, self.writes.count(action))
-        if stops and self.stop[2] == "before":
-            self.test.process.kill()
-        self.before.pop(action, lambda: None)()
-        connection = http.client.HTTPConnection("127.0.0.1", self.test.emulator.port, timeout=60)
-        connection.request("POST", path, body, headers)
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"]))
+        action = self.headers.get("x-amz-target", "").rpartition(".")[2] or re.search(rb"Action=(\w+)", body)[1].decode()
+        self.writes += [action] * (not action.startswith(("Describe", "List", "Query", "Filter")))
+        stops = self.stop and self.stop[:2] == (action, self.writes.count(action)) and self.stop[2]
+        if stops == "before":
+            Restore.process.kill()
+        self.meanwhile.pop(action, lambda: None)()
+        connection = http.client.HTTPConnection("127.0.0.1", Restore.emulator.port, timeout=60)
+        connection.request("POST", self.path, body, dict(self.headers))
         response = connection.getresponse()
         content = response.read()
         connection.close()
         if response.status == 200 and hasattr(self, action):
             content = json.dumps(getattr(self, action)(json.loads(body), json.loads(content))).encode()
-        if stops and self.stop[2] == "after":
-            self.test.process.kill()
-        return response.status, content, response.headers
+        if stops == "after":
+            Restore.process.kill()
+        self.send_response(response.status)
+        self.send_header("content-type", response.headers["content-type"])
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
 
     def RestoreTableToPointInTime(self, asked, answer):
-        self.origin[asked["TargetTableName"]] = asked["SourceTableName"], asked["RestoreDateTime"]
-        dynamodb = self.test.emulator.client("dynamodb")
-        for item in self.test.items(asked["TargetTableName"]).values():
-            dynamodb.delete_item(TableName=asked["TargetTableName"], Key={name: item[name] for name in ("service", "id")})
+        table = asked["TargetTableName"]
+        self.restored[table] = {"SourceTableArn": f"table/{asked['SourceTableName']}", "RestoreDateTime": asked["RestoreDateTime"]}
+        for service, id in Restore.items(table):
+            Restore.dynamodb.delete_item(TableName=table, Key={"service": {"S": service}, "id": {"S": id}})
         for item in self.past.values():
-            dynamodb.put_item(TableName=asked["TargetTableName"], Item=item)
+            Restore.dynamodb.put_item(TableName=table, Item=item)
+        return answer
+
+    def RestoreTableFromBackup(self, asked, answer):
+        source = {"SourceTableArn": f"table/{self.backups[0]['TableName']}", "SourceBackupArn": asked["BackupArn"]}
+        self.restored[asked["TargetTableName"]] = source | {"RestoreDateTime": self.backups[0]["BackupCreationDateTime"]}
         return answer
 
     def DescribeTable(self, asked, answer):
-        source, at = self.origin.get(asked["TableName"], (None, None))
-        if source:
-            summary = {"SourceTableArn": f"arn:aws:dynamodb:x:1:table/{source}", "RestoreDateTime": at, "RestoreInProgress": False}
-            answer["Table"]["RestoreSummary"] = summary
-        return answer
+        summary = self.restored.get(asked["TableName"], {})
+        return {"Table": answer["Table"] | ({"RestoreSummary": summary | {"RestoreInProgress": False}} if summary else {})}
+
+    def ListBackups(self, asked, answer):
+        return {"BackupSummaries": self.backups if asked["BackupType"] == "SYSTEM" else []}
 
     def DescribeContinuousBackups(self, asked, answer):
         window = answer["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"]
-        window["EarliestRestorableDateTime"] = time.time() - 86400
-        window["LatestRestorableDateTime"] = time.time()
+        window |= {"EarliestRestorableDateTime": time.time() - 86400, "LatestRestorableDateTime": time.time() - self.window}
         return answer
 
     def FilterLogEvents(self, asked, answer):
-        at, audit = int(asked.get("nextToken", 0)), '{ $.message = "audit" }'
-        every = [event for event in answer["events"] if asked["filterPattern"] == audit and '"message":"audit"' in event["message"]]
-        page = {"events": every[max(at - 1, 0) : at + 50]}
-        return page | ({"nextToken": str(at + 50)} if at + 50 < len(every) else {})
+        events = [each for each in answer["events"] if asked["filterPattern"] == ENTRIES and '"message":"audit"' in each["message"]]
+        at = int(asked.get("nextToken", 0))
+        return {"events": events[max(at - 1, 0) : at + 50]} | ({"nextToken": str(at + 50)} if at + 50 < len(events) else {})
+
+    def log_message(self, *_):
+        pass
+
+
+def parsed(config):
+    """The digits of numbers are texts."""
+    return json.loads(config, parse_int=str, parse_float=str)
+
+
+def meaning(config):
+    found = {"enabled": True} | {name: config[name] for name in MEANING if config.get(name) is not None}
+    return found | ({"expires_at": found["expires_at"][:19]} if "expires_at" in found else {})
+
+
+def rest(config):
+    return [(name, value) for name, value in config.items() if name not in MEANING]
 
 
 class Restore(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.emulator = emulators.shared()
-        # DeploymentType changes a resource, as it does where there is CodeDeploy.
+        cls.emulator = deployment.emulators.shared()
+        cls.dynamodb = cls.emulator.client("dynamodb")
+        # So that DeploymentType changes a resource, as it does where there is CodeDeploy.
         text = deployment.templates.MAIN.replace("Description: Management API of the API keys.", "Description: !Ref DeploymentType")
         cls.stack = deployment.Stack("restore", text, cls.emulator, DeploymentType="Linear10PercentEvery1Minute")
         manage = deployment.documented_policies(cls.stack)[0]
         cls.alice, cls.bob = (deployment.user(cls.emulator, f"restore-{name}", manage) for name in ("alice", "bob"))
-        cls.emulator.client("dynamodb").update_continuous_backups(  # its CloudFormation leaves that out
-            TableName=cls.stack.outputs["TableName"], PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
-        )
-        cls.proxy = Proxy(cls)
+        cls.secrets = {}
+        cls.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
+        cls.server.handle_error = lambda *_: None  # the command was killed
+        cls.addClassCleanup(cls.server.shutdown)
+        threading.Thread(target=cls.server.serve_forever, args=[0.05], daemon=True).start()
 
-    def run_command(self, *arguments, status=0, **variables):
+    def run_command(self, *arguments, status=0):
+        """What it printed, to both outputs."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        access_key, secret = emulators.ADMINISTRATOR
-        environment |= {"AWS_ENDPOINT_URL": self.proxy.url, "AWS_REGION": emulators.REGION, "TZ": "America/New_York"}
-        environment |= {"AWS_ACCESS_KEY_ID": access_key, "AWS_SECRET_ACCESS_KEY": secret, "GAIA_KEYS_STACK": "restore"}
-        environment |= {"AWS_CONFIG_FILE": os.devnull, "GAIA_KEYS_URL": self.stack.local_url()}
-        command, pipe = [COMMAND, "restore", *arguments], subprocess.PIPE
-        type(self).process = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
-        printed, told = self.process.communicate("", timeout=120)
-        self.assertEqual(self.process.returncode, status, printed + told)
-        self.assertNotRegex(printed + told, r"gaia_\w{26}_|Traceback")
-        return printed, told
+        environment |= {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.server.server_port}", "AWS_REGION": REGION}
+        environment |= {"AWS_ACCESS_KEY_ID": ADMINISTRATOR[0], "AWS_SECRET_ACCESS_KEY": ADMINISTRATOR[1]}
+        environment |= {"AWS_CONFIG_FILE": os.devnull, "GAIA_KEYS_URL": self.stack.local_url(), "TZ": "America/New_York"}
+        Proxy.writes[:] = []
+        command, ends = [COMMAND, "--stack", "restore", "restore", *arguments], {"stderr": subprocess.STDOUT, "text": True}
+        type(self).process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, **ends)
+        printed = self.process.communicate(timeout=120)[0]
+        self.assertEqual(self.process.returncode, status, printed)
+        self.assertNotRegex(printed, r"gaia_\w{26}_|Traceback")
+        return printed
 
-    def send(self, method, path="", body=None, caller=None, status=200):
-        return self.stack.send(method, path, body, caller=caller or self.alice).expect(status)
+    def interrupt(self, *stop, arguments):
+        Proxy.stop = stop
+        self.run_command(*arguments, status=-9)
+        Proxy.stop = None
+
+    def send(self, method, path="", body=None, caller=None):
+        body = b'{"config":%s}' % body.encode() if isinstance(body, str) else body
+        response = self.stack.send(method, path, body, caller=caller or self.alice)
+        return response.json if path.endswith("/rotate") else response.expect(200)
 
     def create(self, config, caller=None):
-        key = self.send("POST", "", b'{"config":%s}' % config.encode(), caller)["api_key"]
+        return self.remember(self.send("POST", "", config, caller)["api_key"])
+
+    def remember(self, key):
         self.secrets[key[:31]] = key
         return key[:31]
 
+    def verdict(self, key):
+        return self.send("POST", "/verify", {"api_key": self.secrets[key], "source_ip": "192.0.2.1"}).get("reason")
+
+    def table(self):
+        return next(each["OutputValue"] for each in self.stack.describe()["Outputs"] if each["OutputKey"] == "TableName")
+
     @classmethod
     def items(cls, table):
-        pages = cls.emulator.client("dynamodb").get_paginator("scan").paginate(TableName=table)
+        pages = cls.dynamodb.get_paginator("scan").paginate(TableName=table)
         return {(item["service"]["S"], item["id"]["S"]): item for page in pages for item in page["Items"]}
 
     def configs(self, table):
-        """The configs by ID; the digits of numbers are their texts."""
-        return {
-            f"gaia_{id}": json.loads(item["config"]["S"], parse_int=str, parse_float=str)
-            for (service, id), item in self.items(table).items()
-            if service == "gaia"
-        }
+        items = self.items(table).items()
+        return {f"gaia_{id}": parsed(item["config"]["S"]) for (service, id), item in items if service == "gaia"}
 
     def now(self):
-        """The time once it is a whole second, which nothing else happens in."""
+        """A whole second, at which nothing happens."""
         time.sleep(1.01 - time.time() % 1)
-        moment = datetime.datetime.now(UTC).replace(microsecond=0)
+        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         time.sleep(0.02)
-        return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return moment
 
-    def valid(self, key):
-        return self.send("POST", "/verify", {"api_key": self.secrets[key]}).get("reason", "valid")
+    def test_1_refusals(self):
+        self.create("{}")
+        point, table, switch = self.now(), self.table(), {"PointInTimeRecoveryEnabled": True}
+        self.assertIn("has no point-in-time recovery", self.run_command("--to", point, "--yes", status=1))
+        # The emulator's CloudFormation leaves that out.
+        self.dynamodb.update_continuous_backups(TableName=table, PointInTimeRecoverySpecification=switch)
+        Proxy.window = 60
+        self.assertIn("wait some minutes", self.run_command("--to", point, "--yes", status=1))
+        Proxy.window = 0
+        for status, said, *arguments in (
+            (2, "cannot prompt", "--to", point),
+            (2, "expected a date", "--to", "2h", "--yes"),
+            (2, "in the future", "--to", "2999-01-01", "--yes"),
+            (2, "go together", "--to", point, "--without", "x", "--yes"),
+            (1, "begins at", "--to", "2026-01-01", "--yes"),
+            (1, "compare it with the stack's ServiceName", "--to", point, "--yes"),  # nothing is in `past`
+        ):
+            self.assertIn(said, self.run_command(*arguments, status=status))
+        Proxy.restored.clear()
+        self.assertIn("is no such restore", self.run_command("--to", point, "--yes", status=2))
+        self.assertEqual((self.table(), Proxy.writes), (table, []))
 
-    def test_1_changes_since_and_a_mistake_and_interruptions(self):
-        self.secrets, chance, grants = {}, random.Random(5), ("permissions", "routes", "expires_at", "allowed_ips")
-        soon = lambda: f"{datetime.datetime.now(UTC) + datetime.timedelta(days=chance.randint(1, 400)):%Y-%m-%dT%H:%M:%S}.5Z"
+    def test_2_changes_since_a_mistake_and_interruptions(self):
+        chance = random.Random(5)
 
-        def random_config():
+        def soon():
+            return time.strftime("%Y-%m-%dT%H:%M:%S.5Z", time.gmtime(time.time() + 86400 * chance.randint(1, 400)))
+
+        def config():
             grant = chance.choice(['"permissions":"read"', '"permissions":"write"', '"routes":["GET /a/*","POST /b"]'])
-            more = [f'"expires_at":"{soon()}"', '"allowed_ips":["192.0.2.1","2001:db8::/32"]', '"enabled":false', f'"o":"{chance.random()}"']
-            return "{%s}" % ",".join([ODD, grant, *chance.sample(more, chance.choice((0, 0, 1, 2)))])
-
-        def meaning(config):
-            found = {name: config[name] for name in MEANING if config.get(name) is not None}
-            return {"enabled": True} | found | ({"expires_at": found["expires_at"][:19]} if "expires_at" in found else {})
-
-        def free(config):
-            return [(name, value) for name, value in config.items() if name not in MEANING]
+            more = [f'"expires_at":"{soon()}"', '"allowed_ips":["192.0.2.1","2001:db8::/32"]', '"enabled":false']
+            return "{%s}" % ",".join([ODD, grant, f'"x":{chance.random()}', *chance.sample(more, chance.choice((0, 0, 1, 2)))])
 
         for _ in range(200):
-            self.create(random_config())
-        old = self.stack.outputs["TableName"]
-        point = self.now()
-        self.proxy.past, before = self.items(old), self.configs(old)
-        parse = lambda text: json.loads(text, parse_int=str, parse_float=str)
-        # What is really there, and what should be in the end: the fields with a meaning of each living key.
-        real, model = ({key: meaning(config) for key, config in before.items()} for _ in range(2))
-        mistakes, rotated = {}, {}
+            self.create(config())
+        old, point = self.table(), self.now()
+        Proxy.past, before = self.items(old), self.configs(old)
+        meta = {"service": {"S": "gaia#meta"}, "id": {"S": "root_keys"}}
+        Proxy.past["gaia#meta", "root_keys"] = meta | {"ids": {"SS": ["0ld"]}}  # the root key was replaced since
+        new = {":ids": {"SS": ["n3w"]}}
+        self.dynamodb.update_item(TableName=old, Key=meta, UpdateExpression="ADD ids :ids", ExpressionAttributeValues=new)
+        # What each living key means: in the table as it is, and in the table as it should be.
+        real, model = ({key: meaning(each) for key, each in before.items()} for _ in range(2))
+        mistake, rotated = [], {}
         for number in range(300):
             if number in (150, 220):
-                mistakes[number] = self.now()
-            wrong, caller = 150 <= number < 220 and chance.random() < 0.6, self.alice
-            if wrong or not 150 <= number < 220 and chance.random() < 0.2:
-                caller = self.bob
-            result, key, action = {} if wrong else model, chance.choice(sorted(real)), chance.random()
+                mistake.append(self.now())
+            within = 150 <= number < 220
+            wrong = within and chance.random() < 0.6
+            caller = self.bob if wrong or not within and chance.random() < 0.2 else self.alice
+            kept, key, action = {} if wrong else model, chance.choice(sorted(real)), chance.random()
             if action < 0.15:
-                config = random_config()
-                key = self.create(config, caller)
-                real[key] = result[key] = meaning(parse(config))
+                key = self.create(text := config(), caller)
+                real[key] = kept[key] = meaning(parsed(text))
             elif action < 0.35:
                 self.send("DELETE", f"/delete/{key}", caller=caller)
-                real.pop(key), result.pop(key, None)
-            elif action < 0.5 and real[key]["enabled"]:
-                expiry = soon()
-                body = {"grace_seconds": 864000, "expires_at": expiry}
-                response = self.stack.send("POST", f"/{key}/rotate", body, caller=caller).json
-                if response.get("result") != "rotated":
-                    continue  # it was rotated before, or has expired
-                new = response["api_key"][:31]
-                self.secrets[new] = response["api_key"]
-                real[new] = result[new] = real[key] | {"expires_at": expiry[:19]}
+                real.pop(key), kept.pop(key, None)
+            elif action < 0.5:
+                body = {"grace_seconds": 864000, "expires_at": soon()}
+                response = self.send("POST", f"/{key}/rotate", body, caller)
+                if "api_key" not in response:
+                    continue  # it is disabled, or was rotated before
+                new = self.remember(response["api_key"])
+                real[new] = kept[new] = real[key] | {"expires_at": body["expires_at"][:19]}
                 real[key] = real[key] | {"expires_at": response["rotated_from_expires_at"][:19]}
-                if key in result:
-                    result[key], rotated[key] = real[key], new
+                if key in kept:
+                    kept[key], rotated[key] = real[key], new
             else:
-                config = random_config()
-                self.send("PUT", f"/{key}", b'{"config":%s}' % config.encode(), caller)
-                real[key] = meaning(parse(config))
-                if key in result:
-                    result[key] = real[key]
-        late = self.create('{"permissions":"read"}')
-        omit = ("--without", f"arn:aws:iam::{emulators.ACCOUNT}:user/restore-bob", "--from", mistakes[150], "--until", mistakes[220])
-        command = ("--to", point, *omit, "--yes")
-        self.assertEqual(meaning(self.configs(old)[late]), {"permissions": "read", "enabled": True})
+                self.send("PUT", f"/{key}", text := config(), caller)
+                real[key] = meaning(parsed(text))
+                if key in kept:
+                    kept[key] = real[key]
+        late, raised = (self.create('{"permissions":"read"}') for _ in range(2))
+        self.assertIsNone(self.verdict(raised))  # records a use
+        item = self.items(old)["gaia", raised[5:]]  # a writer of the table may not give a key more than the log says
+        self.dynamodb.put_item(TableName=old, Item=item | {"config": {"S": '{"permissions":"write"}'}})
+        bob = f"arn:aws:iam::{ACCOUNT}:user/restore-bob"
+        command = ("--to", point, "--without", bob, "--from", mistake[0], "--until", mistake[1], "--yes")
+        nobody = (*command[:3], "nobody", *command[4:])
+        self.assertIn(f"there are changes by arn:aws:iam::{ACCOUNT}:user/restore-alice, {bob}", self.run_command(*nobody, status=1))
+        latest = []
 
         def meanwhile():  # between the replay and the switch
-            self.meanwhile = self.create('{"permissions":"write"}')
+            latest.append(self.create('{"permissions":"write"}'))
             self.send("DELETE", f"/delete/{late}")
 
-        self.proxy.before["ExecuteChangeSet"] = meanwhile
-        for stop in (
-            *(("RestoreTableToPointInTime", 1, "after"), ("PutItem", 1, "before"), ("PutItem", 40, "after"), ("DeleteItem", 3, "after")),
-            *(("UpdateTimeToLive", 1, "after"), ("UpdateContinuousBackups", 1, "before"), ("UpdateTable", 1, "after")),
-            *(("TagResource", 1, "after"), ("CreateChangeSet", 1, "after"), ("ExecuteChangeSet", 1, "after")),
-            *(("PutItem", 1, "after"), ("CreateChangeSet", 1, "before"), ("ExecuteChangeSet", 1, "after"), ("UntagResource", 1, "before")),
+        Proxy.meanwhile["ExecuteChangeSet"] = meanwhile
+        for number, action in (
+            *((1, "RestoreTableToPointInTime"), (1, "PutItem"), (40, "PutItem"), (3, "DeleteItem"), (1, "UpdateTimeToLive")),
+            *((1, "UpdateContinuousBackups"), (1, "UpdateTable"), (1, "TagResource"), (1, "UpdateItem"), (1, "CreateChangeSet")),
+            *((1, "ExecuteChangeSet"), (1, "PutItem"), (1, "CreateChangeSet"), (1, "ExecuteChangeSet"), (1, "UntagResource")),
         ):
-            self.proxy.stop, self.proxy.writes = stop, []
-            self.run_command(*command, status=-9)
-        self.proxy.stop = None
+            when = "before" if action in ("UpdateTable", "UntagResource") else "after"
+            self.interrupt(action, number, when, arguments=command)
         self.run_command(*command)
-        self.proxy.writes = []
-        printed, told = self.run_command(*command)
-        self.assertEqual(self.proxy.writes, [], "nothing is left to do")
-        self.assertIn(f"0 of ", told)
-        new, damaged = self.stack.describe()["Parameters"], self.configs(old)
-        found = {each["ParameterKey"]: each["ParameterValue"] for each in new}
-        self.assertEqual(found["DeploymentType"], "Linear10PercentEvery1Minute")
-        after = self.configs(found["ExistingTableName"])
+        printed = self.run_command(*command)
+        self.assertEqual((Proxy.writes, "0 keys" in printed), ([], True), "nothing is left to do")
+
+        new, damaged = self.table(), self.configs(old)
         lost = {key for key in model if key not in before and key not in real}
         self.assertTrue(lost and all(f"{key}  not restored" in printed for key in lost))
-        expected = {key: fields for key, fields in model.items() if key not in lost} | {self.meanwhile: {"permissions": "write", "enabled": True}}
-        self.assertEqual({key: meaning(config) for key, config in after.items()}, expected)
-        self.assertEqual({key: free(after[key]) for key in after}, {key: free((before | {k: damaged[k] for k in damaged if k not in before})[key]) for key in after})
+        expected = {key: fields for key, fields in model.items() if key not in lost}
+        expected |= {latest[0]: {"enabled": True, "permissions": "write"}, raised: {"enabled": True, "permissions": "read"}}
+        after, items = self.configs(new), self.items(new)
+        self.assertEqual({key: meaning(each) for key, each in after.items()}, expected)
+        self.assertEqual({key: rest(each) for key, each in after.items()}, {key: rest((damaged | before)[key]) for key in after})
+        for key, fields in expected.items():
+            item = items["gaia", key[5:]]
+            self.assertEqual(("ttl" in item, item.get("rotated_to", {}).get("S")), ("expires_at" in fields, rotated.get(key, "")[5:] or None))
+            self.assertEqual(self.verdict(key), None if fields["enabled"] else "disabled")
+        self.assertEqual({self.verdict(key) for key in self.secrets if key not in expected}, {"not_found"})
+        self.assertIn(("gaia#use", raised[5:]), items)
+        self.assertLessEqual({"0ld", "n3w"}, set(items["gaia#meta", "root_keys"]["ids"]["SS"]))
+        found = {each["ParameterKey"]: each["ParameterValue"] for each in self.stack.describe()["Parameters"]}
+        self.assertEqual((found["DeploymentType"], found["ExistingTableName"]), ("Linear10PercentEvery1Minute", new))
+        described = self.dynamodb.describe_table(TableName=new)["Table"]
+        tags = self.dynamodb.list_tags_of_resource(ResourceArn=described["TableArn"])["Tags"]
+        ttl = self.dynamodb.describe_time_to_live(TableName=new)["TimeToLiveDescription"]
+        self.assertEqual((described["DeletionProtectionEnabled"], ttl["AttributeName"]), (True, "ttl"))
+        self.assertEqual(tags, [{"Key": "gaia-api-keys:service", "Value": "gaia"}])
+
+    def test_3_a_few_keys(self):
+        deleted, changed, same = (self.create("{%s}" % ODD) for _ in range(3))
+        table, point = self.table(), self.now()
+        Proxy.past = self.items(table)
+        later = self.create("{}")
+        self.send("DELETE", f"/delete/{deleted}")
+        self.send("PUT", f"/{changed}", {"config": {"permissions": "read"}})
+        only = [part for key in (deleted, changed, same, later) for part in ("--only", key)]
+        self.interrupt("PutItem", 1, "after", arguments=("--to", point, *only, "--yes"))
+        printed = self.run_command("--to", point, *only, "--yes", status=1)
+        self.assertRegex(printed, f"(?s){later} +none: there was no such key.*{deleted} +none: it is as it was.*{changed} +set ")
+        self.assertEqual([rest(each) for key, each in self.configs(table).items() if key in (deleted, changed)], [list(parsed("{%s}" % ODD).items())] * 2)
+        self.assertEqual((self.verdict(deleted), self.table()), (None, table))
+        self.assertEqual(Proxy.writes[-1], "DeleteTable")
+
+    def test_4_the_table_was_deleted(self):
+        key, revoked = self.create("{}"), self.create("{}")
+        table = self.table()
+        backup = self.dynamodb.create_backup(TableName=table, BackupName="last")["BackupDetails"]
+        self.now()
+        at = backup["BackupCreationDateTime"].timestamp()
+        Proxy.backups.append({"BackupArn": backup["BackupArn"], "BackupCreationDateTime": at, "TableName": table})
+        self.send("DELETE", f"/delete/{revoked}")
+        self.dynamodb.update_table(TableName=table, DeletionProtectionEnabled=False)
+        self.dynamodb.delete_table(TableName=table)
+        self.assertIn("was deleted. Its last backup", self.run_command("--to", self.now(), "--yes"))
+        self.assertNotEqual(self.table(), table)
+        self.assertEqual((self.verdict(key), self.verdict(revoked)), (None, "not_found"))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -44,8 +44,8 @@ class Moment(click.ParamType):
             time: datetime.datetime = times.parse(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
-        if time >= times.now():
-            self.fail(f"'{value}' is not in the past", param, ctx)
+        if time > times.now():
+            self.fail(f"'{value}' is in the future", param, ctx)
         return time
 
 

@@ -1,12 +1,13 @@
-"""What the audit log says of each key since a point in time, and what that makes of a table restored to it. Calls nothing."""
+"""What the audit log says of each key since a point in time, and what that makes of a table restored to it."""
 
 from __future__ import annotations
 
 import datetime
 import json
 import uuid
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Iterable, Iterator
+from typing import Any
 
 from gaia_keys import lossless, times
 from gaia_keys.keys import id_of
@@ -18,8 +19,8 @@ FIELDS = ("permissions", "routes", "enabled", "expires_at", "allowed_ips", "usag
 SEPARATORS = {"routes": ", ", "allowed_ips": " "}
 # A rotation takes up to 10 seconds, and its new key's ID has the time at which it began.
 SLACK = datetime.timedelta(seconds=10)
-# Clocks of instances differ by less. No ID comes twice, so what seems to follow a deletion came before it; but a key that was
-# brought back may be changed later on.
+# Clocks of instances differ by less. No ID comes twice, so what seems to follow a deletion came before it.
+# But a key that was brought back may be changed later on.
 SKEW = datetime.timedelta(minutes=1)
 KEPT_AFTER_EXPIRY = datetime.timedelta(days=30)
 LONGEST = 4096  # bytes of a config
@@ -86,12 +87,11 @@ def events(messages: Iterable[str]) -> list[Event]:
 
 
 def events_of(entry: dict[str, Any], logged: set[str]) -> Iterator[Event]:
-    """An entry's changes. A retry made none, but may be all that is known of one whose response, and entry, was lost."""
+    """An entry's changes. A retry made none, but may be all that is known of one whose entry was lost."""
     key_id, new_id, action = entry["key_id"], entry.get("rotated_to"), entry["action"]
     at, actor = times.parse(entry["timestamp"]), entry.get("actor", "")
-    fields = {
-        name: entry[name].split(SEPARATORS[name]) if name in SEPARATORS else entry[name] for name in FIELDS if name in entry
-    }
+    fields = {name: entry[name] for name in FIELDS if name in entry}
+    fields |= {name: fields[name].split(SEPARATORS[name]) for name in SEPARATORS if name in fields}
     whole = "enabled" in entry  # or the config could not be read
     if action == "retry":
         made = new_id or key_id
@@ -132,7 +132,7 @@ def plan(
     source: dict[str, Item],
     now: datetime.datetime,
 ) -> list[Step]:
-    """What makes the changes again in `target`, whose items are given by ULID. Keys created since are taken from `source`."""
+    """What makes the changes again in `target`, its items by ULID. Keys created since come from `source`."""
     changes = [event for event in changes if event.at >= since - SLACK]
     omitted = [event for event in changes if omission and omission.covers(event)]
     last = last_changes(event for event in changes if not (omission and omission.covers(event)))
@@ -252,7 +252,7 @@ def with_config(item: Item, config: dict[str, Any], before: dict[str, Any] | Non
 
 
 def differences(one: Item | None, other: Item | None) -> list[str]:
-    """The names of the config fields that differ between a key's two items; what the audit log doesn't have among them."""
+    """The names of the config fields that differ between a key's two items."""
     configs = [item and config_of(item) for item in (one, other)]
     if None in configs:
         return [] if configs[0] == configs[1] else ["config"]

@@ -1,8 +1,8 @@
 """`gaia-keys restore`: the table of a deployed stack, put back to a point in time.
 
-The command talks to the emulator through a proxy, which does what the emulator lacks: it has no past, so the proxy puts the
-table's items as of the point in time into the restored table; it says when the table can be restored to, and what a table was
-restored from; it keeps a backup of a deleted table; it filters log entries, and returns them in pages, some twice.
+The command talks to the emulator through a proxy, which does what the emulator lacks. It has no past: the proxy puts the
+items as of the point in time into the restored table. The proxy also says to which times a table can be restored, and
+what one was restored from; it has the backup of a deleted table, filters log entries, and returns them in pages.
 """
 
 import http.client
@@ -23,11 +23,10 @@ from test_command import COMMAND
 MEANING = ("permissions", "routes", "enabled", "expires_at", "allowed_ips", "usage_plan_key")
 # Numbers and an order that a program which reads and writes JSON would change.
 ODD = '"z":123456789012345678901234567890,"team":"süd","a":1.50,"e":1E-7'
-ENTRIES = '{ $.message = "audit" }'
 
 
 class Proxy(http.server.BaseHTTPRequestHandler):
-    """`writes`: the requests that write. `stop`: the one at which the command is killed. `meanwhile`: called before a request."""
+    """`writes`: requests that write. `stop`: the one at which the command is killed. `meanwhile`: called before one."""
 
     protocol_version, wbufsize = "HTTP/1.1", -1
     writes, stop, meanwhile, past, restored, backups, window = [], None, {}, {}, {}, [], 0
@@ -56,8 +55,8 @@ class Proxy(http.server.BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def RestoreTableToPointInTime(self, asked, answer):
-        table = asked["TargetTableName"]
-        self.restored[table] = {"SourceTableArn": f"table/{asked['SourceTableName']}", "RestoreDateTime": asked["RestoreDateTime"]}
+        table, source = asked["TargetTableName"], f"table/{asked['SourceTableName']}"
+        self.restored[table] = {"SourceTableArn": source, "RestoreDateTime": asked["RestoreDateTime"]}
         for service, id in Restore.items(table):
             Restore.dynamodb.delete_item(TableName=table, Key={"service": {"S": service}, "id": {"S": id}})
         for item in self.past.values():
@@ -65,26 +64,30 @@ class Proxy(http.server.BaseHTTPRequestHandler):
         return answer
 
     def RestoreTableFromBackup(self, asked, answer):
-        source = {"SourceTableArn": f"table/{self.backups[0]['TableName']}", "SourceBackupArn": asked["BackupArn"]}
-        self.restored[asked["TargetTableName"]] = source | {"RestoreDateTime": self.backups[0]["BackupCreationDateTime"]}
+        at, source = self.backups[0]["BackupCreationDateTime"], f"table/{self.backups[0]['TableName']}"
+        summary = {"SourceTableArn": source, "SourceBackupArn": asked["BackupArn"], "RestoreDateTime": at}
+        self.restored[asked["TargetTableName"]] = summary
         return answer
 
     def DescribeTable(self, asked, answer):
-        summary = self.restored.get(asked["TableName"], {})
-        return {"Table": answer["Table"] | ({"RestoreSummary": summary | {"RestoreInProgress": False}} if summary else {})}
+        summary = self.restored.get(asked["TableName"], {}) | {"RestoreInProgress": False}
+        return {"Table": answer["Table"] | {"RestoreSummary": summary}}
 
     def ListBackups(self, asked, answer):
         return {"BackupSummaries": self.backups if asked["BackupType"] == "SYSTEM" else []}
 
     def DescribeContinuousBackups(self, asked, answer):
         window = answer["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"]
-        window |= {"EarliestRestorableDateTime": time.time() - 86400, "LatestRestorableDateTime": time.time() - self.window}
+        earliest, latest = time.time() - 86400, time.time() - self.window
+        window |= {"EarliestRestorableDateTime": earliest, "LatestRestorableDateTime": latest}
         return answer
 
     def FilterLogEvents(self, asked, answer):
-        events = [each for each in answer["events"] if asked["filterPattern"] == ENTRIES and '"message":"audit"' in each["message"]]
+        assert asked["filterPattern"] == '{ $.message = "audit" }'
+        events = [event for event in answer["events"] if '"message":"audit"' in event["message"]]
         at = int(asked.get("nextToken", 0))
-        return {"events": events[max(at - 1, 0) : at + 50]} | ({"nextToken": str(at + 50)} if at + 50 < len(events) else {})
+        more = {"nextToken": str(at + 50)} if at + 50 < len(events) else {}
+        return more | {"events": events[max(at - 1, 0) : at + 50]}  # one of them twice
 
     def log_message(self, *_):
         pass
@@ -109,8 +112,8 @@ class Restore(unittest.TestCase):
     def setUpClass(cls):
         cls.emulator = deployment.emulators.shared()
         cls.dynamodb = cls.emulator.client("dynamodb")
-        # So that DeploymentType changes a resource, as it does where there is CodeDeploy.
-        text = deployment.templates.MAIN.replace("Description: Management API of the API keys.", "Description: !Ref DeploymentType")
+        # DeploymentType changes a resource, as it does where there is CodeDeploy.
+        text = deployment.templates.MAIN.replace(": Management API of the API keys.", ": !Ref DeploymentType")
         cls.stack = deployment.Stack("restore", text, cls.emulator, DeploymentType="Linear10PercentEvery1Minute")
         manage = deployment.documented_policies(cls.stack)[0]
         cls.alice, cls.bob = (deployment.user(cls.emulator, f"restore-{name}", manage) for name in ("alice", "bob"))
@@ -127,8 +130,9 @@ class Restore(unittest.TestCase):
         environment |= {"AWS_ACCESS_KEY_ID": ADMINISTRATOR[0], "AWS_SECRET_ACCESS_KEY": ADMINISTRATOR[1]}
         environment |= {"AWS_CONFIG_FILE": os.devnull, "GAIA_KEYS_URL": self.stack.local_url(), "TZ": "America/New_York"}
         Proxy.writes[:] = []
-        command, ends = [COMMAND, "--stack", "restore", "restore", *arguments], {"stderr": subprocess.STDOUT, "text": True}
-        type(self).process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, **ends)
+        ends = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        command = [COMMAND, "--stack", "restore", "restore", *arguments]
+        type(self).process = subprocess.Popen(command, env=environment, **ends)
         printed = self.process.communicate(timeout=120)[0]
         self.assertEqual(self.process.returncode, status, printed)
         self.assertNotRegex(printed, r"gaia_\w{26}_|Traceback")
@@ -188,7 +192,7 @@ class Restore(unittest.TestCase):
             (2, "in the future", "--to", "2999-01-01", "--yes"),
             (2, "go together", "--to", point, "--without", "x", "--yes"),
             (1, "begins at", "--to", "2026-01-01", "--yes"),
-            (1, "compare it with the stack's ServiceName", "--to", point, "--yes"),  # nothing is in `past`
+            (1, "check the stack's ServiceName", "--to", point, "--yes"),  # nothing is in `past`
         ):
             self.assertIn(said, self.run_command(*arguments, status=status))
         Proxy.restored.clear()
@@ -204,7 +208,8 @@ class Restore(unittest.TestCase):
         def config():
             grant = chance.choice(['"permissions":"read"', '"permissions":"write"', '"routes":["GET /a/*","POST /b"]'])
             more = [f'"expires_at":"{soon()}"', '"allowed_ips":["192.0.2.1","2001:db8::/32"]', '"enabled":false']
-            return "{%s}" % ",".join([ODD, grant, f'"x":{chance.random()}', *chance.sample(more, chance.choice((0, 0, 1, 2)))])
+            more = chance.sample(more, chance.choice((0, 0, 1, 2)))
+            return "{%s}" % ",".join([ODD, grant, f'"x":{chance.random()}', *more])
 
         for _ in range(200):
             self.create(config())
@@ -251,8 +256,8 @@ class Restore(unittest.TestCase):
         self.dynamodb.put_item(TableName=old, Item=item | {"config": {"S": '{"permissions":"write"}'}})
         bob = f"arn:aws:iam::{ACCOUNT}:user/restore-bob"
         command = ("--to", point, "--without", bob, "--from", mistake[0], "--until", mistake[1], "--yes")
-        nobody = (*command[:3], "nobody", *command[4:])
-        self.assertIn(f"there are changes by arn:aws:iam::{ACCOUNT}:user/restore-alice, {bob}", self.run_command(*nobody, status=1))
+        told = self.run_command(*command[:3], "nobody", *command[4:], status=1)
+        self.assertIn(f"there are changes by {bob[:-3]}alice, {bob}", told)
         latest = []
 
         def meanwhile():  # between the replay and the switch
@@ -260,13 +265,13 @@ class Restore(unittest.TestCase):
             self.send("DELETE", f"/delete/{late}")
 
         Proxy.meanwhile["ExecuteChangeSet"] = meanwhile
-        for number, action in (
-            *((1, "RestoreTableToPointInTime"), (1, "PutItem"), (40, "PutItem"), (3, "DeleteItem"), (1, "UpdateTimeToLive")),
-            *((1, "UpdateContinuousBackups"), (1, "UpdateTable"), (1, "TagResource"), (1, "UpdateItem"), (1, "CreateChangeSet")),
-            *((1, "ExecuteChangeSet"), (1, "PutItem"), (1, "CreateChangeSet"), (1, "ExecuteChangeSet"), (1, "UntagResource")),
+        for stops in (
+            "RestoreTableToPointInTime PutItem PutItem-40 DeleteItem-3 UpdateTimeToLive UpdateContinuousBackups UpdateTable",
+            "TagResource UpdateItem CreateChangeSet ExecuteChangeSet PutItem CreateChangeSet ExecuteChangeSet UntagResource",
         ):
-            when = "before" if action in ("UpdateTable", "UntagResource") else "after"
-            self.interrupt(action, number, when, arguments=command)
+            for number, stop in enumerate(stops.split()):
+                action, _, count = stop.partition("-")
+                self.interrupt(action, int(count or 1), ("after", "before")[number % 2], arguments=command)
         self.run_command(*command)
         printed = self.run_command(*command)
         self.assertEqual((Proxy.writes, "0 keys" in printed), ([], True), "nothing is left to do")
@@ -275,15 +280,16 @@ class Restore(unittest.TestCase):
         lost = {key for key in model if key not in before and key not in real}
         self.assertTrue(lost and all(f"{key}  not restored" in printed for key in lost))
         expected = {key: fields for key, fields in model.items() if key not in lost}
-        expected |= {latest[0]: {"enabled": True, "permissions": "write"}, raised: {"enabled": True, "permissions": "read"}}
+        expected |= {key: {"enabled": True, "permissions": word} for key, word in ((latest[0], "write"), (raised, "read"))}
         after, items = self.configs(new), self.items(new)
         self.assertEqual({key: meaning(each) for key, each in after.items()}, expected)
-        self.assertEqual({key: rest(each) for key, each in after.items()}, {key: rest((damaged | before)[key]) for key in after})
         for key, fields in expected.items():
-            item = items["gaia", key[5:]]
-            self.assertEqual(("ttl" in item, item.get("rotated_to", {}).get("S")), ("expires_at" in fields, rotated.get(key, "")[5:] or None))
-            self.assertEqual(self.verdict(key), None if fields["enabled"] else "disabled")
-        self.assertEqual({self.verdict(key) for key in self.secrets if key not in expected}, {"not_found"})
+            self.assertEqual(rest(after[key]), rest((damaged | before)[key]))
+            found = [name in items["gaia", key[5:]] for name in ("ttl", "rotated_to")]
+            self.assertEqual(found, ["expires_at" in fields, key in rotated])
+        for key in chance.sample(sorted(self.secrets), 60):
+            reason = "not_found" if key not in expected else None if expected[key]["enabled"] else "disabled"
+            self.assertEqual(self.verdict(key), reason)
         self.assertIn(("gaia#use", raised[5:]), items)
         self.assertLessEqual({"0ld", "n3w"}, set(items["gaia#meta", "root_keys"]["ids"]["SS"]))
         found = {each["ParameterKey"]: each["ParameterValue"] for each in self.stack.describe()["Parameters"]}
@@ -304,8 +310,10 @@ class Restore(unittest.TestCase):
         only = [part for key in (deleted, changed, same, later) for part in ("--only", key)]
         self.interrupt("PutItem", 1, "after", arguments=("--to", point, *only, "--yes"))
         printed = self.run_command("--to", point, *only, "--yes", status=1)
-        self.assertRegex(printed, f"(?s){later} +none: there was no such key.*{deleted} +none: it is as it was.*{changed} +set ")
-        self.assertEqual([rest(each) for key, each in self.configs(table).items() if key in (deleted, changed)], [list(parsed("{%s}" % ODD).items())] * 2)
+        lines = (later, "none: there was no such key"), (deleted, "none: it is as it was"), (changed, "set a, e")
+        self.assertRegex(printed, "(?s)" + ".*".join(f"{key} +{said}" for key, said in lines))
+        configs, odd = self.configs(table), list(parsed("{%s}" % ODD).items())
+        self.assertEqual([list(configs[key].items()) for key in (deleted, changed, same)], [odd] * 3)
         self.assertEqual((self.verdict(deleted), self.table()), (None, table))
         self.assertEqual(Proxy.writes[-1], "DeleteTable")
 

@@ -5,9 +5,11 @@ Each step looks at AWS to see what is left to do, so the command can be interrup
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -21,12 +23,15 @@ from gaia_keys.replay import Item, Omission
 
 ACTIONS = """\b
 AWS actions:
-  cloudformation  DescribeStacks; for the switch CreateChangeSet, DescribeChangeSet, ExecuteChangeSet, DeleteChangeSet,
-                  DescribeStackEvents, and what the stack's update needs
-  dynamodb        DescribeTable, DescribeContinuousBackups, DescribeTimeToLive, ListTagsOfResource, Query, GetItem, PutItem,
-                  DeleteItem, UpdateItem, RestoreTableToPointInTime (with BatchWriteItem and Scan on both tables),
-                  UpdateTimeToLive, UpdateContinuousBackups, UpdateTable, TagResource, UntagResource; if the table was
-                  deleted ListBackups, RestoreTableFromBackup; with --only DeleteTable
+  cloudformation  DescribeStacks; for the switch CreateChangeSet, DescribeChangeSet,
+                  ExecuteChangeSet, DeleteChangeSet, DescribeStackEvents, and what
+                  the update of the stack needs
+  dynamodb        RestoreTableToPointInTime (needs BatchWriteItem, GetItem, Scan too),
+                  DescribeTable, DescribeContinuousBackups, DescribeTimeToLive,
+                  ListTagsOfResource, Query, PutItem, DeleteItem, UpdateItem,
+                  UpdateTimeToLive, UpdateContinuousBackups, UpdateTable,
+                  TagResource, UntagResource; for a deleted table ListBackups,
+                  RestoreTableFromBackup; with --only DeleteTable
   logs            DescribeLogGroups, FilterLogEvents
   execute-api     Invoke (with --only, for keys that were changed)"""
 # While the switch is deployed, this tag of the new table says which DeploymentType to set afterwards.
@@ -59,11 +64,13 @@ class Moment(click.ParamType):
     + "\n\n"
     + ACTIONS
 )
-@click.option("--to", type=Moment(), required=True, metavar="TIME", help="Point in time, up to 35 days ago: 2026-11-24T09:00:00Z.")
-@click.option("--without", metavar="ACTOR", help="Leave out what this caller (as `gaia-keys log audit` shows it) changed ...")
+@click.option("--to", type=Moment(), required=True, metavar="TIME", help="Point in time: 2026-11-24T09:00:00Z.")
+@click.option("--without", metavar="ACTOR", help="Leave out what this caller changed (see `gaia-keys log audit`) ...")
 @click.option("--from", "since", type=Moment(), metavar="TIME", help="... from this time on ...")
 @click.option("--until", type=Moment(), metavar="TIME", help="... until before this time.")
-@click.option("--only", type=options.KeyId(), multiple=True, metavar="KEY", help="Bring back only this key. Can be repeated.")
+@click.option(
+    "--only", type=options.KeyId(), multiple=True, metavar="KEY", help="Bring back only this key. Repeatable."
+)
 @click.option("--yes", is_flag=True, help="Don't ask for confirmation.")
 @located
 def restore(
@@ -77,13 +84,13 @@ def restore(
 ) -> int:
     """Restore the table, without losing what was changed since.
 
-    The table as it was at --to is restored under another name. What the audit log has of the time since is done again there:
-    keys that were deleted, disabled or restricted stay so, and keys that were created since are copied from the table in use.
-    After a comparison, the stack is switched to the new table. Each step is shown first, and needs your confirmation. If the
-    command is interrupted, run it again: it continues.
+    The table as it was at --to is restored under another name. What the audit log has of the time since is done again
+    there: keys that were deleted, disabled or restricted stay so, and keys that were created since are copied from the
+    table in use. After a comparison, the stack is switched to the new table. Each step is shown first, and needs your
+    confirmation. If the command is interrupted, run it again: it continues.
 
-    With --only, the stack keeps its table, and only these keys are as they were at --to. Take the moment right before the
-    mistake: a key that was restricted later than --to comes back without that.
+    With --only, the stack keeps its table, and only these keys are as they were at --to. Take the moment right before
+    the mistake: a key that was restricted later than --to comes back without that.
     """
     if without and since and until:
         omission = Omission(without, since, until)
@@ -123,10 +130,10 @@ class Restoration:
             self.replay()  # what was changed meanwhile
         self.settle()
         table(self.done)
-        say(f"The stack {self.stack.name} uses {self.target}. Keep its parameter ExistingTableName, also in samconfig.toml.")
-        say("Run this command once more in some minutes: it applies changes that were logged late. Then empty the caches of the")
-        say("protected APIs, and deploy the monitoring stack again. Where it printed 'not restored', create new keys.")
-        say(f"To go back: gaia-keys stack set ExistingTableName={self.source} --all-at-once (changes since are lost)")
+        say(f"The stack {self.stack.name} uses {self.target}. Keep ExistingTableName, also in samconfig.toml.")
+        say("Run this command once more in some minutes: it applies changes that were logged late.")
+        say("Then empty the caches of the protected APIs, and deploy the monitoring again.")
+        say(f"To go back: gaia-keys stack set ExistingTableName={self.source} --all-at-once (later changes are lost)")
         return 0
 
     # ------------------------------------------------------------------------------------------------ What there is
@@ -149,7 +156,7 @@ class Restoration:
             return None
 
     def items(self, name: str, partition: str) -> dict[str, Item]:
-        """The items of a partition by ID. None if there is no such table."""
+        """The items of a partition by ID. If there is no such table, there are none."""
         pages = self.dynamodb.get_paginator("query").paginate(
             TableName=name,
             ConsistentRead=True,
@@ -174,6 +181,7 @@ class Restoration:
     def check(self, logs: bool = True) -> None:
         """That the stack is idle, and that log and table reach back to the point in time."""
         self.step("Check")
+        say("Nobody should change keys until this is done. What is changed all the same is replayed.")
         status = wait_for(self.idle)
         if status not in IDLE:
             raise Failed(f"the stack {self.stack.name} is {status}: see `gaia-keys stack show`")
@@ -185,7 +193,8 @@ class Restoration:
             if days := group.get("retentionInDays"):
                 oldest = max(oldest, times.now() - datetime.timedelta(days=days))
             if self.point < oldest:
-                raise Failed(f"the audit log {name} begins at {times.written(oldest)}: without it, revoked keys would work again")
+                begins = f"the audit log {name} begins at {times.written(oldest)}"
+                raise Failed(f"{begins}: without what it lacks, revoked keys would work again")
 
     def idle(self) -> str | None:
         status: str = self.stack.describe()["StackStatus"]
@@ -193,26 +202,29 @@ class Restoration:
 
     def make(self) -> None:
         """Restores into the target, unless an earlier run did, and waits until it is there."""
-        self.step(f"Restore {self.source} into {self.target}" if self.current != self.target else f"{self.target} is in use")
+        in_use = self.current == self.target
+        self.step(f"{self.target} is in use" if in_use else f"Restore {self.source} into {self.target}")
         if not self.describe(self.target):
             if self.describe(self.source):
                 self.restore()
             else:
                 self.restore_deleted()
             self.did("restore", f"{self.target}, as of {times.written(self.point)}")
-        say("waiting for the table: up to an hour (you may interrupt this)")
+        if not self.restored():
+            say("waiting for the table: up to an hour. You may interrupt this.")
         summary = wait_for(self.restored).get("RestoreSummary", {})
         at, origin = summary.get("RestoreDateTime"), summary.get("SourceTableArn", "").rpartition("/")[2]
-        if not at or self.current not in (origin, self.target) or (at != self.point and "SourceBackupArn" not in summary):
-            raise Stopped(f"the table {self.target} exists already, and is no such restore of {self.current}: delete it first")
+        expected = at == self.point or "SourceBackupArn" in summary
+        if not (at and expected and (in_use or origin == self.current)):
+            raise Stopped(f"the table {self.target} exists, and is no such restore of {self.current}: delete it first")
         self.source, self.point = origin, at.astimezone(times.UTC)
         if not self.items(self.target, self.service):
-            raise Failed(f"{self.target} has no keys of the service '{self.service}': compare it with the stack's ServiceName")
+            raise Failed(f"{self.target} has no keys of the service '{self.service}': check the stack's ServiceName")
 
     def restored(self) -> dict[str, Any] | None:
-        found = self.describe(self.target)
-        ready = found and found["TableStatus"] == "ACTIVE" and not found.get("RestoreSummary", {}).get("RestoreInProgress")
-        return found if ready else None
+        found = self.describe(self.target) or {}
+        restoring = found.get("RestoreSummary", {}).get("RestoreInProgress")
+        return found if found.get("TableStatus") == "ACTIVE" and not restoring else None
 
     def restore(self) -> None:
         found = self.dynamodb.describe_continuous_backups(TableName=self.source)["ContinuousBackupsDescription"]
@@ -222,7 +234,8 @@ class Restoration:
         earliest, latest = (window[f"{end}RestorableDateTime"].astimezone(times.UTC) for end in ("Earliest", "Latest"))
         if not earliest <= self.point <= latest:
             hint = "wait some minutes" if self.point > latest else "choose a later time"
-            raise Failed(f"{self.source} can be restored to {times.written(earliest)} until {times.written(latest)}: {hint}")
+            window = f"{times.written(earliest)} until {times.written(latest)}"
+            raise Failed(f"{self.source} can be restored to a time from {window}: {hint}")
         self.ask(f"Restore {self.source} as of {times.written(self.point)} into the new table {self.target}?")
         self.dynamodb.restore_table_to_point_in_time(
             SourceTableName=self.source, TargetTableName=self.target, RestoreDateTime=self.point
@@ -235,7 +248,7 @@ class Restoration:
             raise Failed(f"the table {self.source} doesn't exist, and there is no backup of it")
         backup = max(found, key=lambda backup: backup["BackupCreationDateTime"])
         self.point = backup["BackupCreationDateTime"].astimezone(times.UTC)
-        say(f"The table {self.source} was deleted. Its last backup is of {times.written(self.point)}; --to is not used.")
+        say(f"The table {self.source} was deleted. Its last backup is of {times.written(self.point)}. It is restored.")
         self.ask(f"Restore that backup into the new table {self.target}?")
         self.dynamodb.restore_table_from_backup(TargetTableName=self.target, BackupArn=backup["BackupArn"])
 
@@ -252,12 +265,14 @@ class Restoration:
         target, source = self.items(self.target, self.service), self.items(self.source, self.service)
         steps = replay.plan(changes, self.point, self.omission, target, source, times.now())
         shown = [each for each in steps if each.writes or each.note]
-        table([
-            {"key": each.key_id, "change": each.change, "at": times.written(each.event.at), "by": each.event.actor, "note": each.note}
+        rows = [
+            {"key": each.key_id, "change": each.change, "at": times.written(each.event.at), "by": each.event.actor}
+            | {"note": each.note}
             for each in shown
-        ])
+        ]
+        table(rows, optional=("at", "by"))
         to_write = [each for each in steps if each.writes]
-        say(f"{len(to_write)} of {len(steps)} keys that were changed since {times.written(self.point)} are not yet as they were last")
+        say(f"{len(steps)} keys were changed since {times.written(self.point)}; {len(to_write)} are left to write")
         if to_write:
             self.ask(f"Write them to {self.target}?")
         for each in to_write:
@@ -289,54 +304,58 @@ class Restoration:
             raise Failed(f"somebody else changed {key_id} meanwhile: run the command again") from None
 
     def carry_over(self, partition: str, attribute: str) -> None:
-        """Copies items of the source that are newer. A use decides nothing, and a record of an Idempotency-Key has a MAC."""
+        """Copies newer items. A use decides nothing, and the record of an Idempotency-Key has a MAC."""
         target = self.items(self.target, partition)
+        newer = {
+            "ConditionExpression": "attribute_not_exists(id) OR #at < :at",
+            "ExpressionAttributeNames": {"#at": attribute},
+        }
         for key, item in self.items(self.source, partition).items():
             if item.get(attribute) and item != target.get(key):
-                try:
-                    self.dynamodb.put_item(
-                        TableName=self.target,
-                        Item=item,
-                        ConditionExpression="attribute_not_exists(id) OR #at < :at",
-                        ExpressionAttributeNames={"#at": attribute},
-                        ExpressionAttributeValues={":at": item[attribute]},
-                    )
-                except self.dynamodb.exceptions.ConditionalCheckFailedException:
-                    pass  # the target's is newer
+                values = {":at": item[attribute]}
+                with contextlib.suppress(self.dynamodb.exceptions.ConditionalCheckFailedException):
+                    self.dynamodb.put_item(TableName=self.target, Item=item, ExpressionAttributeValues=values, **newer)
 
     def set_up(self) -> None:
         """What a restore leaves out. After the replay, so that TTL deletes no key that was extended since."""
         self.step(f"Set {self.target} up")
-        made = []
-        found = self.dynamodb.describe_time_to_live(TableName=self.target)["TimeToLiveDescription"]
+        where, left = {"TableName": self.target}, dict[str, Callable[[], object]]()
+        found = self.dynamodb.describe_time_to_live(**where)["TimeToLiveDescription"]
         if found["TimeToLiveStatus"] not in ("ENABLED", "ENABLING"):
-            made.append("TTL")
-            self.dynamodb.update_time_to_live(
-                TableName=self.target, TimeToLiveSpecification={"Enabled": True, "AttributeName": "ttl"}
-            )
-        backups = self.dynamodb.describe_continuous_backups(TableName=self.target)["ContinuousBackupsDescription"]
+            ttl = {"Enabled": True, "AttributeName": "ttl"}
+            left["TTL"] = lambda: self.dynamodb.update_time_to_live(TimeToLiveSpecification=ttl, **where)
+        backups = self.dynamodb.describe_continuous_backups(**where)["ContinuousBackupsDescription"]
         if backups["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"] != "ENABLED":
-            made.append("point-in-time recovery")
-            self.dynamodb.update_continuous_backups(
-                TableName=self.target, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
+            on = {"PointInTimeRecoveryEnabled": True}
+            left["point-in-time recovery"] = lambda: self.dynamodb.update_continuous_backups(
+                PointInTimeRecoverySpecification=on, **where
             )
         described, old = self.describe(self.target) or {}, self.describe(self.source) or {}
-        if not described.get("DeletionProtectionEnabled"):
-            made.append("deletion protection")
-            self.dynamodb.update_table(TableName=self.target, DeletionProtectionEnabled=True)
+        settings = {"DeletionProtectionEnabled": True}
+        if "OnDemandThroughput" in old:  # which caps the bill
+            settings["OnDemandThroughput"] = old["OnDemandThroughput"]
+        if any(described.get(name) != value for name, value in settings.items()):
+            left["deletion protection"] = lambda: self.dynamodb.update_table(**where, **settings)
+        arn = described["TableArn"]
         tags = {"gaia-api-keys:service": self.service} | (self.tags(old["TableArn"]) if old else {})
         tags.pop(DEPLOYMENT_TYPE, None)
-        missing = tags.items() - self.tags(described["TableArn"]).items()
-        if missing:
-            made.append("tags")
-            self.dynamodb.tag_resource(
-                ResourceArn=described["TableArn"], Tags=[{"Key": name, "Value": value} for name, value in sorted(missing)]
+        if missing := sorted(tags.items() - self.tags(arn).items()):
+            pairs = [{"Key": name, "Value": value} for name, value in missing]
+            left["tags"] = lambda: self.dynamodb.tag_resource(ResourceArn=arn, Tags=pairs)
+        if named := self.unnamed_root_keys():
+            left["root keys"] = lambda: self.dynamodb.update_item(
+                Key={"service": {"S": f"{self.service}#meta"}, "id": {"S": "root_keys"}},
+                UpdateExpression="ADD ids :ids",
+                ExpressionAttributeValues={":ids": {"SS": named}},
+                **where,
             )
-        if self.name_root_keys():
-            made.append("root keys")
         if old.get("Replicas"):
             say("The old table has replicas in other Regions; the new one has none. Create them after the switch.")
-        self.did("set up", ", ".join(made) or "nothing left to do")
+        if left:
+            self.ask(f"Set in {self.target}: {', '.join(left)}?")
+        for change in left.values():
+            change()
+        self.did("set up", ", ".join(left) or "nothing was left to do")
 
     def tags(self, arn: str) -> dict[str, str]:
         """A table's tags but AWS's own."""
@@ -344,34 +363,26 @@ class Restoration:
         tags = {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
         return {name: value for name, value in tags.items() if not name.startswith("aws:")}
 
-    def name_root_keys(self) -> bool:
-        """Adds the root keys that the source names, or a function whose root key is newer than the point can't start."""
-        partition = f"{self.service}#meta"
+    def unnamed_root_keys(self) -> list[str]:
+        """The root keys that only the source names: functions whose root key is newer couldn't start without them."""
         named, known = (
-            set(self.items(name, partition).get("root_keys", {}).get("ids", {}).get("SS", ()))
+            set(self.items(name, f"{self.service}#meta").get("root_keys", {}).get("ids", {}).get("SS", ()))
             for name in (self.source, self.target)
         )
         if retired := sorted(known - named) if named else []:
-            say(f"{self.target} also names the root keys {', '.join(retired)}: if they are retired, run `gaia-keys root-key finish`")
-        if named <= known:
-            return False
-        self.dynamodb.update_item(
-            TableName=self.target,
-            Key={"service": {"S": partition}, "id": {"S": "root_keys"}},
-            UpdateExpression="ADD ids :ids",
-            ExpressionAttributeValues={":ids": {"SS": sorted(named)}},
-        )
-        return True
+            say(f"It also names the root keys {', '.join(retired)}. If they are retired: gaia-keys root-key finish")
+        return sorted(named - known)
 
     def compare(self) -> None:
-        """Shows which keys differ between the tables. The log doesn't have all fields, so somebody must look at them."""
+        """Shows which keys differ. The log doesn't have all fields of configs, so somebody must look at them."""
         self.step(f"Compare {self.target} with {self.source}")
         target, source = self.items(self.target, self.service), self.items(self.source, self.service)
         rows = []
         for key in sorted(target.keys() | source.keys()):
             fields = replay.differences(target.get(key), source.get(key))
             if key not in source or key not in target:
-                rows.append({"key": f"gaia_{key}", "differs": f"only in the {'new' if key in target else 'old'} table"})
+                which = "new" if key in target else "old"
+                rows.append({"key": f"gaia_{key}", "differs": f"only in the {which} table"})
             elif fields:
                 rows.append({"key": f"gaia_{key}", "differs": ", ".join(fields)})
         table(rows)
@@ -388,6 +399,7 @@ class Restoration:
         table(change.rows())
         try:
             self.ask("Deploy this? Requests may fail for about a minute. The old table stays.")
+            self.replay()  # what was changed while nobody answered
         except (Failed, click.Abort):
             change.discard()
             raise
@@ -425,18 +437,19 @@ class Restoration:
             if key[5:] in now and not fields:
                 rows.append({"key": key, "change": "none: it is as it was"})
             else:
-                rows.append({"key": key, "change": f"set {', '.join(fields)}" if key[5:] in now else "bring back, with its old secret"})
+                change = f"set {', '.join(fields)}" if key[5:] in now else "bring back, with its old secret"
+                rows.append({"key": key, "change": change})
                 to_do.append(key)
         table(rows)
         if to_do:
             self.ask(f"Change {len(to_do)} keys in {self.current}?")
+        api = connection.api() if any(key[5:] in now for key in to_do) else None
         for key in to_do:
             item = was[key[5:]]
-            if key[5:] in now:
+            if api and key[5:] in now:
                 config = replay.config_of(item)
                 if config is None:
                     raise Failed(f"{key}: its config of that time can't be read")
-                api = connection.api()
                 api.update(api.find(key), config)
             else:  # another change_id: a deletion of before that arrives late must not find its item
                 self.write(self.current, key, None, item | {"change_id": {"S": uuid.uuid4().hex}})

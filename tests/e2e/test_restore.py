@@ -38,6 +38,7 @@ class Proxy(http.server.BaseHTTPRequestHandler):
         stops = self.stop and self.stop[:2] == (action, self.writes.count(action)) and self.stop[2]
         if stops == "before":
             Restore.process.kill()
+            raise ConnectionAbortedError
         self.meanwhile.pop(action, lambda: None)()
         connection = http.client.HTTPConnection("127.0.0.1", Restore.emulator.port, timeout=60)
         connection.request("POST", self.path, body, dict(self.headers))

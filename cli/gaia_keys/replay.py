@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
-import uuid
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -176,7 +176,7 @@ def changed(key_id: str, event: Event, item: Item, now: datetime.datetime) -> St
     }
     if rotated:
         result["rotated_to"] = {"S": rotated}
-    return Step(key_id, "restrict as last", event, item, result, note(result, event))
+    return Step(key_id, "update", event, item, result, note(result, event))
 
 
 def copied(key_id: str, event: Event, other: Item, now: datetime.datetime) -> Step:
@@ -242,7 +242,7 @@ def same(name: str, stored: object, wanted: object) -> bool:
 
 def with_config(item: Item, config: dict[str, Any], before: dict[str, Any] | None, now: datetime.datetime) -> Item:
     """The item with this config, and the attributes that follow from it as the service writes them."""
-    result = item | {"change_id": {"S": uuid.uuid4().hex}}
+    result = item | {"change_id": {"S": os.urandom(16).hex()}}
     if config != before:
         result["config"] = {"S": lossless.encoded(config).decode()}
         result.pop("ttl", None)

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import hashlib
-import uuid
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -116,11 +115,14 @@ class Restoration:
         self.done: list[dict[str, str]] = []
         self.target = f"{stack.name}-restored-{to:%Y%m%dT%H%M%S}"
         if omission:  # another result, so another table
+            import hashlib
+
             parts = (omission.actor, omission.since.isoformat(), omission.until.isoformat())
             self.target += "-" + hashlib.sha256("\n".join(parts).encode()).hexdigest()[:6]
 
     def run(self) -> int:
         self.check()
+        say("Nobody should change keys until this is done. What is changed all the same is replayed.")
         self.make()
         self.replay()
         self.set_up()
@@ -181,7 +183,6 @@ class Restoration:
     def check(self, logs: bool = True) -> None:
         """That the stack is idle, and that log and table reach back to the point in time."""
         self.step("Check")
-        say("Nobody should change keys until this is done. What is changed all the same is replayed.")
         status = wait_for(self.idle)
         if status not in IDLE:
             raise Failed(f"the stack {self.stack.name} is {status}: see `gaia-keys stack show`")
@@ -264,11 +265,17 @@ class Restoration:
                 raise Failed(f"--without: no change by that caller at that time; there are changes by {actors}")
         target, source = self.items(self.target, self.service), self.items(self.source, self.service)
         steps = replay.plan(changes, self.point, self.omission, target, source, times.now())
-        shown = [each for each in steps if each.writes or each.note]
         rows = [
-            {"key": each.key_id, "change": each.change, "at": times.written(each.event.at), "by": each.event.actor}
-            | {"note": each.note}
-            for each in shown
+            {
+                "key": each.key_id,
+                "change": each.change,
+                "fields": ", ".join(replay.differences(each.before, each.after)) if each.before and each.after else "",
+                "at": times.written(each.event.at),
+                "by": each.event.actor,
+                "note": each.note,
+            }
+            for each in steps
+            if each.writes or each.note
         ]
         table(rows, optional=("at", "by"))
         to_write = [each for each in steps if each.writes]
@@ -387,6 +394,8 @@ class Restoration:
                 rows.append({"key": f"gaia_{key}", "differs": ", ".join(fields)})
         table(rows)
         say(f"{len(rows)} keys differ; the old table has {len(source)} keys, the new one {len(target)}")
+        say(f"Fields that the audit log doesn't have are as of {times.written(self.point)}.")
+        say("To set one: gaia-keys update KEY --config, or --name")
         self.did("compare", f"{len(source)} keys before, {len(target)} now, {len(rows)} differ")
 
     def switch(self) -> None:
@@ -452,7 +461,7 @@ class Restoration:
                     raise Failed(f"{key}: its config of that time can't be read")
                 api.update(api.find(key), config)
             else:  # another change_id: a deletion of before that arrives late must not find its item
-                self.write(self.current, key, None, item | {"change_id": {"S": uuid.uuid4().hex}})
+                self.write(self.current, key, None, item | {"change_id": {"S": os.urandom(16).hex()}})
             say(f"{key} is as it was at {times.written(self.point)}")
         self.ask(f"Delete the restored table {self.target}?")
         self.dynamodb.delete_table(TableName=self.target)

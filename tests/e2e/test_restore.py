@@ -124,13 +124,13 @@ class Restore(unittest.TestCase):
         cls.addClassCleanup(cls.server.shutdown)
         threading.Thread(target=cls.server.serve_forever, args=[0.05], daemon=True).start()
 
-    def run_command(self, *arguments, status=0):
-        """What it printed, to both outputs."""
+    def run_command(self, *arguments, status=0, stop=None):
+        """What it printed, to both outputs. At `stop`, it is killed."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         environment |= {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.server.server_port}", "AWS_REGION": REGION}
         environment |= {"AWS_ACCESS_KEY_ID": ADMINISTRATOR[0], "AWS_SECRET_ACCESS_KEY": ADMINISTRATOR[1]}
         environment |= {"AWS_CONFIG_FILE": os.devnull, "GAIA_KEYS_URL": self.stack.local_url(), "TZ": "America/New_York"}
-        Proxy.writes[:] = []
+        Proxy.writes[:], Proxy.stop, status = [], stop, -9 if stop else status
         ends = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         command = [COMMAND, "--stack", "restore", "restore", *arguments]
         type(self).process = subprocess.Popen(command, env=environment, **ends)
@@ -139,14 +139,9 @@ class Restore(unittest.TestCase):
         self.assertNotRegex(printed, r"gaia_\w{26}_|Traceback")
         return printed
 
-    def interrupt(self, *stop, arguments):
-        Proxy.stop = stop
-        self.run_command(*arguments, status=-9)
-        Proxy.stop = None
-
-    def send(self, method, path="", body=None, caller=None):
+    def send(self, method, path="", body=None, caller=None, **more):
         body = b'{"config":%s}' % body.encode() if isinstance(body, str) else body
-        response = self.stack.send(method, path, body, caller=caller or self.alice)
+        response = self.stack.send(method, path, body, caller=caller or self.alice, **more)
         return response.json if path.endswith("/rotate") else response.expect(200)
 
     def create(self, config, caller=None):
@@ -180,10 +175,9 @@ class Restore(unittest.TestCase):
 
     def test_1_refusals(self):
         self.create("{}")
-        point, table, switch = self.now(), self.table(), {"PointInTimeRecoveryEnabled": True}
+        point, table, on = self.now(), self.table(), {"PointInTimeRecoveryEnabled": True}
         self.assertIn("has no point-in-time recovery", self.run_command("--to", point, "--yes", status=1))
-        # The emulator's CloudFormation leaves that out.
-        self.dynamodb.update_continuous_backups(TableName=table, PointInTimeRecoverySpecification=switch)
+        self.dynamodb.update_continuous_backups(TableName=table, PointInTimeRecoverySpecification=on)
         Proxy.window = 60
         self.assertIn("wait some minutes", self.run_command("--to", point, "--yes", status=1))
         Proxy.window = 0
@@ -251,7 +245,8 @@ class Restore(unittest.TestCase):
                 real[key] = meaning(parsed(text))
                 if key in kept:
                     kept[key] = real[key]
-        late, raised = (self.create('{"permissions":"read"}') for _ in range(2))
+        late, once = self.create('{"permissions":"read"}'), {"Idempotency-Key": "once"}
+        raised = self.remember(self.send("POST", "", '{"permissions":"read"}', headers=once)["api_key"])
         self.assertIsNone(self.verdict(raised))  # records a use
         item = self.items(old)["gaia", raised[5:]]  # a writer of the table may not give a key more than the log says
         self.dynamodb.put_item(TableName=old, Item=item | {"config": {"S": '{"permissions":"write"}'}})
@@ -272,7 +267,7 @@ class Restore(unittest.TestCase):
         ):
             for number, stop in enumerate(stops.split()):
                 action, _, count = stop.partition("-")
-                self.interrupt(action, int(count or 1), ("after", "before")[number % 2], arguments=command)
+                self.run_command(*command, stop=(action, int(count or 1), ("after", "before")[number % 2]))
         self.run_command(*command)
         printed = self.run_command(*command)
         self.assertEqual((Proxy.writes, "0 keys" in printed), ([], True), "nothing is left to do")
@@ -292,13 +287,15 @@ class Restore(unittest.TestCase):
             reason = "not_found" if key not in expected else None if expected[key]["enabled"] else "disabled"
             self.assertEqual(self.verdict(key), reason)
         self.assertIn(("gaia#use", raised[5:]), items)
+        repeated = self.send("POST", "", '{"permissions":"read"}', headers=once)
+        self.assertEqual(repeated["api_key"], self.secrets[raised])
         self.assertLessEqual({"0ld", "n3w"}, set(items["gaia#meta", "root_keys"]["ids"]["SS"]))
         found = {each["ParameterKey"]: each["ParameterValue"] for each in self.stack.describe()["Parameters"]}
         self.assertEqual((found["DeploymentType"], found["ExistingTableName"]), ("Linear10PercentEvery1Minute", new))
-        described = self.dynamodb.describe_table(TableName=new)["Table"]
-        tags = self.dynamodb.list_tags_of_resource(ResourceArn=described["TableArn"])["Tags"]
+        found = self.dynamodb.describe_table(TableName=new)["Table"]
+        tags = self.dynamodb.list_tags_of_resource(ResourceArn=found["TableArn"])["Tags"]
         ttl = self.dynamodb.describe_time_to_live(TableName=new)["TimeToLiveDescription"]
-        self.assertEqual((described["DeletionProtectionEnabled"], ttl["AttributeName"]), (True, "ttl"))
+        self.assertEqual((found["DeletionProtectionEnabled"], ttl["AttributeName"]), (True, "ttl"))
         self.assertEqual(tags, [{"Key": "gaia-api-keys:service", "Value": "gaia"}])
 
     def test_3_a_few_keys(self):
@@ -309,7 +306,7 @@ class Restore(unittest.TestCase):
         self.send("DELETE", f"/delete/{deleted}")
         self.send("PUT", f"/{changed}", {"config": {"permissions": "read"}})
         only = [part for key in (deleted, changed, same, later) for part in ("--only", key)]
-        self.interrupt("PutItem", 1, "after", arguments=("--to", point, *only, "--yes"))
+        self.run_command("--to", point, *only, "--yes", stop=("PutItem", 1, "after"))
         printed = self.run_command("--to", point, *only, "--yes", status=1)
         lines = (later, "none: there was no such key"), (deleted, "none: it is as it was"), (changed, "set a, e")
         self.assertRegex(printed, "(?s)" + ".*".join(f"{key} +{said}" for key, said in lines))
@@ -319,16 +316,14 @@ class Restore(unittest.TestCase):
         self.assertEqual(Proxy.writes[-1], "DeleteTable")
 
     def test_4_the_table_was_deleted(self):
-        key, revoked = self.create("{}"), self.create("{}")
-        table = self.table()
+        key, revoked, table = self.create("{}"), self.create("{}"), self.table()
         backup = self.dynamodb.create_backup(TableName=table, BackupName="last")["BackupDetails"]
-        self.now()
-        at = backup["BackupCreationDateTime"].timestamp()
+        point, at = self.now(), backup["BackupCreationDateTime"].timestamp()
         Proxy.backups.append({"BackupArn": backup["BackupArn"], "BackupCreationDateTime": at, "TableName": table})
         self.send("DELETE", f"/delete/{revoked}")
         self.dynamodb.update_table(TableName=table, DeletionProtectionEnabled=False)
         self.dynamodb.delete_table(TableName=table)
-        self.assertIn("was deleted. Its last backup", self.run_command("--to", self.now(), "--yes"))
+        self.assertIn("was deleted. Its last backup", self.run_command("--to", point, "--yes"))
         self.assertNotEqual(self.table(), table)
         self.assertEqual((self.verdict(key), self.verdict(revoked)), (None, "not_found"))
 

@@ -53,7 +53,6 @@ docs: generated local
       --no-config --use ./target/ci/remark/node_modules/remark-validate-links/index.js=repository:false
     {{ unittest }} tests/openapi
     python tests/openapi/run.py
-    command -v aws >/dev/null || echo "skipped: bringing a few keys back, because there is no AWS CLI"
     {{ unittest }} tests/docs
 
 # Write what is generated in the documents and openapi.yaml. With CI=true, `just test` and this fail if it is out of date

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from typing import Any, TypeVar
 from gaia_keys.errors import Failed, Stopped
 
 T = TypeVar("T")
+# Bytes that CloudFormation takes in a request.
+LONGEST_TEMPLATE = 51_200
 
 
 def wait_for(look: Callable[[], T | None]) -> T:
@@ -110,6 +113,16 @@ class Stack:
                 reasons.append(f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', '')}")
         return "; ".join(reversed(reasons)) or "see its events"
 
+    def template(self) -> dict[str, Any]:
+        """The deployed template as it was uploaded: SAM resolves some parameters when it transforms that.
+
+        A template that is too long for a request is the one that CloudFormation has, transformed or not.
+        """
+        found = self.client("cloudformation").get_template(StackName=self.name, TemplateStage="Original")
+        body = found["TemplateBody"]
+        text = body if isinstance(body, str) else json.dumps(body)
+        return {"TemplateBody": text} if len(text.encode()) <= LONGEST_TEMPLATE else {"UsePreviousTemplate": True}
+
     def prepare(self, changes: dict[str, str]) -> Change | None:
         """A change set with the deployed template and all other parameters kept, or None if it would change nothing."""
         known = self.parameters
@@ -122,7 +135,7 @@ class Stack:
         made = client.create_change_set(
             StackName=self.name,
             ChangeSetName=f"gaia-keys-{time.time_ns()}",
-            UsePreviousTemplate=True,
+            **self.template(),
             Capabilities=["CAPABILITY_IAM"],
             Tags=self.describe().get("Tags", []),
             Parameters=[

@@ -31,6 +31,7 @@ COMMANDS = {
     "log": "log:log",
     "doctor": "doctor:doctor",
     "stack": "stack:stack",
+    "restore": "restore:restore",
     "completion": "completion:completion",
 }
 # Variables whose values are secrets, and what an error of botocore may say of its values: only names that are none.

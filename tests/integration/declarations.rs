@@ -140,6 +140,16 @@ fn config_fields_are_in_the_documents() {
         "      additionalProperties: true\n",
         &properties,
     );
+    let audited = FIELDS.iter().filter(|field| field.audited);
+    let names: Vec<_> = audited
+        .map(|field| format!("\"{}\"", field.name))
+        .collect();
+    generate(
+        "cli/gaia_keys/replay.py",
+        "FIELDS = (",
+        ")\n",
+        &names.join(", "),
+    );
 }
 
 #[test]

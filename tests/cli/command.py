@@ -43,7 +43,8 @@ ODD = (
 def settings(address, auth="none", **more):
     """The environment of a command."""
     env = environment(address)
-    env.pop("PYTHONUNBUFFERED", None)
+    for name in ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"):  # each start would compile all modules
+        env.pop(name, None)
     url = {"GAIA_KEYS_URL": f"http://{address}", "GAIA_KEYS_AUTH": auth}
     return env | {"PATH": f"{COMMAND.parent}:{env['PATH']}"} | url | more
 

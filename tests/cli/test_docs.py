@@ -30,6 +30,8 @@ def normal(text):
 
 
 class Docs(Case):
+    maxDiff = None
+
     def shell(self, script, options="-eu", **variables):
         """The exit status of a script, and what it prints to the terminal."""
         command = ["bash", options, "-o", "pipefail", "-c", f"exec 2>&1\n{script}"]

@@ -1,0 +1,24 @@
+"""The installed command gaia-keys with --stack, as an operator runs it against the emulator."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import unittest
+
+from emulator import ADMINISTRATOR, REGION
+
+COMMAND = pathlib.Path(sys.executable).parent / "gaia-keys"
+
+
+class Case(unittest.TestCase):
+    def gaia_keys(self, keys, *arguments, status=0, stdin="", caller=ADMINISTRATOR, region=REGION, **variables):
+        """What it prints, and what it says. It has no terminal, so commands that ask need --yes."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        environment |= {"GAIA_KEYS_STACK": keys.name, "GAIA_KEYS_URL": keys.local_url(), "AWS_ENDPOINT_URL": keys.emulator.url}
+        environment |= {"AWS_ACCESS_KEY_ID": caller[0], "AWS_SECRET_ACCESS_KEY": caller[1], "AWS_REGION": region}
+        environment |= {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull} | variables
+        process = subprocess.run([COMMAND, *arguments], env=environment, input=stdin, capture_output=True, text=True, timeout=300)
+        self.assertEqual(process.returncode, status, process.stdout + process.stderr)
+        self.assertNotRegex(process.stderr, "Traceback|gaia_[0-9A-Z]{26}_")
+        return process.stdout, process.stderr

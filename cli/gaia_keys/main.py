@@ -28,6 +28,7 @@ COMMANDS = {
     "rotate": "keys:rotate",
     "verify": "keys:verify",
     "import": "keys:import_keys",
+    "root-key": "root_key:root_key",
     "leaked": "leaked:leaked",
 }
 

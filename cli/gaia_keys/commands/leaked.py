@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import functools
 import json
-from typing import TYPE_CHECKING, Any, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Iterable, Iterator, Mapping, Sequence
 
 import click
 
@@ -24,7 +24,7 @@ DAYS = 7
 QUERY = 'filter key_id = "{}" | stats count(*) as requests, min(@timestamp), max(@timestamp) by sourceIp, route, status'
 
 
-def table(rows: list[dict[str, str]]) -> None:
+def table(rows: Sequence[Mapping[str, object]]) -> None:
     """Prints rows that have the same columns."""
     from rich.console import Console
     from rich.table import Table
@@ -34,7 +34,7 @@ def table(rows: list[dict[str, str]]) -> None:
         return
     grid = Table(*map(str.upper, rows[0]), box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for row in rows:
-        grid.add_row(*(Text(printable(cell)) for cell in row.values()))
+        grid.add_row(*(Text(printable(str(cell))) for cell in row.values()))
     Console(width=100_000).print(grid)
 
 

@@ -68,14 +68,14 @@ class Leaked(Case, protected.Case):
         arns = {"Effect": "Deny", "Action": "apigateway:DELETE", "Resource": "*"}
         allow = {"Effect": "Allow", "Action": "*", "Resource": "*"}
         caller = deployment.user(self.keys.emulator, "may-not-empty", {"Version": "2012-10-17", "Statement": [allow, arns]})
-        printed, said = self.gaia_keys(self.keys, "leaked", key, "--disable", "--yes", caller=caller, status=1)
-        self.assertIn("could not be emptied", said.splitlines()[-1])
+        said = self.gaia_keys(self.keys, "leaked", key, "--disable", "--yes", caller=caller, status=1)[1]
+        self.assertIn("not all caches could be emptied", said.splitlines()[-1])
         self.assertIn("is denied: disabled (verify)", said)
 
     def test_nothing_is_done_unasked(self):
         key = self.cached()
         for arguments, stdin in ((["--disable"], ""), (["--yes"], ""), ([], ""), ([], key)):
-            self.assertIn("--yes", self.gaia_keys(self.keys, "leaked", "-" if stdin else key, *arguments, stdin=stdin, status=2)[1])
+            self.assertIn("use --", self.gaia_keys(self.keys, "leaked", "-" if stdin else key, *arguments, stdin=stdin, status=2)[1])
         self.assertEqual([self.status(api, key) for api in APIS], [200, 200])
         self.assertIn("expected a key", self.gaia_keys(self.keys, "leaked", "secret", "--disable", "--yes", status=2)[1])
 

@@ -147,7 +147,7 @@ class RootKeys(Case):
         self.assertEqual(primary, "")
         self.assertIn("isn't the primary one yet", self.root_key("finish", status=1))
         other = self.kms.create_key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")["KeyMetadata"]["KeyId"]
-        self.assertIn(f"{new} is the secondary one", self.root_key("replace", "--kms-key", other, status=1))
+        self.assertIn(f"{new} is the secondary one. To make it", self.root_key("replace", "--kms-key", other, status=1))
         self.assertIn("isn't the secondary one", self.root_key("finish", "--kms-key", other, status=1))
         self.root_key("replace")
         self.assertEqual((self.kms_keys(), self.count()), ((new, old), count + 2))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import datetime
-import functools
 import json
-from typing import TYPE_CHECKING, Any, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import click
 
-from gaia_keys import changes, options, rotation, times
+from gaia_keys import changes, gateways, options, rotation, times
 from gaia_keys.connection import located
 from gaia_keys.errors import Failed, NoSuchKey
 from gaia_keys.keys import ID_LENGTH, id_of
@@ -38,10 +37,9 @@ def table(rows: Sequence[Mapping[str, object]]) -> None:
     Console(width=100_000).print(grid)
 
 
-def actions(*rows: tuple[str, str]) -> str:
-    """The part of an epilog that lists IAM actions, and what each is for."""
-    width = max(len(action) for action, _ in rows)
-    return "\n  ".join(["\n\n\b\nIAM actions:", *(f"{action:{width}}  {purpose}" for action, purpose in rows)])
+def actions(*rows: str) -> str:
+    """The end of a help: the IAM actions that a command needs, and what for."""
+    return "\n\n\b\nIAM actions:\n  " + "\n  ".join(rows)
 
 
 class KeyOrId(click.ParamType):
@@ -55,17 +53,20 @@ class KeyOrId(click.ParamType):
 
 
 @click.command(
-    epilog=options.example("gaia-keys leaked gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV --rotate", 'gaia-keys leaked - --disable --yes <<<"$KEY"')
+    epilog=options.example(
+        "gaia-keys leaked gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV --rotate",
+        'gaia-keys leaked - --disable --yes <<<"$KEY"',
+    )
     + actions(
-        ("execute-api:Invoke", "the management API: get, update, rotate and verify"),
-        ("cloudformation:DescribeStacks", "the stack's outputs"),
-        ("apigateway:GET", "the APIs of the Region, their authorizers and stages"),
-        ("apigateway:DELETE", "empties /restapis/*/stages/*/cache/authorizers and /apis/*/stages/*/cache/authorizers"),
-        ("logs:FilterLogEvents", "denied uses in the authorizer's log"),
+        "execute-api:Invoke             the management API",
+        "cloudformation:DescribeStacks  the stack's outputs",
+        "apigateway:GET                 the APIs of the Region, their authorizers and stages",
+        "apigateway:DELETE              the caches: /restapis/*/stages/*/cache/authorizers, and the same under /apis",
+        "logs:FilterLogEvents           the authorizer's log",
     )
 )
 @click.argument("key", metavar="KEY", type=KeyOrId())
-@click.option("--rotate", "how", flag_value="rotate", help="Create a new key with the same config, and expire this one now.")
+@click.option("--rotate", "how", flag_value="rotate", help="Create a key with the same config, and expire this one.")
 @click.option("--disable", "how", flag_value="disable", help="Disable the key.")
 @click.option("--yes", is_flag=True, help="Don't ask for confirmation.")
 @located
@@ -73,40 +74,43 @@ def leaked(connection: Connection, key: str, how: str | None, yes: bool) -> int:
     """Stop a key that leaked.
 
     Rotates or disables the key, empties the caches of all APIs that use the stack's authorizer, checks that the key is
-    denied, and shows its last uses. Rotate it if a service still needs it; the new key is printed last. A key that was
-    rotated before is disabled, and its successor stays. Give the whole key if you have it: then the service itself checks it.
+    denied, and shows its last uses. Rotate it if a service still needs it: the new key is printed last. A key that was
+    rotated before is disabled, and its successor stays. Give the whole key if you have it: then the service checks it.
 
     You can run it again at any time, after an interruption too. To go back: gaia-keys enable KEY; after a rotation,
     gaia-keys update KEY --expires never, and delete the new key.
     """
-    if not (how and yes):
-        options.promptable(False)
+    if yes and not how:
+        raise click.UsageError("--yes needs --rotate or --disable")
+    options.promptable(yes)
     stack, api, key_id = connection.deployed(), connection.api(), key[:ID_LENGTH]
     found = find(api, key_id)
-    if found is None:
-        say(f"{key_id} doesn't exist: it was deleted, or never created. A gateway may still have it in its cache")
-    else:
+    if found:
         print_key(found, False, False)
-        how = how or click.prompt("Rotate or disable it?", type=click.Choice(["rotate", "disable"]), err=True)
-    doing = f"{str(how).capitalize()} {key_id}, and empty" if found and found.state == "active" else "Empty"
+    else:
+        say(f"{key_id} doesn't exist: it was deleted, or never created. A gateway may still have it in its cache")
+    if found and not how:
+        how = click.prompt("Rotate or disable it?", type=click.Choice(["rotate", "disable"]), err=True)
+    doing = f"{str(how).capitalize()} {key_id}, and empty" if found else "Empty"
     if not yes and not click.confirm(f"{doing} the caches of all APIs that use the authorizer?", err=True):
         return 1
     new = stop(api, found, how) if found else None
-    emptied = list(empty_caches(stack))
-    table(emptied or [{"api": "none", "result": "no API of this account and Region uses the authorizer"}])
-    denied = verdict(api, key, key_id)
+    caches = gateways.empty_caches(stack)
+    table(caches)
+    if not caches:
+        say("no API of this account and Region uses the authorizer")
+    denied = is_denied(api, key, key_id)
     show_uses(stack, found, key_id)
-    failed = [row["api"] for row in emptied if row["result"] != "emptied"]
-    logs = sorted({row["access log"] for row in emptied if row["access log"]})
-    say(f"Next: find the addresses that used the key, in Logs Insights on {', '.join(logs) or 'the access logs of your APIs'}:")
+    logs = sorted({row["access log"] for row in caches if row["access log"]})
+    say(f"Next: find who used the key, in Logs Insights on {', '.join(logs) or 'the access logs of your APIs'}:")
     say(f"  {QUERY.format(key_id)}")
     if new:
         say("Give its owner the new key:")
         click.echo(new)
     if not denied:
         raise Failed(f"{key_id} is still valid: somebody changed it meanwhile. Run this again, with --disable")
-    if failed:
-        raise Failed(f"the cache of {', '.join(failed)} could not be emptied: it may allow the key until its time is over. Run this again")
+    if any(row["cache"] != "emptied" for row in caches):
+        raise Failed("not all caches could be emptied: they may allow the key until their time is over. Run this again")
     return 0
 
 
@@ -133,85 +137,43 @@ def stop(api: Any, key: Any, how: str | None) -> str | None:
         say(f"{key.id} was disabled")
     successor = key.details["rotated_to"]
     if successor and not new:
-        say(f"{successor} replaces it, and stays. To show that key to its owner: gaia-keys get {successor} --show-keys")
+        say(f"{successor} replaces it, and stays. To show it to its owner: gaia-keys get {successor} --show-keys")
     return new
 
 
-def verdict(api: Any, key: str, key_id: str) -> bool:
-    """Says whether a key is denied: as the service does, if the secret is known, otherwise by its state."""
+def is_denied(api: Any, key: str, key_id: str) -> bool:
+    """Whether a key is denied, as the service says if the secret is known, otherwise by its state. Says it too."""
     found = find(api, key_id)
     whole = key if len(key) > ID_LENGTH else found and found.api_key
     if whole:
-        said = api.verify({"api_key": whole})
-        reason, how = said.reason, "verify"
+        reason, how = api.verify({"api_key": whole}).reason, "verify"
+    elif found:
+        reason, how = (None if found.state == "active" else found.state), "its state; the secret isn't known"
     else:
-        reason, how = (None if found.state == "active" else found.state) if found else "not_found", "its state; the secret isn't known"
-    say(f"{key_id} is denied: {reason} ({how})" if reason else f"{key_id} is NOT denied ({how})")
+        reason, how = "not_found", "it isn't in the table"
+    say(f"{key_id} is {f'denied: {reason}' if reason else 'NOT denied'} ({how})")
     if reason == "invalid":
-        say("The text has another secret than this key, or the key's root key isn't configured any more")
+        say("That is another secret than this key's, or the key's root key isn't configured any more")
     return bool(reason)
-
-
-def empty_caches(stack: Stack) -> Iterator[dict[str, str]]:
-    """Empties the authorizer's cache of each stage of each API that uses the stack's authorizer. What it did, by stage."""
-    import botocore.exceptions
-
-    function = stack.output("AuthorizerArn").rsplit(":", 1)[0]  # without the alias
-    for name, stage, log, form, empty in (*rest_stages(stack, function), *http_stages(stack, function)):
-        try:
-            empty()
-            result = "emptied"
-        except botocore.exceptions.ClientError as error:
-            result = error.response["Error"]["Code"]
-        group = log.rsplit("log-group:", 1)[-1].removesuffix(":*") if "authorizer.key_id" in form else ""
-        yield {"api": name, "stage": stage, "result": result, "access log": group}
-
-
-def uses(uris: Iterable[str], function: str) -> bool:
-    """Whether one of the authorizers' URIs names the function, with an alias or without."""
-    return any(f"{function}:" in uri or f"{function}/" in uri for uri in uris)
-
-
-def rest_stages(stack: Stack, function: str) -> Iterator[tuple[str, str, str, str, Any]]:
-    """Name, stage, access log, its format, and what empties the cache."""
-    client = stack.client("apigateway")
-    for api in client.get_paginator("get_rest_apis").paginate().search("items[] || `[]`"):
-        pages = client.get_paginator("get_authorizers").paginate(restApiId=api["id"])
-        if uses(pages.search("items[].authorizerUri || `[]`"), function):
-            for stage in client.get_stages(restApiId=api["id"]).get("item", []):
-                log, name = stage.get("accessLogSettings", {}), stage["stageName"]
-                empty = functools.partial(client.flush_stage_authorizers_cache, restApiId=api["id"], stageName=name)
-                yield f"REST {api['name']} ({api['id']})", name, log.get("destinationArn", ""), log.get("format", ""), empty
-
-
-def http_stages(stack: Stack, function: str) -> Iterator[tuple[str, str, str, str, Any]]:
-    """The same of HTTP APIs. WebSocket APIs don't cache."""
-    client = stack.client("apigatewayv2")
-    for api in client.get_paginator("get_apis").paginate().search("Items[?ProtocolType=='HTTP'] || `[]`"):
-        pages = client.get_paginator("get_authorizers").paginate(ApiId=api["ApiId"])
-        if uses(pages.search("Items[].AuthorizerUri || `[]`"), function):
-            for stage in client.get_paginator("get_stages").paginate(ApiId=api["ApiId"]).search("Items[] || `[]`"):
-                log, name = stage.get("AccessLogSettings", {}), stage["StageName"]
-                empty = functools.partial(client.reset_authorizers_cache, ApiId=api["ApiId"], StageName=name)
-                yield f"HTTP {api['Name']} ({api['ApiId']})", name, log.get("DestinationArn", ""), log.get("Format", ""), empty
 
 
 def show_uses(stack: Stack, key: Any, key_id: str) -> None:
     """What the table and the authorizer's log know: the last allowed use, and the denied ones."""
     last = key.details["last_used_at"] if key else None
-    say(f"Last allowed use: {last or 'none recorded'}, to the hour, without those that a gateway allowed from its cache")
+    say(f"Last allowed use: {last or 'none recorded'}. It is to the hour, without those that a gateway's cache allowed")
     pages = stack.client("logs").get_paginator("filter_log_events").paginate(
         logGroupName=stack.output("AuthorizerLogGroup"),
         startTime=int((times.now() - datetime.timedelta(days=DAYS)).timestamp() * 1000),
         filterPattern=f'{{ $.message = "denied" && $.key_id = "{key_id}" }}',
     )
-    rows: dict[tuple[str, str], dict[str, str]] = {}
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
     for text in pages.search("events[].message"):
         entry = json.loads(text) if text.startswith("{") else {}
         if (entry.get("message"), entry.get("key_id")) != ("denied", key_id):  # emulators ignore such patterns
             continue
-        at, where = str(entry["timestamp"]), (str(entry["reason"]), str(entry.get("source_ip", "")))
-        row = rows.setdefault(where, {"reason": where[0], "source ip": where[1], "denied": "0", "first": at, "last": at})
-        row |= {"denied": str(int(row["denied"]) + 1), "last": at}
-    say(f"Denied uses in the last {DAYS} days: {'' if rows else 'none'}")
+        reason, address, at = entry["reason"], entry.get("source_ip", ""), entry["timestamp"]
+        new = {"reason": reason, "source ip": address, "denied": 0, "first": at, "last": at}
+        row = rows.setdefault((reason, address), new)
+        row |= {"denied": row["denied"] + 1, "first": min(row["first"], at), "last": max(row["last"], at)}
+    say(f"Denied uses in the last {DAYS} days: {sum(row['denied'] for row in rows.values()) or 'none'}")
     table(list(rows.values()))

@@ -34,7 +34,7 @@ def empty_caches(stack: Stack) -> list[dict[str, str]]:
         except botocore.exceptions.ClientError as error:
             result = error.response["Error"]["Code"]
         arn, form = stage.log
-        group = arn.rsplit("log-group:", 1)[-1] if "$context.authorizer.key_id" in form else ""
+        group = arn.rsplit("log-group:", 1)[-1].removesuffix(":*") if "$context.authorizer.key_id" in form else ""
         rows.append({"api": stage.api, "stage": stage.name, "cache": result, "access log": group})
     return rows
 

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import pty
 import subprocess
 import sys
 import unittest
@@ -12,13 +13,20 @@ COMMAND = pathlib.Path(sys.executable).parent / "gaia-keys"
 
 
 class Case(unittest.TestCase):
-    def gaia_keys(self, keys, *arguments, status=0, stdin="", caller=ADMINISTRATOR, region=REGION, **variables):
-        """What it prints, and what it says. It has no terminal, so commands that ask need --yes."""
+    def gaia_keys(self, keys, *arguments, status=0, stdin="", typed=None, caller=ADMINISTRATOR):
+        """What it prints, and what it says. Without answers that are `typed`, commands that ask need --yes."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        environment |= {"GAIA_KEYS_STACK": keys.name, "GAIA_KEYS_URL": keys.local_url(), "AWS_ENDPOINT_URL": keys.emulator.url}
-        environment |= {"AWS_ACCESS_KEY_ID": caller[0], "AWS_SECRET_ACCESS_KEY": caller[1], "AWS_REGION": region}
-        environment |= {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull} | variables
-        process = subprocess.run([COMMAND, *arguments], env=environment, input=stdin, capture_output=True, text=True, timeout=300)
+        environment |= {"GAIA_KEYS_STACK": keys.name, "GAIA_KEYS_URL": keys.local_url()}
+        environment |= {"AWS_ENDPOINT_URL": keys.emulator.url, "AWS_REGION": REGION}
+        environment |= {"AWS_ACCESS_KEY_ID": caller[0], "AWS_SECRET_ACCESS_KEY": caller[1]}
+        environment |= {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+        where = {"input": stdin}
+        if typed:
+            terminal, where["stdin"] = pty.openpty()
+            os.write(terminal, typed.encode())
+            del where["input"]
+        command = [COMMAND, *arguments]
+        process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, **where)
         self.assertEqual(process.returncode, status, process.stdout + process.stderr)
         self.assertNotRegex(process.stderr, "Traceback|gaia_[0-9A-Z]{26}_")
         return process.stdout, process.stderr

@@ -32,10 +32,12 @@ class Leaked(Case, protected.Case):
         self.assertIn("name:         reports", printed)
         for api in ("HTTP leaked", "REST leaked"):
             self.assertRegex(printed, rf"(?m)^{api}.* emptied ")
+        self.assertNotIn("HTTP gaia-api-keys", printed)  # the management API, which has no such authorizer
         self.assertIn(f"{key[:31]} is denied: disabled (verify)", said)
         self.assertRegex(said, r"Last allowed use: \d{4}-\d\d-\d\dT\d\d:00:00Z")
         self.denials(2, key_id=key[:31])
-        self.assertRegex(self.gaia_keys(self.keys, "leaked", "-", "--disable", "--yes", stdin=key)[0], r"(?m)^disabled +127\.0\.0\.1 +2 ")
+        printed = self.gaia_keys(self.keys, "leaked", "-", "--disable", "--yes", stdin=key)[0]
+        self.assertRegex(printed, r"(?m)^disabled +127\.0\.0\.1 +2 ")
 
     def test_rotated(self):
         key = self.cached()
@@ -65,9 +67,10 @@ class Leaked(Case, protected.Case):
 
     def test_a_cache_that_cannot_be_emptied(self):
         key = self.cached()
-        arns = {"Effect": "Deny", "Action": "apigateway:DELETE", "Resource": "*"}
-        allow = {"Effect": "Allow", "Action": "*", "Resource": "*"}
-        caller = deployment.user(self.keys.emulator, "may-not-empty", {"Version": "2012-10-17", "Statement": [allow, arns]})
+        rights = [("Allow", "*"), ("Deny", "apigateway:DELETE")]
+        statements = [{"Effect": effect, "Action": action, "Resource": "*"} for effect, action in rights]
+        policy = {"Version": "2012-10-17", "Statement": statements}
+        caller = deployment.user(self.keys.emulator, "may-not-empty", policy)
         said = self.gaia_keys(self.keys, "leaked", key, "--disable", "--yes", caller=caller, status=1)[1]
         self.assertIn("not all caches could be emptied", said.splitlines()[-1])
         self.assertIn("is denied: disabled (verify)", said)
@@ -75,9 +78,11 @@ class Leaked(Case, protected.Case):
     def test_nothing_is_done_unasked(self):
         key = self.cached()
         for arguments, stdin in ((["--disable"], ""), (["--yes"], ""), ([], ""), ([], key)):
-            self.assertIn("use --", self.gaia_keys(self.keys, "leaked", "-" if stdin else key, *arguments, stdin=stdin, status=2)[1])
+            typed = "-" if stdin else key
+            self.assertIn("--yes", self.gaia_keys(self.keys, "leaked", typed, *arguments, stdin=stdin, status=2)[1])
         self.assertEqual([self.status(api, key) for api in APIS], [200, 200])
-        self.assertIn("expected a key", self.gaia_keys(self.keys, "leaked", "secret", "--disable", "--yes", status=2)[1])
+        said = self.gaia_keys(self.keys, "leaked", "secret", "--disable", "--yes", status=2)[1]
+        self.assertIn("expected a key, or its ID", said)
 
 
 if __name__ == "__main__":

@@ -175,6 +175,7 @@ def replace(connection: Connection, kms_key: str | None, yes: bool) -> int:
             raise Failed(f"KMS key {secondary} is the secondary one. {either(secondary)}")
         new = deployment.usable(secondary)
     else:
+        say("Two deployments: the new KMS key as the secondary one, then as the primary one. Each is shown first.")
         new = deployment.usable(kms_key) if kms_key else deployment.new_kms_key("replace")
         if new == old:
             raise Failed(f"KMS key {new} is the primary one, and the only one. To replace it, leave --kms-key out")
@@ -338,8 +339,9 @@ def accept(connection: Connection, kms_key: str | None, yes: bool) -> int:
 def repair(connection: Connection, yes: bool) -> int:
     """Put the KMS keys in use back in order.
 
-    Cancels a deletion, enables a disabled one, and puts the policy of the deployed template back. Asks before each. Functions that run keep their root key for hours, even if the KMS key is disabled. To go back:
-    aws kms disable-key, schedule-key-deletion or put-key-policy.
+    Cancels a deletion, enables a disabled one, and puts the policy of the deployed template back. Asks before each.
+    Functions that run keep their root key for hours, even if the KMS key is disabled. To go back: aws kms disable-key,
+    schedule-key-deletion or put-key-policy.
     """
     options.promptable(yes)
     deployment = Deployment(connection, table, yes)

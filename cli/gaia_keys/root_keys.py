@@ -7,17 +7,19 @@ may call kms:GenerateMac. `signing` asks them.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import re
 import time
-from typing import TYPE_CHECKING, Any, Callable
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gaia_keys import times
 from gaia_keys.errors import Failed, NoSuchKey, Stopped
-from gaia_keys.keys import id_of
+from gaia_keys.keys import ID_LENGTH
 from gaia_keys.output import say
 
 if TYPE_CHECKING:
@@ -169,15 +171,13 @@ class Deployment:
     def accept_any(self) -> None:
         """Lets functions start for a while with root keys that the item doesn't name. Without it, they do anyway."""
         client = self.stack.client("dynamodb")
-        try:
+        with contextlib.suppress(client.exceptions.ConditionalCheckFailedException):
             client.update_item(
                 UpdateExpression="SET accept_any_until = :until",
                 ConditionExpression="attribute_exists(ids)",
                 ExpressionAttributeValues={":until": {"N": str(int(time.time()) + ACCEPTED)}},
                 **self.item(),
             )
-        except client.exceptions.ConditionalCheckFailedException:
-            pass
 
     def name_only(self, root_key: str) -> None:
         """Leaves this root key alone in the item, and accepts no others any more."""
@@ -253,7 +253,7 @@ class Deployment:
     def signing(self) -> str:
         """The ID of the root key that signs now: that of an API key that is created, grants nothing, and is deleted."""
         expires = times.written(times.now() + datetime.timedelta(hours=1))  # if this is interrupted
-        key_id = id_of(self.api.create({"name": "gaia-keys root-key", "enabled": False, "expires_at": expires}))
-        key = self.api.find(key_id)
+        made = self.api.create({"name": "gaia-keys root-key", "enabled": False, "expires_at": expires})
+        key = self.api.find(made[:ID_LENGTH])
         self.api.delete(key)
         return str(key.details["root_key_id"])

@@ -169,7 +169,6 @@ class RootKeys(Case):
         symmetric = self.kms.create_key()["KeyMetadata"]["KeyId"]
         self.assertIn("GENERATE_VERIFY_MAC is needed", self.root_key("replace", "--kms-key", symmetric, status=1))
         self.assertIn("there is no KMS key mrk-0", self.root_key("replace", "--kms-key", "mrk-0", status=1))
-        self.assertIn("--yes", self.root_key("replace", yes=False, status=2))
 
     def test_several_regions_take_each_step_together(self):
         keys = self.stack("regions")
@@ -212,7 +211,7 @@ class RootKeys(Case):
         self.assertEqual((secondary, self.count()), ("", count + 1))
         self.assertEqual(self.reason(first), "invalid")
         self.assertNotIn("accept_any_until", self.item())
-        self.assertEqual(len(self.named() - {stolen}), len(self.named()))
+        self.assertNotIn(stolen, self.named())
         (rotate,) = re.findall(r"gaia-keys (rotate .*) --mapping", said)
         with tempfile.TemporaryDirectory() as folder:
             self.gaia_keys(keys, *rotate.split(), "--mapping", f"{folder}/mapping.csv", "--yes")

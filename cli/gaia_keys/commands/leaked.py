@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime
 import json
-from typing import TYPE_CHECKING, Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,16 +26,10 @@ QUERY = 'filter key_id = "{}" | stats count(*) as requests, min(@timestamp), max
 
 def table(rows: Sequence[Mapping[str, object]]) -> None:
     """Prints rows that have the same columns."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    if not rows:
-        return
-    grid = Table(*map(str.upper, rows[0]), box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for row in rows:
-        grid.add_row(*(Text(printable(str(cell))) for cell in row.values()))
-    Console(width=100_000).print(grid)
+    texts = [{name: printable(str(cell)) for name, cell in row.items()} for row in rows]
+    widths = {name: max(len(name), *(len(row[name]) for row in texts)) for name in (texts[0] if texts else ())}
+    for row in [{name: name.upper() for name in widths}, *texts] if widths else []:
+        click.echo("  ".join(row[name].ljust(width) for name, width in widths.items()).rstrip())
 
 
 def actions(*rows: str) -> str:

@@ -156,7 +156,8 @@ def show_uses(stack: Stack, key: Any, key_id: str) -> None:
     """What the table and the authorizer's log know: the last allowed use, and the denied ones."""
     last = key.details["last_used_at"] if key else None
     say(f"Last allowed use: {last or 'none recorded'}. It is to the hour, without those that a gateway's cache allowed")
-    pages = stack.client("logs").get_paginator("filter_log_events").paginate(
+    entries = stack.client("logs").get_paginator("filter_log_events")
+    pages = entries.paginate(
         logGroupName=stack.output("AuthorizerLogGroup"),
         startTime=int((times.now() - datetime.timedelta(days=DAYS)).timestamp() * 1000),
         filterPattern=f'{{ $.message = "denied" && $.key_id = "{key_id}" }}',

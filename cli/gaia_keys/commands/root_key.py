@@ -228,7 +228,8 @@ def finish(connection: Connection, kms_key: str | None, yes: bool) -> int:
     if not old and len(deployment.named()[0]) < 2:
         raise Failed(f"nothing to finish: there is one KMS key, and the table names one root key. First: {REPLACE}")
     signing = deployment.signing()
-    others = [key for key in deployment.api.keys() if key.details["root_key_id"] != signing]
+    every = list(deployment.api.keys())
+    others = [key for key in every if key.details["root_key_id"] != signing]
     if needed := [key for key in others if key.state == "active"]:
         print_keys(needed, False)
         count_and_key = f"{len(needed)} active API keys aren't of root key {signing}, which signs now"

@@ -16,8 +16,10 @@ from gaia_keys.keys import ID_LENGTH, id_of
 from gaia_keys.output import print_key, printable, say
 
 if TYPE_CHECKING:
+    from gaia_keys.api import Api
     from gaia_keys.aws import Stack
     from gaia_keys.connection import Connection
+    from gaia_keys.keys import Key
 
 # How far back denied uses are looked for.
 DAYS = 7
@@ -109,7 +111,7 @@ def leaked(connection: Connection, key: str, how: str | None, yes: bool) -> int:
     return 0
 
 
-def find(api: Any, key_id: str) -> Any:
+def find(api: Api, key_id: str) -> Key | None:
     """The key with its details, or None."""
     try:
         return api.find(key_id)
@@ -117,7 +119,7 @@ def find(api: Any, key_id: str) -> Any:
         return None
 
 
-def stop(api: Any, key: Any, how: str | None) -> str | None:
+def stop(api: Api, key: Key, how: str | None) -> str | None:
     """Denies a key from now on. Returns the new key, if the service gives one."""
     new = None
     if how == "rotate" and key.state != "disabled":
@@ -136,10 +138,10 @@ def stop(api: Any, key: Any, how: str | None) -> str | None:
     return new
 
 
-def is_denied(api: Any, key: str, key_id: str) -> bool:
+def is_denied(api: Api, key: str, key_id: str) -> bool:
     """Whether a key is denied, as the service says if the secret is known, otherwise by its state. Says it too."""
     found = find(api, key_id)
-    whole = key if len(key) > ID_LENGTH else found and found.api_key
+    whole = key if len(key) > ID_LENGTH else (found and found.api_key)
     if whole:
         reason, how = api.verify({"api_key": whole}).reason, "verify"
     elif found:
@@ -152,7 +154,7 @@ def is_denied(api: Any, key: str, key_id: str) -> bool:
     return bool(reason)
 
 
-def show_uses(stack: Stack, key: Any, key_id: str) -> None:
+def show_uses(stack: Stack, key: Key | None, key_id: str) -> None:
     """What the table and the authorizer's log know: the last allowed use, and the denied ones."""
     last = key.details["last_used_at"] if key else None
     say(f"Last allowed use: {last or 'none recorded'}. It is to the hour, without those that a gateway's cache allowed")

@@ -19,6 +19,7 @@ from gaia_keys.root_keys import Deployment
 
 if TYPE_CHECKING:
     from gaia_keys.connection import Connection
+    from gaia_keys.keys import Key
 
 REPLACE, FINISH, ACCEPT, REPAIR = (f"gaia-keys root-key {word}" for word in ("replace", "finish", "accept", "repair"))
 ELSEWHERE = (
@@ -127,7 +128,7 @@ def describe(deployment: Deployment, key_id: str, role: str, template: Any) -> d
     }
 
 
-def count(keys: list[Any], named: set[str]) -> list[dict[str, Any]]:
+def count(keys: list[Key], named: set[str]) -> list[dict[str, Any]]:
     """The API keys of each root key; that of the newest API key first."""
     rows = []
     for root in {*named, *(key.details["root_key_id"] or "" for key in keys)}:
@@ -245,11 +246,11 @@ def finish(connection: Connection, kms_key: str | None, yes: bool) -> int:
     return report(deployment, *((*retired(old), back) if old else ()), *deployment_type(deployment), *ELSEWHERE)
 
 
-def how_to_go_on(keys: list[Any]) -> str:
+def how_to_go_on(keys: list[Key]) -> str:
     """What to do about API keys that need a root key."""
-    if left := [key for key in keys if not key.details["rotated_to"]]:
-        newest = max(key.created for key in left) + datetime.timedelta(seconds=1)
-        rotate = f"gaia-keys rotate --older-than {times.written(newest)} --grace 7d --mapping mapping.csv"
+    if left := [key.created for key in keys if key.created and not key.details["rotated_to"]]:
+        after = times.written(max(left) + datetime.timedelta(seconds=1))
+        rotate = f"gaia-keys rotate --older-than {after} --grace 7d --mapping mapping.csv"
         return f"{rotate}; run this again when the grace period is over"
     if ends := [key.expires for key in keys if key.expires]:
         return f"they were rotated, and the last grace period ends at {times.written(max(ends))}; run this again then"

@@ -64,6 +64,7 @@ class Deployment:
 
     def confirm(self, question: str) -> None:
         if not self.yes and not click.confirm(question, err=True):
+            self.show(self.done)
             raise Failed("stopped. To go on, run the same command again")
 
     def did(self, what: str, which: str) -> None:
@@ -98,14 +99,14 @@ class Deployment:
 
     def tags(self, key_id: str) -> dict[str, str]:
         pages = self.kms.get_paginator("list_resource_tags").paginate(KeyId=key_id)
-        return {tag["TagKey"].split(":")[-1]: tag["TagValue"] for tag in pages.search("Tags[]") if TAG in tag["TagKey"]}
+        return {tag["TagKey"].split(":")[-1]: tag["TagValue"] for tag in pages.search("Tags[] || `[]`") if TAG in tag["TagKey"]}
 
     def created(self, **tags: str) -> list[str]:
         """The enabled KMS keys that were created here, newest first. A new one may take a minute to be found."""
         client, wanted = self.stack.client("resourcegroupstaggingapi"), {"stack": self.stack.name, **tags}
         filters = [{"Key": f"{TAG}:{name}", "Values": [value]} for name, value in wanted.items()]
         pages = client.get_paginator("get_resources").paginate(ResourceTypeFilters=["kms:key"], TagFilters=filters)
-        arns = pages.search("ResourceTagMappingList[].ResourceARN")
+        arns = pages.search("ResourceTagMappingList[].ResourceARN || `[]`")
         found = [key for key in (self.kms_key(arn.rsplit("/", 1)[-1]) for arn in arns) if key["KeyState"] == "Enabled"]
         return [key["KeyId"] for key in sorted(found, key=lambda key: key["CreationDate"], reverse=True)]
 

@@ -8,7 +8,6 @@ import time
 import unittest
 
 import boto3
-import deployment
 from deployment import Stack, templates
 from emulator import ADMINISTRATOR, shared
 from stack_command import Case
@@ -56,29 +55,16 @@ class RootKeys(Case):
     def named(self):
         return set(self.item()["ids"]["SS"])
 
-    def without(self, *denied):
-        """A caller who may do everything else: what it can't do interrupts a command there."""
-        rights = [("Allow", "*"), ("Deny", denied)]
-        statements = [{"Effect": effect, "Action": action, "Resource": "*"} for effect, action in rights]
-        name = f"without-{self.keys.name}-{'-'.join(denied)}".replace(":", ".")
-        return deployment.user(self.emulator, name, {"Version": "2012-10-17", "Statement": statements})
-
     def interrupted(self, denied, *arguments):
-        return self.root_key(*arguments, caller=self.without(denied), status=2)
+        """A run by a caller who may do everything but this, so it ends there."""
+        return self.root_key(*arguments, caller=self.caller(self.keys, ("Allow", "*"), ("Deny", denied)), status=2)
 
     def count(self):
         return len(self.kms.list_keys(Limit=1000)["Keys"])
 
-    def listed(self, command):
-        """The IAM actions that its help lists."""
-        (part,) = re.findall(r"IAM actions:\n(.*)", self.root_key(command, "--help", yes=False), flags=re.DOTALL)
-        lines = re.findall(r"^  (\S+):(\S+(?:, \S+)*)", part, flags=re.MULTILINE)
-        return [f"{service}:{name}" for service, names in lines for name in names.split(", ")]
-
     def test_a_replacement_with_the_listed_rights_alone(self):
         keys = self.stack("replaced")
-        statement = {"Effect": "Allow", "Action": self.listed("replace") + self.listed("finish"), "Resource": "*"}
-        caller = deployment.user(self.emulator, "replaces", {"Version": "2012-10-17", "Statement": [statement]})
+        caller = self.with_rights(keys, "root-key replace", "root-key finish")
         first, old = self.create(), keys.outputs["KmsKeyId"]
         off = self.create()
         keys.send("PUT", f"/{off[:31]}", {"config": {"permissions": "read", "enabled": False}}).expect(200)
@@ -95,6 +81,9 @@ class RootKeys(Case):
         second = self.create()
         self.assertNotEqual(self.signer(first), self.signer(second))
         self.assertEqual([self.reason(first), self.reason(second)], [None, None])
+        said = self.root_key("status", yes=False, caller=caller)
+        self.assertRegex(said, rf"(?m)^{new} +primary +Enabled .*\n{old} +secondary +Enabled ")
+        self.assertRegex(said, rf"(?m)^{self.signer(second)} +yes +1 +0 .*\n{self.signer(first)} +yes +1 +1 ")
 
         count = self.count()
         self.assertIn("is the primary one already", self.root_key("replace", caller=caller))
@@ -190,7 +179,8 @@ class RootKeys(Case):
         self.kms.put_key_policy(KeyId=old, Policy=json.dumps(policy))
         self.assertIn("gaia-keys root-key repair", self.root_key("accept", status=1))
         self.assertIn("gaia-keys root-key repair", self.root_key("status", yes=False))
-        self.assertRegex(self.root_key("repair"), "(?m)^now +Allow +\\* +kms:\\*")
+        caller = self.with_rights(keys, "root-key status", "root-key repair", "root-key accept")
+        self.assertRegex(self.root_key("repair", caller=caller), "(?m)^now +Allow +\\* +kms:\\*")
 
         self.interrupted("cloudformation:CreateChangeSet", "accept")
         self.interrupted("dynamodb:UpdateItem", "accept")
@@ -202,7 +192,7 @@ class RootKeys(Case):
             self.assertIn("gaia-keys root-key accept was started", self.root_key(command, status=1))
         self.interrupted("execute-api:Invoke", "accept")  # deployed, all at once
         self.interrupted("apigateway:GET", "accept")
-        said = self.root_key("accept")
+        said = self.root_key("accept", caller=caller)
         self.assertIn("gaia-keys stack set DeploymentType=Canary10Percent5Minutes", said)
         keys.deploy(KmsKeyId=self.parameters()["KmsKeyId"], DeploymentType="Canary10Percent5Minutes")
         new, secondary = self.kms_keys()
@@ -217,7 +207,7 @@ class RootKeys(Case):
         self.assertEqual((replaced[0], self.reason(replaced[1])), (first[:31], None))
         self.assertEqual(self.named(), {self.signer(replaced[1])})
 
-        self.root_key("accept")  # another theft, with nothing in the way
+        self.root_key("accept", caller=caller)  # another theft, with nothing in the way
         self.assertNotEqual(self.kms_keys()[0], new)
         self.assertEqual((self.count(), len(self.named())), (count + 2, 1))
         self.assertEqual(self.reason(replaced[1]), "invalid")

@@ -12,7 +12,7 @@ import click
 from gaia_keys import gateways, options, times
 from gaia_keys.commands.leaked import actions, table
 from gaia_keys.connection import located
-from gaia_keys.errors import Failed
+from gaia_keys.errors import Failed, Stopped
 from gaia_keys.lossless import shown
 from gaia_keys.output import print_keys, say
 from gaia_keys.root_keys import Deployment
@@ -96,7 +96,11 @@ def status(connection: Connection, as_json: bool) -> int:
     if not as_json:
         table(headed(kms_keys))  # even if the functions don't start
     named, until = deployment.named()
-    root_keys = count(list(deployment.api.keys()), named)
+    try:
+        root_keys = count(list(deployment.api.keys()), named)
+    except Stopped:
+        say(f"The table names these root keys: {', '.join(sorted(named)) or 'none'}")
+        raise
     if as_json:
         accepted = moment(until) if until else None
         click.echo(shown({"kms_keys": kms_keys, "root_keys": root_keys, "accept_any_until": accepted}))

@@ -98,20 +98,25 @@ class Deployment:
         return sorted({member["Region"] for member in members} - {self.kms.meta.region_name})
 
     def tags(self, key_id: str) -> dict[str, str]:
+        """Those of this project, by the second part of their names."""
         pages = self.kms.get_paginator("list_resource_tags").paginate(KeyId=key_id)
-        return {tag["TagKey"].split(":")[-1]: tag["TagValue"] for tag in pages.search("Tags[] || `[]`") if TAG in tag["TagKey"]}
+        every = {tag["TagKey"]: tag["TagValue"] for tag in pages.search("Tags[] || `[]`")}
+        return {name[len(TAG) + 1 :]: value for name, value in every.items() if name.startswith(f"{TAG}:")}
 
-    def created(self, **tags: str) -> list[str]:
+    def created(self, **tags: str) -> list[dict[str, Any]]:
         """The enabled KMS keys that were created here, newest first. A new one may take a minute to be found."""
         client, wanted = self.stack.client("resourcegroupstaggingapi"), {"stack": self.stack.name, **tags}
         filters = [{"Key": f"{TAG}:{name}", "Values": [value]} for name, value in wanted.items()]
         pages = client.get_paginator("get_resources").paginate(ResourceTypeFilters=["kms:key"], TagFilters=filters)
         arns = pages.search("ResourceTagMappingList[].ResourceARN || `[]`")
         found = [key for key in (self.kms_key(arn.rsplit("/", 1)[-1]) for arn in arns) if key["KeyState"] == "Enabled"]
-        return [key["KeyId"] for key in sorted(found, key=lambda key: key["CreationDate"], reverse=True)]
+        return sorted(found, key=lambda key: key["CreationDate"], reverse=True)
 
     def new_kms_key(self, purpose: str) -> str:
-        """A KMS key with the primary one's policy, and replicas where that has some: an earlier run's, or a new one."""
+        """A KMS key with the primary one's policy, and replicas where that has some: an earlier run's, or a new one.
+
+        After a theft, only a key of the last hour counts: the thief may have used an older one.
+        """
         policy = self.kms.get_key_policy(KeyId=self.primary, PolicyName="default")["Policy"]
         tags = {"service": self.service, "stack": self.stack.name, purpose: self.primary}
         description = f"Root key of the GAIA API keys of service {self.service}."
@@ -120,8 +125,12 @@ class Deployment:
             "Tags": [{"TagKey": f"{TAG}:{name}", "TagValue": value} for name, value in tags.items()],
             "Description": f"{description} If you delete it, every API key is invalid.",
         }
-        key_id = next(iter(self.created(**{purpose: self.primary})), None)
-        if key_id:
+        recent = times.now() - datetime.timedelta(seconds=ACCEPTED)
+        earlier = self.created(**{purpose: self.primary})
+        if purpose == "accept":
+            earlier = [key for key in earlier if key["CreationDate"] > recent]
+        if earlier:
+            key_id = str(earlier[0]["KeyId"])
             say(f"going on with KMS key {key_id}, which an earlier run created")
         else:
             self.confirm(f"Create a KMS key, with the policy of {self.primary}? It costs 1 USD a month.")

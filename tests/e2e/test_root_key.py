@@ -163,7 +163,7 @@ class RootKeys(Case):
         old = keys.outputs["KmsKeyId"]
         self.kms.replicate_key(KeyId=old, ReplicaRegion="us-east-1")
         said = self.root_key("replace")
-        primary, new = self.kms_keys()
+        _, new = self.kms_keys()
         self.assertIn(f"in us-east-1: gaia-keys root-key replace --region REGION --kms-key {new}", said)
         policies = [json.loads(kms.get_key_policy(KeyId=new)["Policy"]) for kms in (self.kms, there)]
         self.assertEqual(policies[0], policies[1])

@@ -90,8 +90,8 @@ def status(connection: Connection, as_json: bool) -> int:
     deployment = Deployment(connection, table)
     template = deployment.policy()
     roles = {deployment.primary: "primary", **({deployment.secondary: "secondary"} if deployment.secondary else {})}
-    for key_id in deployment.created():
-        roles.setdefault(key_id, "not in use")
+    for key in deployment.created():
+        roles.setdefault(key["KeyId"], "not in use")
     kms_keys = [describe(deployment, key_id, role, template) for key_id, role in roles.items()]
     if not as_json:
         table(headed(kms_keys))  # even if the functions don't start

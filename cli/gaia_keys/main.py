@@ -31,6 +31,8 @@ COMMANDS = {
     "log": "log:log",
     "doctor": "doctor:doctor",
     "stack": "stack:stack",
+    "root-key": "root_key:root_key",
+    "leaked": "leaked:leaked",
     "restore": "restore:restore",
     "completion": "completion:completion",
 }

@@ -177,6 +177,26 @@ def complete_authorizers():
     apigateway._invoke_request_authorizer_lambda = invoked
 
 
+def complete_caches():
+    """The authorizers' cache of a stage can be emptied, if the caller may: apigateway:DELETE. REST APIs, then HTTP APIs."""
+
+    def emptied(module, pattern, status):
+        handle = module.handle_request
+
+        async def handled(method, path, *arguments):
+            found = re.fullmatch(pattern, path)
+            if method != "DELETE" or not found:
+                return await handle(method, path, *arguments)
+            for key in [key for key in module._authorizer_cache if (key[2], key[4]) == found.groups()]:
+                del module._authorizer_cache[key]
+            return status, {}, b""
+
+        module.handle_request = handled
+
+    emptied(apigateway_v1, "/restapis/([^/]+)/stages/([^/]+)/cache/authorizers", 202)
+    emptied(apigateway, "/v2/apis/([^/]+)/stages/([^/]+)/cache/authorizers", 204)
+
+
 def complete_usage_plans():
     """With ApiKeySourceType AUTHORIZER, the authorizer names the API Gateway API key, and its cache keeps that too.
 
@@ -245,6 +265,7 @@ if __name__ == "__main__":
     complete_condition_keys()
     complete_permissions()
     complete_authorizers()
+    complete_caches()
     complete_usage_plans()
     complete_trust()
     from ministack.app import main

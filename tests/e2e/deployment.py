@@ -59,7 +59,7 @@ NOT_EMULATED = [
 # - The ARN that an authorizer of an HTTP API gets names the request's method and path on `ANY` and `$default` routes too:
 #   nothing shows that keys with `routes`, and read keys, are denied there.
 # - An authorizer's event has each header once, and a request ID in payload 2.0 only.
-# - The stage of an HTTP API has no throttles, and the cache of an authorizer can't be emptied.
+# - The stage of an HTTP API has no throttles.
 # - Lambda's LoggingConfig names the log group, but its levels don't reach the function.
 
 

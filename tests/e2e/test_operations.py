@@ -1,13 +1,10 @@
-"""What operators do to a deployment: settings, adoption, the root key replaced, a disabled KMS key, roll-backs."""
+"""What operators do to a deployment: settings, adoption, a disabled KMS key, roll-backs."""
 
-import re
 import unittest
 
 import deployment
 import emulator as emulators
-from deployment import ROOT, Failed, Stack, templates
-
-OPERATIONS = (ROOT / "docs/operations.md").read_text()
+from deployment import Failed, Stack, templates
 
 
 class Case(unittest.TestCase):
@@ -98,57 +95,6 @@ class Adoption(Case):
         new = self.create(again)
         again.delete()
         self.assertIn({"S": new[5:31]}, [item["id"] for item in deployment.items(self.emulator, outputs["TableName"])])
-
-
-class RootKeys(Case):
-    def steps(self, old, new):
-        """The parameters of the three deployments in docs/operations.md, each with those of the way back."""
-        runbook = OPERATIONS.split("\n## Replace the root key\n")[1].split("\n## ")[0]
-        forward = re.findall(r'^ +sam deploy --stack-name "\$STACK" --parameter-overrides (.+)$', runbook, flags=re.MULTILINE)
-        back = re.findall(r"^\| [2-6](?: to [58])? \| `([^`]+)`", runbook, flags=re.MULTILINE)
-        self.assertEqual((len(forward), len(back)), (3, 3))
-
-        def parameters(text):
-            pairs = (part.strip("'").split("=") for part in text.split())
-            return {name: value.replace("$OLD", old).replace("$NEW", new).replace('""', "") for name, value in pairs}
-
-        return [(parameters(there), parameters(back)) for there, back in zip(forward, back)]
-
-    def test_a_root_key_is_replaced(self):
-        keys = Stack("root-keys", templates.MAIN, self.emulator)
-        old = keys.outputs["KmsKeyId"]
-        policy = self.kms.get_key_policy(KeyId=old)["Policy"]
-        made = self.kms.create_key(MultiRegion=True, KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC", Policy=policy)
-        accept, sign, retire = self.steps(old, made["KeyMetadata"]["KeyId"])
-        first = self.create(keys)
-
-        keys.deploy(**accept[0])
-        second = self.create(keys)
-        self.assertTrue(self.verify(keys, first)["valid"] and self.verify(keys, second)["valid"])
-        keys.deploy(**accept[1])
-        self.assertTrue(self.verify(keys, second)["valid"])
-        keys.deploy(**accept[0])
-
-        keys.deploy(**sign[0])
-        third = self.create(keys)
-        signers = {item["id"]["S"]: item["root_key_id"]["S"] for item in keys.items() if "root_key_id" in item}
-        self.assertEqual(signers[first[5:31]], signers[second[5:31]])
-        self.assertNotEqual(signers[first[5:31]], signers[third[5:31]])
-        self.assertTrue(all(self.verify(keys, key)["valid"] for key in (first, second, third)))
-        keys.deploy(**sign[1])
-        self.assertTrue(all(self.verify(keys, key)["valid"] for key in (first, second, third)))
-        keys.deploy(**sign[0])
-
-        keys.deploy(**retire[0])
-        self.kms.disable_key(KeyId=old)
-        self.assertEqual(self.verify(keys, first), {"valid": False, "reason": "invalid"})
-        self.assertTrue(self.verify(keys, third)["valid"])
-        listed = [entry["api_key"] for entry in keys.send("GET", "/").expect(200)]
-        self.assertEqual(set(listed), {first[:31], second[:31], third})
-
-        self.kms.enable_key(KeyId=old)
-        keys.deploy(**retire[1])
-        self.assertTrue(all(self.verify(keys, key)["valid"] for key in (first, second, third)))
 
 
 class DisabledKmsKey(Case):

@@ -125,6 +125,11 @@ class Fields(click.ParamType):
         return fields
 
 
+def actions(*rows: str) -> str:
+    """The end of a help: the IAM actions that a command needs, and what for."""
+    return "\n\n\b\nIAM actions:\n  " + "\n  ".join(rows)
+
+
 def example(*lines: str) -> str:
     """An epilog; `\\b` keeps click from joining its lines."""
     return "\n  ".join(["\b\nExamples:" if len(lines) > 1 else "\b\nExample:", *lines])

@@ -17,7 +17,7 @@ import click
 from gaia_keys import changes, lossless, options, times
 from gaia_keys.aws import Stack
 from gaia_keys.commands import log
-from gaia_keys.commands.stack import GROUP, actions, firing, known, live, next_step
+from gaia_keys.commands.stack import GROUP, firing, known, live, next_step
 from gaia_keys.connection import Connection, located
 from gaia_keys.errors import Failed, Stopped
 from gaia_keys.keys import ID_LENGTH, Key
@@ -508,7 +508,7 @@ def examined(it: Deployment, check: Callable[[Deployment], Findings]) -> Finding
 
 @click.command(
     epilog=options.example("gaia-keys doctor", "gaia-keys doctor --read-only --json")
-    + actions(
+    + options.actions(
         "execute-api:Invoke                      on the management API: list; unless --read-only, all of it",
         "cloudformation:DescribeStacks           on all stacks: to find the one that monitors this one",
         "cloudformation:DescribeStackResource, DescribeStackEvents, ListStackResources",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,7 +12,7 @@ from gaia_keys import changes, gateways, options, rotation, times
 from gaia_keys.connection import located
 from gaia_keys.errors import Failed, NoSuchKey
 from gaia_keys.keys import ID_LENGTH, id_of
-from gaia_keys.output import print_key, printable, say
+from gaia_keys.output import print_key, printable, say, table
 
 if TYPE_CHECKING:
     from gaia_keys.api import Api
@@ -24,19 +23,6 @@ if TYPE_CHECKING:
 # How far back denied uses are looked for.
 DAYS = 7
 QUERY = 'filter key_id = "{}" | stats count(*) as requests, min(@timestamp), max(@timestamp) by sourceIp, route, status'
-
-
-def table(rows: Sequence[Mapping[str, object]]) -> None:
-    """Prints rows that have the same columns."""
-    texts = [{name: printable(str(cell)) for name, cell in row.items()} for row in rows]
-    widths = {name: max(len(name), *(len(row[name]) for row in texts)) for name in (texts[0] if texts else ())}
-    for row in [{name: name.upper() for name in widths}, *texts] if widths else []:
-        click.echo("  ".join(row[name].ljust(width) for name, width in widths.items()).rstrip())
-
-
-def actions(*rows: str) -> str:
-    """The end of a help: the IAM actions that a command needs, and what for."""
-    return "\n\n\b\nIAM actions:\n  " + "\n  ".join(rows)
 
 
 class KeyOrId(click.ParamType):
@@ -54,7 +40,7 @@ class KeyOrId(click.ParamType):
         "gaia-keys leaked gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV --rotate",
         'gaia-keys leaked - --disable --yes <<<"$KEY"',
     )
-    + actions(
+    + options.actions(
         "execute-api:Invoke             the management API",
         "cloudformation:DescribeStacks  the stack's outputs",
         "apigateway:GET                 the APIs of the Region, their authorizers and stages",
@@ -143,7 +129,7 @@ def is_denied(api: Api, key: str, key_id: str) -> bool:
     found = find(api, key_id)
     whole = key if len(key) > ID_LENGTH else (found and found.api_key)
     if whole:
-        reason, how = api.verify({"api_key": whole}).reason, "verify"
+        reason, how = api.verify(whole, {}).reason, "verify"
     elif found:
         reason, how = (None if found.state == "active" else found.state), "its state; the secret isn't known"
     else:

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gaia_keys import gateways, options, times
-from gaia_keys.commands.leaked import actions, table
 from gaia_keys.connection import located
 from gaia_keys.errors import Failed, Stopped
 from gaia_keys.lossless import shown
-from gaia_keys.output import print_keys, say
+from gaia_keys.output import print_keys, say, table
 from gaia_keys.root_keys import Deployment
 
 if TYPE_CHECKING:
@@ -82,7 +81,7 @@ def refuse_during_accept(deployment: Deployment) -> None:
         raise Failed(f"{ACCEPT} was started, and any root key is accepted until {moment(until)}; first run it again")
 
 
-@root_key.command(epilog=options.example("gaia-keys root-key status") + actions(*READS))
+@root_key.command(epilog=options.example("gaia-keys root-key status") + options.actions(*READS))
 @options.as_json
 @located
 def status(connection: Connection, as_json: bool) -> int:
@@ -150,7 +149,7 @@ def count(keys: list[Key], named: set[str]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["newest"], row["root_key"]), reverse=True)
 
 
-@root_key.command(epilog=options.example("gaia-keys root-key replace") + actions(*READS, *CREATES, *DEPLOYS))
+@root_key.command(epilog=options.example("gaia-keys root-key replace") + options.actions(*READS, *CREATES, *DEPLOYS))
 @kms_key_option
 @yes_option
 @located
@@ -207,7 +206,7 @@ def after_replace(old: str) -> tuple[str, ...]:
     return f"Next: {rotate}, and give out the new keys; then {FINISH}", back, *ELSEWHERE
 
 
-@root_key.command(epilog=options.example("gaia-keys root-key finish") + actions(*READS, *NAMES, *DEPLOYS))
+@root_key.command(epilog=options.example("gaia-keys root-key finish") + options.actions(*READS, *NAMES, *DEPLOYS))
 @click.option("--kms-key", metavar="ID", help="The secondary KMS key, if it is the one that replace created.")
 @yes_option
 @located
@@ -278,7 +277,7 @@ def deployment_type(deployment: Deployment) -> tuple[str, ...]:
 
 @root_key.command(
     epilog=options.example("gaia-keys root-key accept")
-    + actions(
+    + options.actions(
         *READS,
         *CREATES,
         *NAMES,
@@ -338,7 +337,7 @@ def accept(connection: Connection, kms_key: str | None, yes: bool) -> int:
 
 @root_key.command(
     epilog=options.example("gaia-keys root-key repair")
-    + actions(*READS, "kms:CancelKeyDeletion, EnableKey, PutKeyPolicy      what is to be repaired")
+    + options.actions(*READS, "kms:CancelKeyDeletion, EnableKey, PutKeyPolicy      what is to be repaired")
 )
 @yes_option
 @located

@@ -43,11 +43,6 @@ UNDER_WAY = (
 )
 
 
-def actions(*rows: str) -> str:
-    """The end of a help: the IAM actions that a command needs, and what for."""
-    return "\n\n\b\nIAM actions:\n  " + "\n  ".join(rows)
-
-
 def next_step(stack: Stack, status: str) -> str:
     """What to do about a status in which the stack can't be updated; empty if it can be."""
     if status in NEXT:
@@ -91,7 +86,7 @@ def stack() -> None:
 
 @stack.command(
     epilog=options.example("gaia-keys stack show")
-    + actions(
+    + options.actions(
         "cloudformation:DescribeStacks, DescribeStackResource, ListStackResources",
         "cloudformation:GetTemplateSummary, DescribeStackEvents   defaults, and why an update failed",
         "cloudwatch:DescribeAlarms, lambda:GetFunctionConfiguration",
@@ -301,7 +296,7 @@ def deploy(stack: Stack, changes: dict[str, str], question: str, ignore_alarms: 
     epilog=options.example(
         "gaia-keys stack set LogRetentionDays=365", "gaia-keys stack set KeyDisclosure=id --all-at-once"
     )
-    + actions(
+    + options.actions(
         "cloudformation:DescribeStacks, DescribeStackResource, ListStackResources, DescribeStackEvents",
         "cloudformation:CreateChangeSet, DescribeChangeSet, DeleteChangeSet, ExecuteChangeSet",
         "cloudformation:ContinueUpdateRollback                         with --ignore-alarms",

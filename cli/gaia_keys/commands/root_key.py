@@ -304,10 +304,9 @@ def accept(connection: Connection, kms_key: str | None, yes: bool) -> int:
     options.promptable(yes)
     deployment = Deployment(connection, table, yes)
     deployment.settle()
-    old, until = deployment.primary, deployment.named()[1]
-    ours = kms_key == old or "accept" in deployment.tags(old)
+    old = deployment.primary
     restore = None
-    if not (until and ours and not deployment.secondary):  # otherwise it is deployed
+    if not is_accepted(deployment, kms_key):
         if kms_key == old:
             raise Failed(f"KMS key {kms_key} is the primary one: its root key is the stolen one. Leave --kms-key out")
         if not kms_key and deployment.policy_of(old) != deployment.policy():
@@ -330,9 +329,21 @@ def accept(connection: Connection, kms_key: str | None, yes: bool) -> int:
         there = f"{ACCEPT} --region REGION --kms-key {deployment.primary}"
         lines.insert(0, f"Functions in {', '.join(regions)} no longer start, until you run this there: {there}")
     lines.append("Then look in CloudTrail for GenerateMac by others than the functions, and for changes of their roles")
-    if old != deployment.primary:
-        lines += retired(old)
+    if stolen := deployment.tags(deployment.primary).get("accept", old if old != deployment.primary else ""):
+        lines += retired(stolen)
     return report(deployment, *lines, *deployment_type(deployment), *ELSEWHERE)
+
+
+def is_accepted(deployment: Deployment, kms_key: str | None) -> bool:
+    """Whether an interrupted run deployed the new root key: the hour has begun, and the table names the stolen one too.
+
+    The tag alone doesn't say so: the root key of an earlier accept may be the one that is stolen now.
+    """
+    if deployment.secondary or not deployment.named()[1]:
+        return False
+    if kms_key:
+        return kms_key == deployment.primary
+    return "accept" in deployment.tags(deployment.primary) and {deployment.signing()} != deployment.named()[0]
 
 
 @root_key.command(

@@ -211,6 +211,8 @@ class Deployment:
 
     def deploy(self, before: Callable[[], None] = lambda: None, **parameters: str) -> None:
         """Deploys parameters, once they and what changes were shown. `before` runs right before that."""
+        from gaia_keys.commands.stack import Status
+
         change = self.stack.prepare(parameters)
         if change is None:
             return
@@ -230,7 +232,7 @@ class Deployment:
             raise
         before()
         say(f"deploying {words}; this may take some minutes")
-        change.execute()
+        change.execute(Status())
         self.did("deployed", words)
         self.read()
 

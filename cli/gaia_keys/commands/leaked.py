@@ -12,7 +12,7 @@ from gaia_keys import changes, gateways, options, rotation, times
 from gaia_keys.connection import located
 from gaia_keys.errors import Failed, NoSuchKey
 from gaia_keys.keys import ID_LENGTH, id_of
-from gaia_keys.output import print_key, printable, say, table
+from gaia_keys.output import print_key, say, table
 
 if TYPE_CHECKING:
     from gaia_keys.api import Api

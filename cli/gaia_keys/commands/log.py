@@ -185,7 +185,7 @@ def arriving(search: Search, start: datetime.datetime) -> Iterator[Entry]:
     epilog=options.example(
         "gaia-keys log audit --since 7d", "gaia-keys log denied --key gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV --follow"
     )
-    + options.actions("cloudformation:DescribeStacks", "logs:FilterLogEvents            on the log groups of both functions")
+    + options.actions("cloudformation:DescribeStacks", "logs:FilterLogEvents     the log groups of both functions")
 )
 @click.argument("kind", type=click.Choice(list(KINDS)))
 @click.option("--key", "key_id", metavar="KEY", type=options.KeyId(), help="Only entries about this key.")

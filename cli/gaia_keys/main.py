@@ -109,7 +109,7 @@ def status() -> int:
         say(f"gaia-keys: {': '.join(map(str, filter(None, (error.filename, error.strerror or type(error).__name__))))}")
         return 2
     except (click.Abort, KeyboardInterrupt):
-        say("gaia-keys: interrupted. To continue an import or a rotation, run the same command again.")
+        say("gaia-keys: interrupted. To continue what a command began, run it again.")
         return 130
     except Exception as error:  # noqa: BLE001, the one catch-all
         if (message := of_aws(error)) is not None:

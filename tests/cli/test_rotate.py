@@ -186,7 +186,7 @@ class Many(RotateCase):
             process = self.start(*self.all)
             told = process.communicate(timeout=60)[1]
         self.assertEqual(process.returncode, 130, told)
-        self.assertIn("To continue an import or a rotation, run the same command again.", told)
+        self.assertIn("To continue what a command began, run it again.", told)
         self.assertNotIn("Traceback", told)
         self.run_command(*self.all)
         self.assertRotatedOnce()

@@ -17,6 +17,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector as TcpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use lambda_http::http::{HeaderValue, header};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -30,6 +31,10 @@ const POOL_IDLE: Duration = Duration::from_secs(50);
 /// How long the other side may take to accept a connection. The attempt's own timeout covers the
 /// TLS handshake.
 const CONNECT: Duration = Duration::from_secs(1);
+
+/// What CloudTrail records as the caller's program. A signature doesn't cover it.
+const USER_AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("gaia-api-keys/", env!("CARGO_PKG_VERSION")));
 
 /// Creates one connection pool for all of the SDK's clients, which trusts the certificates in
 /// `roots` (PEM). Errors: there are none, or one is invalid.
@@ -68,12 +73,13 @@ struct Http(Client<HttpsConnector<TcpConnector>, SdkBody>);
 
 impl HttpConnector for Http {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let request = match request.try_into_http1x() {
+        let mut request = match request.try_into_http1x() {
             Ok(request) => request,
             Err(error) => {
                 return HttpConnectorFuture::ready(Err(ConnectorError::user(error.into())));
             }
         };
+        request.headers_mut().insert(header::USER_AGENT, USER_AGENT);
         let response = self.0.request(request);
         HttpConnectorFuture::new(async move {
             // Any reason for a missing response (no connection, a closed one) is worth another

@@ -18,6 +18,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector as TcpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use lambda_http::http::{HeaderValue, header};
+use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -46,11 +47,15 @@ pub fn client(roots: &[u8]) -> Result<SharedHttpClient, Cause> {
     if trusted.is_empty() {
         return Err("no certificates found".into());
     }
-    let tls =
-        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(trusted)
-            .with_no_client_auth();
+    let mut crypto = rustls::crypto::ring::default_provider();
+    // Preferred: processors have instructions for its SHA-256, and not for SHA-384.
+    crypto
+        .cipher_suites
+        .sort_by_key(|suite| *suite != TLS13_AES_128_GCM_SHA256);
+    let tls = ClientConfig::builder_with_provider(Arc::new(crypto))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(trusted)
+        .with_no_client_auth();
     let mut tcp = TcpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);

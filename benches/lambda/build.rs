@@ -19,20 +19,21 @@ pub fn service(strip: &str) -> PathBuf {
     build(Path::new(ROOT), &target().join("service"), &arguments).join("release/gaia-api-keys")
 }
 
-/// The release binaries of cargo-lambda's template and of the lean hello-world.
-pub fn hellos() -> [PathBuf; 2] {
+/// The release binaries of cargo-lambda's template, of the lean hello-world, and of the limit.
+pub fn hellos() -> [PathBuf; 3] {
     let package = Path::new(ROOT).join("benches/hello");
     let target = target().join("hello");
-    let lean = [
-        "--profile",
-        "lean",
-        "--no-default-features",
-        "--bin",
-        "lean",
-    ];
+    let binary = |profile, feature, name| {
+        let features = ["--no-default-features", "--features", feature];
+        let arguments = [&["--profile", profile, "--bin", name], &features[..]].concat();
+        build(&package, &target, &arguments)
+            .join(profile)
+            .join(name)
+    };
     [
-        build(&package, &target, &["--release", "--bin", "hello"]).join("release/hello"),
-        build(&package, &target, &lean).join("lean/lean"),
+        binary("release", "template", "hello"),
+        binary("lean", "", "lean"),
+        binary("release", "limit", "limit"),
     ]
 }
 

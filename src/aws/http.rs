@@ -2,7 +2,7 @@
 //!
 //! The SDK's own client costs 1 % of a start, 2 % of a check and 1.1 MB more. It always offers
 //! HTTP/2, and then a connection that has gone silent stays in its pool, so that each later request
-//! fails. docs/performance.md has the numbers.
+//! fails. benches/README.md has the numbers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,7 +48,7 @@ pub fn client(roots: &[u8]) -> Result<SharedHttpClient, Cause> {
         return Err("no certificates found".into());
     }
     let mut crypto = rustls::crypto::ring::default_provider();
-    // Preferred: processors have instructions for its SHA-256, and not for SHA-384.
+    // Preferred: most processors have instructions for its SHA-256, and few for SHA-384.
     crypto
         .cipher_suites
         .sort_by_key(|suite| *suite != TLS13_AES_128_GCM_SHA256);

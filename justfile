@@ -100,6 +100,10 @@ counts: release-build
     bash .ci/apt valgrind valgrind libc6-dbg
     ! command -v valgrind >/dev/null || BINARY={{ artifact }} cargo bench --locked --profile dev --bench counts
 
+# A hundredth of the benchmark, against the release build: shows that it runs, not how fast
+bench: release-build
+    BINARY={{ artifact }} cargo bench --locked --profile dev --bench lambda -- quick
+
 # The stacks on an emulator of AWS: `just e2e test_keys` runs one file
 e2e *files: release-build cdk-modules
     sam build

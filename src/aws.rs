@@ -13,9 +13,19 @@ use aws_config::environment::{
 use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
+use aws_runtime::invocation_id::InvocationIdInterceptor;
+use aws_runtime::request_info::RequestInfoInterceptor;
+use aws_runtime::user_agent::UserAgentInterceptor;
 use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::context::BeforeSerializationInterceptorContextRef;
+use aws_smithy_runtime_api::client::interceptors::{
+    Intercept, disable_interceptor, dyn_dispatch_hint,
+};
+use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::retry::ReconnectMode;
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
@@ -53,6 +63,8 @@ pub fn loader(region: Region, ca_bundle: Option<&str>) -> Result<ConfigLoader, C
         .region(region)
         .http_client(http)
         .retry_config(retries())
+        // An attempt ends after two seconds anyway, and this wraps every body.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .timeout_config(timeouts());
     // Lambda always sets it. The default chain would build an STS client and more, and then read
     // the same variables: a fifteenth of a start.
@@ -75,13 +87,17 @@ pub async fn load(loader: ConfigLoader) -> SdkConfig {
 
 /// Creates the client of DynamoDB.
 pub fn dynamodb(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
-    let config = aws_sdk_dynamodb::config::Builder::from(config).retry_partition(own_retries());
+    let config = aws_sdk_dynamodb::config::Builder::from(config)
+        .retry_partition(own_retries())
+        .interceptor(NoStatistics);
     aws_sdk_dynamodb::Client::from_conf(config.build())
 }
 
 /// Creates the client of KMS.
 pub fn kms(config: &SdkConfig) -> aws_sdk_kms::Client {
-    let config = aws_sdk_kms::config::Builder::from(config).retry_partition(own_retries());
+    let config = aws_sdk_kms::config::Builder::from(config)
+        .retry_partition(own_retries())
+        .interceptor(NoStatistics);
     aws_sdk_kms::Client::from_conf(config.build())
 }
 
@@ -96,6 +112,32 @@ impl LoadServiceConfig for NonEmpty {
             .service_config()?
             .load_config(key)
             .filter(|value| !value.is_empty())
+    }
+}
+
+/// Leaves out the headers that only AWS's statistics read: writing and signing them is a tenth of a
+/// warm check. [`http`] sends a short `User-Agent`.
+#[derive(Debug)]
+struct NoStatistics;
+
+#[dyn_dispatch_hint]
+impl Intercept for NoStatistics {
+    fn name(&self) -> &'static str {
+        "NoStatistics"
+    }
+
+    fn read_before_execution(
+        &self,
+        _: &BeforeSerializationInterceptorContextRef<'_>,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let why = "only statistics read these headers";
+        config
+            .interceptor_state()
+            .store_put(disable_interceptor::<UserAgentInterceptor>(why))
+            .store_put(disable_interceptor::<InvocationIdInterceptor>(why))
+            .store_put(disable_interceptor::<RequestInfoInterceptor>(why));
+        Ok(())
     }
 }
 

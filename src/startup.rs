@@ -91,13 +91,14 @@ struct Parts {
     lacks_primary: bool,
 }
 
-/// Asks KMS for the root keys and DynamoDB for their names at the same time.
+/// Asks DynamoDB for the root keys' names and KMS for them at the same time. DynamoDB first: while it
+/// connects, KMS's client is built.
 async fn parts(settings: &Settings, sdk: &SdkConfig) -> Result<Parts, Cause> {
     let (table, service) = (settings.table_name.clone(), settings.service_name.clone());
     let store = Store::new(aws::dynamodb(sdk), table, service, settings.track_usage);
     // Whether it failed matters only once the keyring is known.
     let named = async { Ok(store.root_keys().await) };
-    let (keyring, named) = tokio::try_join!(keyring(settings, sdk), named)?;
+    let (named, keyring) = tokio::try_join!(named, keyring(settings, sdk))?;
     let lacks_primary = store.lacks_primary(named, &keyring)?;
     Ok(Parts {
         store,

@@ -25,7 +25,7 @@ pub fn list() -> String {
 
 pub fn first_page() -> String {
     let mut event: Value = serde_json::from_str(&list()).expect("JSON");
-    event["queryStringParameters"] = json!({ "limit": "50" });
+    event["rawQueryString"] = json!("limit=50");
     event.to_string()
 }
 

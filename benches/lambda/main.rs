@@ -1,9 +1,10 @@
-//! `cargo bench --bench lambda`: how fast the service is, as ratios to two hello-worlds that run
-//! beside it.
+//! `cargo bench --bench lambda`: how fast the service is, as ratios to two hello-worlds and to the
+//! limit, which run beside it.
 //!
 //! Measured from outside: the release binary as it is deployed, a Runtime API, DynamoDB and KMS
-//! behind TLS. What the figures mean, and what was tried to improve them: docs/performance.md. One
-//! part: `cargo bench --bench lambda cold` (throttled, warm, list, size, memory, peers).
+//! behind TLS. What the figures mean, and what was tried to improve them: benches/README.md.
+//! `-- cold`: one part of it (throttled, warm, list, size, memory, peers). `-- quick`: a hundredth of
+//! the rounds, to see that it runs.
 
 #![allow(
     clippy::expect_used,
@@ -34,89 +35,84 @@ const MB: f64 = 1e6;
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let service = build::service("symbols");
-    let [template, lean] = build::hellos();
-    let hellos = [
+    let [template, lean, limit] = build::hellos();
+    let aws = aws::Aws::start("localhost").await;
+    let others = [
         Program::new("template", &template),
         Program::new("lean hello-world", &lean),
+        Program::new("limit", &limit).with(&aws.environment()),
     ];
-    let aws = aws::Aws::start("localhost").await;
     let api = Program::new("api", &service).with(&aws.environment());
     let authorizer = api.clone().with(&[("FUNCTION", "authorizer")]);
 
-    let parts: Vec<_> = std::env::args()
+    let (options, parts): (Vec<_>, Vec<_>) = std::env::args()
         .skip(1)
         .filter(|argument| !argument.starts_with('-'))
-        .collect();
+        .partition(|argument| argument == "quick");
+    let rounds = |usual: usize| match options.as_slice() {
+        [] => usual,
+        _ => (usual / 100).max(1),
+    };
     let asked = |part: &str| parts.is_empty() || parts.iter().any(|name| name == part);
     let mut rows = Vec::new();
     if asked("cold") {
-        rows.extend(cold(&hellos, &api).await);
+        rows.extend(cold(&others, &api, rounds(100)).await);
     }
     if asked("throttled") {
-        rows.extend(throttled(&api).await);
+        rows.extend(throttled(&api, rounds(30)).await);
     }
     if asked("warm") {
         rows.extend(warm(
-            &measure::warm(&aws, &hellos, &api, &authorizer, 2000).await,
+            &measure::warm(&aws, &others, &api, &authorizer, rounds(2000)).await,
         ));
     }
     if asked("list") {
-        rows.extend(lists(&aws, &api).await);
+        rows.extend(lists(&aws, &api, rounds).await);
     }
     if asked("size") {
         rows.extend(size(&service));
     }
     if asked("memory") {
-        rows.extend(memory(&api).await);
+        rows.extend(memory(&api, rounds(2000)).await);
     }
     println!("\n{}\n", build::machine());
     report::print(&rows);
     if asked("peers") {
-        peers(&aws, &api).await;
+        peers(&aws, &api, rounds).await;
     }
 }
 
-async fn cold([hello, lean]: &[Program; 2], api: &Program) -> [Row; 2] {
-    let programs = [hello, lean, api].map(|program| (program.clone(), events::create()));
-    let [hello, lean, api] = <[Cold; 3]>::try_from(measure::cold(&programs, 100).await)
-        .ok()
-        .expect("three");
+async fn cold(others: &[Program; 3], api: &Program, rounds: usize) -> [Row; 2] {
+    let [template, lean, limit] = others;
+    let programs = [template, lean, limit, api].map(|program| (program.clone(), events::create()));
+    let cold = measure::cold(&programs, rounds).await;
+    let [template, lean, limit, api] = <[Cold; 4]>::try_from(cold).ok().expect("four");
+    let times = [&template.time, &lean.time, &limit.time];
+    let processor = [&template.processor, &lean.processor, &limit.processor];
     [
-        to_hellos(
-            "start to first response",
-            4.0,
-            &api.time,
-            &hello.time,
-            &lean.time,
-        ),
-        to_hellos(
-            "processor time of a start",
-            3.0,
-            &api.processor,
-            &hello.processor,
-            &lean.processor,
-        ),
+        to_others("start to first response", 4.0, &api.time, times),
+        to_others("processor time of a start", 3.0, &api.processor, processor),
     ]
 }
 
-fn to_hellos(what: &'static str, target: f64, ours: &Times, hello: &Times, lean: &Times) -> Row {
+fn to_others(what: &'static str, target: f64, ours: &Times, others: [&Times; 3]) -> Row {
+    let [to_template, ratios @ ..] = others.map(|times| ours.p50() / times.p50());
+    let [template, lean, limit] = others.map(Times::text);
     Row {
         what,
         target,
-        figure: ours.p50() / hello.p50(),
-        lean: Some(ours.p50() / lean.p50()),
+        figure: to_template,
+        ratios: Some(ratios),
         unit: " x",
         detail: format!(
-            "service {}; template {}; lean {}",
-            ours.text(),
-            hello.text(),
-            lean.text()
+            "service {}; template {template}; lean {lean}; limit {limit}",
+            ours.text()
         ),
     }
 }
 
-async fn throttled(api: &Program) -> Option<Row> {
-    match measure::throttled(api, &events::create(), 30).await {
+async fn throttled(api: &Program, rounds: usize) -> Option<Row> {
+    match measure::throttled(api, &events::create(), rounds).await {
         Err(why) => {
             println!(
                 "skipped: the first request under a 128 MB function's share of the processor ({why})"
@@ -127,7 +123,7 @@ async fn throttled(api: &Program) -> Option<Row> {
             what: "first request on 7.2 % of a core",
             target: 2.0,
             figure: first.p50() / second.p50(),
-            lean: None,
+            ratios: None,
             unit: " x",
             detail: format!("first {}; second {}", first.text(), second.text()),
         }),
@@ -135,7 +131,8 @@ async fn throttled(api: &Program) -> Option<Row> {
 }
 
 fn warm(warm: &Warm) -> [Row; 5] {
-    let row = |what, target, times| to_hellos(what, target, times, &warm.hello, &warm.lean);
+    let others = [&warm.template, &warm.lean, &warm.limit];
+    let row = |what, target, times| to_others(what, target, times, others);
     [
         row("warm create", 6.0, &warm.create),
         row("warm update", 6.0, &warm.update),
@@ -145,10 +142,11 @@ fn warm(warm: &Warm) -> [Row; 5] {
     ]
 }
 
-async fn lists(aws: &aws::Aws, api: &Program) -> [Row; 2] {
+async fn lists(aws: &aws::Aws, api: &Program, rounds: impl Fn(usize) -> usize) -> [Row; 2] {
     let mut lists = Vec::new();
-    for (count, rounds) in [(100, 200), (10_000, 20), (40_000, 10)] {
-        lists.push((count as f64, measure::list(aws, api, count, rounds).await));
+    for (count, usual) in [(100, 200), (10_000, 20), (30_000, 10)] {
+        let times = measure::list(aws, api, count, rounds(usual)).await;
+        lists.push((count as f64, times));
     }
     let each = |(count, [list, _]): &(f64, [Times; 2])| list.p50() * 1000.0 / count;
     let detail = |(count, [list, bare]): &(f64, [Times; 2])| {
@@ -164,15 +162,15 @@ async fn lists(aws: &aws::Aws, api: &Program) -> [Row; 2] {
             what: "list of 10,000 keys",
             target: 2.0,
             figure: list.p50() / bare.p50(),
-            lean: None,
+            ratios: None,
             unit: " x",
             detail: lists.iter().map(detail).collect::<Vec<_>>().join("; "),
         },
         Row {
-            what: "time per key, 40,000 keys to 10,000",
+            what: "time per key, 30,000 keys to 10,000",
             target: 1.2,
             figure: each(&lists[2]) / each(&lists[1]),
-            lean: None,
+            ratios: None,
             unit: " x",
             detail: lists
                 .iter()
@@ -188,7 +186,7 @@ fn size(service: &std::path::Path) -> [Row; 2] {
         what,
         target,
         figure: bytes as f64 / MB,
-        lean: None,
+        ratios: None,
         unit: " MB",
         detail: format!("{bytes} bytes"),
     };
@@ -199,8 +197,8 @@ fn size(service: &std::path::Path) -> [Row; 2] {
     ]
 }
 
-async fn memory(api: &Program) -> [Row; 2] {
-    let [early, late] = measure::memory(api, 10_000)
+async fn memory(api: &Program, rounds: usize) -> [Row; 2] {
+    let [early, late] = measure::memory(api, rounds)
         .await
         .map(|bytes| bytes as f64 / MB);
     [
@@ -208,7 +206,7 @@ async fn memory(api: &Program) -> [Row; 2] {
             what: "memory after 10,000 requests",
             target: 14.0,
             figure: late,
-            lean: None,
+            ratios: None,
             unit: " MB",
             detail: format!("{early:.2} MB after 1,000"),
         },
@@ -216,7 +214,7 @@ async fn memory(api: &Program) -> [Row; 2] {
             what: "memory growth since 1,000 requests",
             target: 1.05,
             figure: late / early,
-            lean: None,
+            ratios: None,
             unit: " x",
             detail: String::new(),
         },
@@ -224,7 +222,7 @@ async fn memory(api: &Program) -> [Row; 2] {
 }
 
 /// The same API as Python's users would write it, if benches/peers/setup.sh has been run.
-async fn peers(aws: &aws::Aws, api: &Program) {
+async fn peers(aws: &aws::Aws, api: &Program, rounds: impl Fn(usize) -> usize) {
     let Some(python) = build::python() else {
         println!("\nskipped: FastAPI + Mangum + boto3 (run benches/peers/setup.sh first)");
         return;
@@ -234,12 +232,12 @@ async fn peers(aws: &aws::Aws, api: &Program) {
         (api.clone(), events::create()),
         (python.clone(), events::create()),
     ];
-    let [cold, cold_python] = <[Cold; 2]>::try_from(measure::cold(&programs, 5).await)
+    let [cold, cold_python] = <[Cold; 2]>::try_from(measure::cold(&programs, rounds(5)).await)
         .ok()
         .expect("two");
     let [warm, warm_python] = [
-        measure::creates(aws, api, 300).await,
-        measure::creates(aws, &python, 300).await,
+        measure::creates(aws, api, rounds(300)).await,
+        measure::creates(aws, &python, rounds(300)).await,
     ];
     let row = |what: &str, ours: f64, theirs: f64, unit: &str| {
         println!(

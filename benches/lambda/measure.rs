@@ -58,8 +58,9 @@ pub async fn throttled(
 /// Warm requests, without DynamoDB's own time.
 #[derive(Default)]
 pub struct Warm {
-    pub hello: Times,
+    pub template: Times,
     pub lean: Times,
+    pub limit: Times,
     pub create: Times,
     pub update: Times,
     pub delete: Times,
@@ -69,15 +70,16 @@ pub struct Warm {
 
 pub async fn warm(
     aws: &Aws,
-    hellos: &[Program; 2],
+    others: &[Program; 3],
     api: &Program,
     authorizer: &Program,
     rounds: usize,
 ) -> Warm {
     let mut warm = Warm::default();
-    let [mut hello, mut lean] = [
-        Function::start(&hellos[0]).await,
-        Function::start(&hellos[1]).await,
+    let [mut template, mut lean, mut limit] = [
+        Function::start(&others[0]).await,
+        Function::start(&others[1]).await,
+        Function::start(&others[2]).await,
     ];
     let [mut api, mut authorizer] = [
         Function::start(api).await,
@@ -85,8 +87,9 @@ pub async fn warm(
     ];
     for round in 0..rounds + rounds / 10 {
         let before = aws.requests();
-        let greeting = timed(aws, &mut hello, &events::create()).await.1;
-        let lean_greeting = timed(aws, &mut lean, &events::create()).await.1;
+        let from_template = timed(aws, &mut template, &events::create()).await.1;
+        let from_lean = timed(aws, &mut lean, &events::create()).await.1;
+        let from_limit = timed(aws, &mut limit, &events::create()).await.1;
         let (response, create) = timed(aws, &mut api, &events::create()).await;
         let key = api_key(&response);
         let update = timed(aws, &mut api, &events::update(&key)).await.1;
@@ -95,15 +98,16 @@ pub async fn warm(
         let (response, forged) = timed(aws, &mut authorizer, &events::check(&forge(&key))).await;
         assert!(response.contains("Deny"), "{response}");
         let delete = timed(aws, &mut api, &events::delete(&key)).await.1;
-        // An update and a delete read first, a check records the new key's first use, and a delete
-        // ends that record. In the first round, both functions also start.
+        // The limit reads, an update and a delete read first, a check records the new key's first
+        // use, and a delete ends that record. In the first round, three functions also start.
         if round > 0 {
-            assert_eq!(aws.requests() - before, 8, "requests to DynamoDB");
+            assert_eq!(aws.requests() - before, 9, "requests to DynamoDB");
         }
         // The first tenth only warms caches.
         if round >= rounds / 10 {
-            warm.hello.push(greeting);
-            warm.lean.push(lean_greeting);
+            warm.template.push(from_template);
+            warm.lean.push(from_lean);
+            warm.limit.push(from_limit);
             warm.create.push(create);
             warm.update.push(update);
             warm.check.push(check);
@@ -158,11 +162,11 @@ pub async fn list(aws: &Aws, api: &Program, count: u64, rounds: usize) -> [Times
     times
 }
 
-/// Resident memory of a function after a tenth of the requests, and after all of them.
-pub async fn memory(api: &Program, requests: usize) -> [u64; 2] {
+/// Resident memory of a function after a tenth of the rounds of five requests, and after all.
+pub async fn memory(api: &Program, rounds: usize) -> [u64; 2] {
     let mut function = Function::start(api).await;
     let mut early = 0;
-    for round in 0..requests / 5 {
+    for round in 0..rounds {
         let response = function.invoke(&events::create()).await;
         let key = api_key(&String::from_utf8_lossy(&response.body));
         function.invoke(&events::verify(&key)).await;
@@ -176,7 +180,7 @@ pub async fn memory(api: &Program, requests: usize) -> [u64; 2] {
                 "gaia_nonsense"
             }))
             .await;
-        if round == requests / 50 {
+        if round == rounds / 10 {
             early = function.memory();
         }
     }

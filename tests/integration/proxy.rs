@@ -55,8 +55,8 @@ pub const QUICK: [Fault; 6] = [
 struct State {
     /// Operations and bodies.
     requests: Vec<(String, String)>,
-    /// The `Credential` of the last request's signature: `ID/DATE/REGION/SERVICE/aws4_request`.
-    signer: Option<String>,
+    /// The last request's head.
+    head: String,
     /// The next requests' faults, then `always`.
     plan: VecDeque<Fault>,
     always: Option<Fault>,
@@ -121,9 +121,20 @@ impl Proxy {
 
     /// The access key ID and the Region that the last request was signed with.
     pub fn signer(&self) -> Option<(String, String)> {
-        let signer = self.state.lock().expect("a lock").signer.clone()?;
-        let parts: Vec<_> = signer.split('/').collect();
+        let authorization = self.header("authorization")?;
+        // ID/DATE/REGION/SERVICE/aws4_request
+        let credential = authorization.split("Credential=").nth(1)?;
+        let parts: Vec<_> = credential.split('/').collect();
         Some((parts[0].to_owned(), parts[2].to_owned()))
+    }
+
+    /// A header of the last request.
+    pub fn header(&self, name: &str) -> Option<String> {
+        let state = self.state.lock().expect("a lock");
+        state.head.lines().find_map(|line| {
+            let (found, value) = line.split_once(": ")?;
+            found.eq_ignore_ascii_case(name).then(|| value.to_owned())
+        })
     }
 
     /// Carries out the late requests in order. Returns their number.
@@ -176,17 +187,11 @@ async fn serve(mut client: TcpStream, upstream: SocketAddr, state: &Mutex<State>
             .nth(1)
             .and_then(|rest| rest.split("\r\n").next());
         let operation = operation.unwrap_or("?").to_owned();
-        let body = text
-            .split_once("\r\n\r\n")
-            .map_or("", |(_, body)| body)
-            .to_owned();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let body = body.to_owned();
         let (planned, judge) = {
             let mut state = state.lock().expect("a lock");
-            let signer = text
-                .split("Credential=")
-                .nth(1)
-                .and_then(|rest| rest.split(',').next());
-            state.signer = signer.map(str::to_owned);
+            head.clone_into(&mut state.head);
             state.requests.push((operation.clone(), body.clone()));
             (
                 state

@@ -87,6 +87,22 @@ async fn a_container_gives_credentials() {
     );
 }
 
+/// CloudTrail shows the header, and AWS's statistics aren't worth their part of a check.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_names_the_service_and_carries_no_statistics() {
+    let table = Table::new().await;
+    signer(&table, table.environment(&[])).await;
+    let name = concat!("gaia-api-keys/", env!("CARGO_PKG_VERSION"));
+    assert_eq!(table.proxy.header("user-agent").as_deref(), Some(name));
+    for statistics in [
+        "x-amz-user-agent",
+        "amz-sdk-invocation-id",
+        "amz-sdk-request",
+    ] {
+        assert_eq!(table.proxy.header(statistics), None, "{statistics}");
+    }
+}
+
 /// A template can't leave a variable out, and the SDK would take an empty one for an endpoint.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_endpoint_counts_as_unset() {

@@ -34,8 +34,13 @@ const MB: f64 = 1e6;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
+    let (options, parts): (Vec<_>, Vec<_>) = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-'))
+        .partition(|argument| argument == "quick");
+    let quick = !options.is_empty();
     let service = build::service("symbols");
-    let [template, lean, limit] = build::hellos();
+    let [template, lean, limit] = build::hellos(quick);
     let aws = aws::Aws::start("localhost").await;
     let others = [
         Program::new("template", &template),
@@ -45,13 +50,8 @@ async fn main() {
     let api = Program::new("api", &service).with(&aws.environment());
     let authorizer = api.clone().with(&[("FUNCTION", "authorizer")]);
 
-    let (options, parts): (Vec<_>, Vec<_>) = std::env::args()
-        .skip(1)
-        .filter(|argument| !argument.starts_with('-'))
-        .partition(|argument| argument == "quick");
-    let rounds = |usual: usize| match options.as_slice() {
-        [] => usual,
-        _ => (usual / 100).max(1),
+    let rounds = |usual: usize| {
+        if quick { (usual / 100).max(1) } else { usual }
     };
     let asked = |part: &str| parts.is_empty() || parts.iter().any(|name| name == part);
     let mut rows = Vec::new();

@@ -49,7 +49,7 @@ class InOrder(click.Group):
         return list(self.commands)
 
 
-@click.group("root-key", cls=InOrder)
+@click.group("root-key", cls=InOrder, epilog=options.example("gaia-keys root-key status"))
 def root_key() -> None:
     """Replace the root key, and handle its theft.
 

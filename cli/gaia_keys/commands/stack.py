@@ -78,7 +78,7 @@ def live(stack: Stack, logical_id: str) -> dict[str, Any]:
     return found
 
 
-@click.group()
+@click.group(epilog=options.example("gaia-keys stack show", "gaia-keys stack set Tracing=Active"))
 @connection.options
 def stack() -> None:
     """Show the deployed stack, or change its parameters."""

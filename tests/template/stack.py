@@ -48,7 +48,7 @@ class Stack:
         source = yaml_parse(text)
         functions = [resource.get("Properties", {}) for resource in source["Resources"].values()]
         for function in [source.get("Globals", {}).get("Function", {}), *functions]:
-            if not str(function.get("CodeUri", "s3:")).startswith("s3:"):
+            if isinstance(function.get("CodeUri"), str) and not function["CodeUri"].startswith("s3:"):
                 function["CodeUri"] = "s3://bucket/artifact"  # as `sam package` would leave it
         self.template = transform(source, dict(parameters), ManagedPolicies())
         self.parameters = {name: p.get("Default") for name, p in self.template.get("Parameters", {}).items()} | parameters

@@ -13,9 +13,7 @@ sys.path.insert(0, str(ROOT / "tests/docs"))
 from local import KEYS, Local  # noqa: E402, F401 (Local is for the tests)
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-CREATE, LIST, UPDATE, DELETE = "keys-createApiKey", "keys-listApiKeys", "keys-updateApiKey", "keys-deleteApiKey"
-GET, ROTATE, VERIFY = "keys-getApiKey", "keys-rotateApiKey", "checks-verifyApiKey"
-READ_DEMO, WRITE_DEMO = "demo-readDemo", "demo-writeDemo"
+CREATE = "keys-createApiKey"
 
 
 class Browser:

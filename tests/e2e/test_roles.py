@@ -46,32 +46,24 @@ class Roles(unittest.TestCase):
         with self.subTest(call.__name__, **arguments):
             self.assertIn(code, ("",) if allowed else ("AccessDeniedException", "AccessDenied"))
 
-    def test_partitions(self):
-        """Each operation, also in a transaction, whose parts are authorized one by one."""
+    def test_the_table(self):
+        """Each operation on each partition, also in a transaction, whose parts are authorized one by one; nothing else."""
+        key = arguments("get_item", "gaia")["Key"]
         for role, opens in OPENS.items():
             dynamodb = self.keys.as_role(role, "dynamodb")
             for operation, suffix in itertools.product(OPERATIONS, PARTITIONS):
                 allowed, asked = suffix in opens.get(operation, ()), arguments(operation, f"gaia{suffix}")
                 self.expect(allowed, getattr(dynamodb, operation), TableName=self.table, **asked)
                 if operation == "put_item":
-                    self.expect(allowed, dynamodb.transact_write_items, TransactItems=[{"Put": {"TableName": self.table, **asked}}])
-
-    def test_nothing_else_of_the_table_and_no_other_table(self):
-        admin, key = self.emulator.client("dynamodb"), arguments("get_item", "gaia")["Key"]
-        admin.create_table(
-            TableName="another-table",
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("service", "id")],
-            KeySchema=[{"AttributeName": "service", "KeyType": "HASH"}, {"AttributeName": "id", "KeyType": "RANGE"}],
-        )
-        self.addCleanup(admin.delete_table, TableName="another-table")
-        for role in OPENS:
-            dynamodb = self.keys.as_role(role, "dynamodb")
+                    put = {"Put": {"TableName": self.table, **asked}}
+                    self.expect(allowed, dynamodb.transact_write_items, TransactItems=[put])
             self.expect(False, dynamodb.scan, TableName=self.table)
             self.expect(False, dynamodb.batch_get_item, RequestItems={self.table: {"Keys": [key]}})
             self.expect(False, dynamodb.get_item, TableName="another-table", Key=key)
 
-    def test_kms(self):
+    def test_the_kms_key(self):
+        """It serves the roles under its path only. Neither an administrator's own policy nor another role's grants it;
+        administrators manage it all the same."""
         other = self.emulator.client("kms").create_key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")["KeyMetadata"]
         for role in OPENS:
             kms = self.keys.as_role(role, "kms")
@@ -80,18 +72,14 @@ class Roles(unittest.TestCase):
             self.expect(False, kms.generate_mac, **self.mac | {"KeyId": other["KeyId"]})
             self.expect(False, kms.verify_mac, Mac=b"x" * 32, **self.mac)
             self.expect(False, kms.disable_key, KeyId=self.mac["KeyId"])
-
-    def test_the_kms_key_serves_the_roles_under_its_path_only(self):
-        """Neither an administrator's own policy nor another role's grants it; administrators manage it all the same."""
         everything, iam = document("*", "Allow"), self.emulator.client("iam")
         kms = self.emulator.client("kms", deployment.user(self.emulator, "administrator", json.loads(everything)))
         self.expect(False, kms.generate_mac, **self.mac)
         self.expect(True, kms.describe_key, KeyId=self.mac["KeyId"])
-        trust = iam.get_role(RoleName=self.keys.resource("ApiFunctionRole"))["Role"]["AssumeRolePolicyDocument"]
+        trust = json.dumps(iam.get_role(RoleName=self.keys.resource("ApiFunctionRole"))["Role"]["AssumeRolePolicyDocument"])
         for path, admitted in (("/", False), ("/gaia-api-keys/gaia2/", False), ("/gaia-api-keys/gaia/", True)):
-            name = f"role{len(path)}"
-            role = iam.create_role(RoleName=name, Path=path, AssumeRolePolicyDocument=json.dumps(trust))["Role"]
-            iam.put_role_policy(RoleName=name, PolicyName="all", PolicyDocument=everything)
+            role = iam.create_role(RoleName=f"role{len(path)}", Path=path, AssumeRolePolicyDocument=trust)["Role"]
+            iam.put_role_policy(RoleName=role["RoleName"], PolicyName="all", PolicyDocument=everything)
             kms = self.emulator.client("kms", self.emulator.assume(role["Arn"]))
             self.expect(admitted, kms.generate_mac, **self.mac)
 

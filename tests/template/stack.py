@@ -7,6 +7,7 @@ import logging
 import os
 import pathlib
 import re
+import types
 
 os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")  # the transform asks boto3 for a Region, and no more
 logging.getLogger("samtranslator").setLevel(logging.ERROR)  # it warns of metrics that are AWS's own business
@@ -29,13 +30,8 @@ PSEUDO = {
 }
 LOG_GROUP_ARN = "arn:aws:logs:us-east-1:111122223333:log-group:"
 NO_VALUE = object()
-
-
-class ManagedPolicies:
-    """The names that SAM may turn into ARNs, from the list that comes with it instead of from IAM."""
-
-    def load(self):
-        return get_bundled_managed_policy_map("aws")
+# The names that SAM may turn into ARNs, from the list that comes with it instead of from IAM.
+MANAGED_POLICIES = types.SimpleNamespace(load=lambda: get_bundled_managed_policy_map("aws"))
 
 
 def monitoring(text=MONITORING, keys=None, **parameters):
@@ -50,7 +46,7 @@ class Stack:
         for function in [source.get("Globals", {}).get("Function", {}), *functions]:
             if isinstance(function.get("CodeUri"), str) and not function["CodeUri"].startswith("s3:"):
                 function["CodeUri"] = "s3://bucket/artifact"  # as `sam package` would leave it
-        self.template = transform(source, dict(parameters), ManagedPolicies())
+        self.template = transform(source, dict(parameters), MANAGED_POLICIES)
         self.parameters = {name: p.get("Default") for name, p in self.template.get("Parameters", {}).items()} | parameters
         self.resources = {
             name: self.resolve(resource)

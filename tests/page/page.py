@@ -32,18 +32,17 @@ class Browser:
         self.chromium.close()
         self.playwright.stop()
 
-    def open(self, local, path="/docs", **options):
-        return Page(self.chromium.new_page(**options), local, path)
+    def open(self, local, **options):
+        return Page(self.chromium.new_page(**options), local)
 
 
 class Page:
-    def __init__(self, page, local, path):
+    def __init__(self, page, local):
         self.page, self.requests, self.complaints = page, [], []
-        page.set_default_timeout(30_000)
         page.on("request", lambda request: self.requests.append(request.url))
         page.on("console", self.listen)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.goto(f"http://{local.address}{path}")
+        page.goto(f"http://{local.address}/docs")
         self.operation(CREATE).wait_for()
 
     def listen(self, message):
@@ -67,12 +66,10 @@ class Page:
             operation.locator(".opblock-summary-control").click()
             operation.get_by_role("button", name="Try it out").click()
         for parameter, value in parameters.items():
-            field = operation.locator(f'tr[data-param-name="{parameter}"]').locator("input, select")
-            field.select_option(value) if field.evaluate("field => field.tagName") == "SELECT" else field.fill(value)
+            operation.locator(f'tr[data-param-name="{parameter}"] input').fill(value)
         if body is not None:
             operation.locator("textarea.body-param__text").fill(body if isinstance(body, str) else json.dumps(body))
         operation.get_by_role("button", name="Execute").click()
-        response.wait_for()
         status = response.locator(".response-col_status").inner_text()
         return int(status.split()[0]), json.loads(response.locator(".highlight-code pre").inner_text())
 

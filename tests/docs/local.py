@@ -1,5 +1,6 @@
 """The local service as a process, a gateway in front of it that checks signatures, and the code in the documents."""
 
+import contextlib
 import hashlib
 import http.client
 import http.server
@@ -12,6 +13,7 @@ import textwrap
 import threading
 import time
 
+import boto3
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
@@ -94,13 +96,10 @@ class Local:
         """The response, and its text. A body that is neither text nor bytes is sent as JSON."""
         if body is not None and not isinstance(body, (str, bytes)):
             body = json.dumps(body)
-        connection = http.client.HTTPConnection(self.address, timeout=30)
-        try:
+        with contextlib.closing(http.client.HTTPConnection(self.address, timeout=30)) as connection:
             connection.request(method, path, body, {"content-type": "application/json"} | (headers or {}))
             response = connection.getresponse()
             return response, response.read().decode()
-        finally:
-            connection.close()
 
     def send(self, method, path, body=None, headers=None):
         """The status, and the body as JSON."""
@@ -116,15 +115,8 @@ class Local:
         return {entry["api_key"]: entry["config"] for entry in self.send("GET", KEYS)[1]}
 
     def table(self):
-        import boto3
-
-        return boto3.resource(
-            "dynamodb",
-            endpoint_url=f"http://{self.dynamodb}",
-            region_name="local",
-            aws_access_key_id="local",
-            aws_secret_access_key="local",
-        ).Table("gaia-api-keys")
+        credentials = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": "local"}
+        return boto3.resource("dynamodb", endpoint_url=f"http://{self.dynamodb}", **credentials).Table("gaia-api-keys")
 
 
 class Lost(Exception):
@@ -148,14 +140,13 @@ class Gateway:
             def answer(self):
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
                 problem = checks and wrong_signature(self.command, self.path, self.headers, body, gateway.token)
-                if problem:
-                    status, headers, answer = 403, {}, json.dumps({"message": problem}).encode()
-                else:
-                    try:
+                status, headers, answer = 403, {}, json.dumps({"message": problem}).encode()
+                try:
+                    if not problem:
                         status, headers, answer = gateway.forward(local, self.command, self.path, dict(self.headers), body)
-                    except Lost:
-                        self.close_connection = True
-                        return
+                except Lost:
+                    self.close_connection = True
+                    return
                 gateway.requests.append((self.command, re.sub(r"gaia_\w+", "KEY", self.path), status))
                 self.send_response(status)
                 for name, value in headers.items():
@@ -180,13 +171,10 @@ class Gateway:
         if callable(fault):
             fault()
             raise Lost
-        connection = http.client.HTTPConnection(local.address, timeout=30)
-        try:
+        with contextlib.closing(http.client.HTTPConnection(local.address, timeout=30)) as connection:
             connection.request(method, path, body, headers)
             response = connection.getresponse()
             answer = response.read()
-        finally:
-            connection.close()
         if fault == "done, then 503":
             return 503, {"Retry-After": "1"}, b'{"detail":"Service Unavailable"}'
         if fault == "done, then lost":

@@ -8,7 +8,6 @@ import functools
 import json
 import sys
 import unittest
-import urllib.parse
 
 import emulator as emulators
 from emulator import BINARY, REGION, ROOT, templates  # noqa: F401 (for the tests)

@@ -1,5 +1,6 @@
 """The page of `cargo local` in a headless Chromium, used as a person does."""
 
+import contextlib
 import json
 import pathlib
 import shutil
@@ -16,29 +17,23 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 CREATE = "keys-createApiKey"
 
 
-class Browser:
-    """`with Browser() as browser:` starts the system's Chromium, and stops it."""
-
-    def __enter__(self):
-        path = next(filter(None, map(shutil.which, NAMES)), None)
-        if not path:
-            raise SystemExit(f"there is no {', '.join(NAMES)}; Debian has it: apt-get install chromium")
-        self.playwright = sync_playwright().start()
+@contextlib.contextmanager
+def browser():
+    """The system's Chromium."""
+    path = next(filter(None, map(shutil.which, NAMES)), None)
+    if not path:
+        raise SystemExit(f"there is no {', '.join(NAMES)}; Debian has it: apt-get install chromium")
+    with sync_playwright() as playwright:
         # Chromium's sandbox doesn't start for root, nor in most containers; it only loads our own page.
-        self.chromium = self.playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        return self
-
-    def __exit__(self, *_):
-        self.chromium.close()
-        self.playwright.stop()
-
-    def open(self, local, **options):
-        return Page(self.chromium.new_page(**options), local)
+        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
 
 
 class Page:
-    def __init__(self, page, local):
-        self.page, self.requests, self.complaints = page, [], []
+    def __init__(self, browser, local, **options):
+        self.page, self.requests, self.complaints = browser.new_page(**options), [], []
+        page = self.page
         page.on("request", lambda request: self.requests.append(request.url))
         page.on("console", self.listen)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))

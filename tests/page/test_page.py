@@ -3,7 +3,7 @@
 import re
 import unittest
 
-from page import CREATE, ROOT, Browser, Local
+from page import CREATE, ROOT, Local, Page, browser
 
 LIST, UPDATE, DELETE = "keys-listApiKeys", "keys-updateApiKey", "keys-deleteApiKey"
 GET, ROTATE, VERIFY = "keys-getApiKey", "keys-rotateApiKey", "checks-verifyApiKey"
@@ -14,11 +14,11 @@ class Docs(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.local = cls.enterClassContext(Local())
-        cls.browser = cls.enterClassContext(Browser())
+        cls.browser = cls.enterClassContext(browser())
 
     def open(self):
         """A page that, by the end of the test, has neither logged an error nor sent a request elsewhere."""
-        page = self.browser.open(self.local)
+        page = Page(self.browser, self.local)
         self.addCleanup(page.page.close)
         self.addCleanup(self.check, page)
         return page
@@ -64,7 +64,7 @@ class Docs(unittest.TestCase):
 
     def test_the_browser_sends_no_request_elsewhere(self):
         """Even if a script tries to: DynamoDB is another origin."""
-        page = self.browser.open(self.local)
+        page = Page(self.browser, self.local)
         self.addCleanup(page.page.close)
         ask = "(url) => fetch(url, { mode: 'no-cors' }).then(() => 'asked', () => 'blocked')"
         self.assertEqual(page.page.evaluate(ask, f"http://{self.local.dynamodb}/"), "blocked")

@@ -59,9 +59,8 @@ def remove(account):
     try:
         left = account.remove()
     finally:
-        again = f"python tests/aws/run.py --region {account.region} --name {account.name} --remove"
-        if left:
-            print(*[f"left: {each}" for each in left], f"To try again: {again}", sep="\n", file=sys.stderr)
+        again = f"To try again: python tests/aws/run.py --region {account.region} --name {account.name} --remove"
+        print(*[f"left: {each}" for each in left], *[again] * bool(left), sep="\n", file=sys.stderr)
     return left
 
 

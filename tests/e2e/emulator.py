@@ -81,13 +81,8 @@ def routes_of_body(api, body):
             })
     for number, (route, operation) in enumerate(sorted(templates.routes(body).items())):
         integration = operation["x-amazon-apigateway-integration"]
-        resource(
-            f"Integration{number}",
-            "Integration",
-            IntegrationType=integration["type"].upper(),
-            IntegrationUri=integration["uri"],
-            PayloadFormatVersion=integration["payloadFormatVersion"],
-        )
+        properties = {"IntegrationUri": integration["uri"], "PayloadFormatVersion": integration["payloadFormatVersion"]}
+        resource(f"Integration{number}", "Integration", IntegrationType=integration["type"].upper(), **properties)
         ((name, scopes),) = (operation.get("security") or [{"NONE": []}])[0].items()
         scheme = schemes.get(name, {})
         kind = scheme.get("x-amazon-apigateway-authorizer", {}).get("type")

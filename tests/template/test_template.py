@@ -57,24 +57,16 @@ def routes_with_limits_exist(text):
     same(set(stack["ApiApiGatewayDefaultStage"]["RouteSettings"]) - set(routes(stack["Api"]["Body"])), set())
 
 
+@check(MAIN, jwt_template(MAIN), EXAMPLE)
 def access_logs(text):
-    """Their variables by field. None may hold a key."""
-    for name, resource in Stack(text).resources.items():
-        settings = resource["Properties"].get("AccessLogSettings") or resource["Properties"].get("AccessLogSetting")
-        if settings:
-            same(set(re.findall(r"\$context\.([A-Za-z0-9_.]+)", settings["Format"])) - HARMLESS_VARIABLES, set(), name)
-            assert "\n" not in settings["Format"], name
-            yield json.loads(settings["Format"])
-
-
-@check(MAIN, jwt_template(MAIN))
-def the_management_apis_access_log(text):
-    same(len(list(access_logs(text))), 1)
-
-
-@check(EXAMPLE)
-def the_protected_apis_access_logs_name_the_key(text):
-    same([log["key_id"] for log in access_logs(text)], ["$context.authorizer.key_id"] * 2)
+    """They are JSON in one line, without a variable that may hold a key. Those of protected APIs name the key's ID."""
+    of_apis = [api for kind in ("AWS::ApiGatewayV2::Stage", "AWS::ApiGateway::Stage") for api in Stack(text).of_type(kind).values()]
+    formats = [(api.get("AccessLogSettings") or api["AccessLogSetting"])["Format"] for api in of_apis]
+    for format in formats:
+        same(set(re.findall(r"\$context\.([A-Za-z0-9_.]+)", format)) - HARMLESS_VARIABLES, set())
+        assert "\n" not in format, format
+    ids = [json.loads(format).get("key_id") for format in formats]
+    assert ids in ([None], ["$context.authorizer.key_id"] * 2), ids
 
 
 @check(EXAMPLE)
@@ -284,18 +276,6 @@ def guards(text):
     for name, alarm in (alarms | {"start": start}).items():
         how = [alarm[name] for name in ("ComparisonOperator", "EvaluationPeriods", "TreatMissingData")]
         same(how, ["GreaterThanOrEqualToThreshold", 1, "notBreaching"], name)
-
-
-@check(MAIN)
-def what_is_monitored(text):
-    """The list that stacks/monitoring.yaml reads. Its order is an interface between two stacks."""
-    for parameters, table, keys in (({}, "<Table>", ["<KmsKey>", "none"]), (ADOPTED, "old-table", KEY_IDS)):
-        monitored = Stack(text, **parameters)["Monitored"]
-        same((monitored["Name"], monitored["Type"]), ("/gaia-api-keys/keys", "StringList"))
-        same(monitored["Value"].split(","), [
-            "keys", "<Api>", "<ApiFunction>", "<AuthorizerFunction>", "<ApiLogs>", "<AuthorizerLogs>", table, *keys,
-            *(f"<{name}>" for name in GUARDS),
-        ])
 
 
 @check(MONITORING)

@@ -6,11 +6,12 @@ They run in this order, in one deployment.
 import collections
 import contextlib
 import datetime
+import itertools
 import pathlib
 import re
 import time
 
-from account import DENIED, FUNCTION_ROLES, Failed, code_of, document
+from account import DENIED, Failed, code_of, document
 from botocore.exceptions import ClientError
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -21,6 +22,20 @@ GUARDS = ("ApiErrorsAlarm", "RequestFailedAlarm", "AuthorizerErrorsAlarm", "Star
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")  # of a config's `routes`
 # With this, a read key may POST /items. It is as long as it may be, and so are the versions' descriptions.
 READ_ROUTES = "POST /items,PUT /".ljust(80, "x")
+
+# Which partitions of the table ("" is the keys' own) a role opens by which operation.
+OPENS = {
+    "ApiFunctionRole": {
+        "get_item": {"", "#idem", "#meta", "#use"},
+        "put_item": {"", "#idem", "#use"},
+        "update_item": {"", "#idem", "#meta", "#use"},
+        "delete_item": {""},
+        "query": {"", "#use"},
+    },
+    "AuthorizerFunctionRole": {"get_item": {"", "#meta"}, "put_item": {"#use"}},
+}
+OPERATIONS = ("get_item", "put_item", "update_item", "delete_item", "query")
+PARTITIONS = ("", "#idem", "#meta", "#use", "2")
 
 Question = collections.namedtuple("Question", "text expected ask skipped")  # why an emulator can't answer it, or nothing
 QUESTIONS = []
@@ -192,41 +207,45 @@ def usage_plan(here):
     "yes: each role opens its own partitions, its table, its KMS key and its algorithm only",
 )
 def roles(here):
-    name, wrong = here.account.name, []
-    table, mac = {"TableName": here.output("TableName")}, {"KeyId": here.output("KmsKeyId"), "Message": b"x"}
-
-    def item(partition):
-        return {"service": {"S": partition}, "id": {"S": "proof"}}
-
-    def puts(*partitions):
-        return {"TransactItems": [{"Put": {**table, "Item": item(partition)}} for partition in partitions]}
-
-    for role in FUNCTION_ROLES:
-        credentials, is_api = here.account.twin(role), role == "ApiFunctionRole"
+    wrong, outputs = [], here.account.outputs[here.keys]
+    for role in OPENS:
+        credentials = here.account.twin(role)
         dynamodb, kms = here.client("dynamodb", credentials), here.client("kms", credentials)
-        calls = [
-            (True, dynamodb.get_item, {**table, "Key": item(name)}),
-            (True, dynamodb.put_item, {**table, "Item": item(f"{name}#use")}),
-            (True, dynamodb.get_item, {**table, "Key": item(f"{name}#meta")}),
-            (True, kms.generate_mac, {**mac, "MacAlgorithm": "HMAC_SHA_256"}),
-            (is_api, dynamodb.put_item, {**table, "Item": item(f"{name}#idem")}),
-            (is_api, dynamodb.delete_item, {**table, "Key": item(name)}),
-            (is_api, dynamodb.transact_write_items, puts(f"{name}#idem", f"{name}#use")),
-            (False, dynamodb.transact_write_items, puts(f"{name}#use", "another")),
-            (False, dynamodb.get_item, {**table, "Key": item("another")}),
-            (False, dynamodb.put_item, {**table, "Item": item("another")}),
-            (False, dynamodb.scan, table),
-            (False, kms.generate_mac, {**mac, "MacAlgorithm": "HMAC_SHA_384"}),
-        ]
+        calls = list(rights(role, dynamodb, kms, outputs, here.account.name))
         # A new role's policies take a while to be in force.
-        here.account.wait(role, lambda: all(allowed(call, given) for _, call, given in calls[:2]))
+        here.account.wait(role, lambda: all(allowed(call, given) for expected, call, given in calls if expected))
         wrong += [f"{role} {call.__name__} {given}" for expected, call, given in calls if allowed(call, given) != expected]
-    for partition in ("#use", "#idem"):
-        here.client("dynamodb").delete_item(**table, Key=item(f"{name}{partition}"))
-    # An emulator's root user may do everything.
-    if not here.account.emulated and allowed(here.client("kms").generate_mac, mac | {"MacAlgorithm": "HMAC_SHA_256"}):
+    for partition in PARTITIONS:
+        key = arguments("get_item", here.account.name + partition)
+        here.client("dynamodb").delete_item(TableName=outputs["TableName"], **key)
+    mac = {"KeyId": outputs["KmsKeyId"], "Message": b"x", "MacAlgorithm": "HMAC_SHA_256"}
+    if not here.account.emulated and allowed(here.client("kms").generate_mac, mac):  # an emulator's root user may do everything
         wrong.append("the caller may use the KMS key")
     return not wrong, "; ".join(wrong) or "yes"
+
+
+def rights(role, dynamodb, kms, outputs, service):
+    """Calls with a role's clients: whether it may, the call, and what it is given."""
+    table, mac = {"TableName": outputs["TableName"]}, {"KeyId": outputs["KmsKeyId"], "Message": b"x"}
+    for operation, suffix in itertools.product(OPERATIONS, PARTITIONS):
+        asked = table | arguments(operation, service + suffix)
+        yield suffix in OPENS[role].get(operation, ()), getattr(dynamodb, operation), asked
+        if operation == "put_item":  # the parts of a transaction are authorized one by one
+            parts = [{"Put": table | arguments("put_item", f"{service}{each}")} for each in (suffix, "#use")]
+            yield suffix in OPENS[role]["put_item"], dynamodb.transact_write_items, {"TransactItems": parts[: 1 + (suffix != "#use")]}
+    yield False, dynamodb.scan, table
+    yield False, dynamodb.get_item, arguments("get_item", service) | {"TableName": "another-table"}
+    yield True, kms.generate_mac, mac | {"MacAlgorithm": "HMAC_SHA_256"}
+    yield False, kms.generate_mac, mac | {"MacAlgorithm": "HMAC_SHA_384"}
+    yield False, kms.verify_mac, mac | {"MacAlgorithm": "HMAC_SHA_256", "Mac": b"x" * 32}
+    yield False, kms.disable_key, {"KeyId": outputs["KmsKeyId"]}
+
+
+def arguments(operation, partition):
+    key = {"service": {"S": partition}, "id": {"S": "proof"}}
+    if operation == "query":
+        return {"KeyConditionExpression": "service = :s", "ExpressionAttributeValues": {":s": {"S": partition}}}
+    return {"Item": key} if operation == "put_item" else {"Key": key}
 
 
 def allowed(call, given):

@@ -69,7 +69,7 @@ class Account:
         self.outputs = {}  # by stack, as its last deployment left them
 
     @functools.cache
-    def client(self, service, credentials=()):
+    def client(self, service, *credentials):
         names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
         return boto3.client(service, region_name=self.region, **self.options | dict(zip(names, credentials)))
 

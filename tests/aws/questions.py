@@ -210,7 +210,7 @@ def roles(here):
     wrong, outputs = [], here.account.outputs[here.keys]
     for role in OPENS:
         credentials = here.account.twin(role)
-        dynamodb, kms = here.client("dynamodb", credentials), here.client("kms", credentials)
+        dynamodb, kms = here.client("dynamodb", *credentials), here.client("kms", *credentials)
         calls = list(rights(role, dynamodb, kms, outputs, here.account.name))
         # A new role's policies take a while to be in force.
         here.account.wait(role, lambda: all(allowed(call, given) for expected, call, given in calls if expected))

@@ -136,6 +136,7 @@ class Gateway:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = -1  # one packet, or the client waits for the second one
 
             def answer(self):
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
@@ -183,7 +184,7 @@ class Gateway:
         return response.status, passed, answer
 
     def __enter__(self):
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=[0.05], daemon=True).start()
         return self
 
     def __exit__(self, *_):

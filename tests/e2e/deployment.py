@@ -10,7 +10,7 @@ import sys
 import unittest
 
 import emulator as emulators
-from emulator import BINARY, REGION, ROOT, templates  # noqa: F401 (for the tests)
+from emulator import ADMINISTRATOR, BINARY, REGION, ROOT, for_emulator, templates  # noqa: F401 (for the tests)
 
 sys.path.append(str(ROOT / "tests/docs"))
 from account import Failed, document  # noqa: F401
@@ -25,6 +25,7 @@ class Stack:
 
     def __init__(self, name, text, emulator, **parameters):
         self.name, self.text, self.emulator = name, text, emulator
+        self.cloudformation = emulator.client("cloudformation")
         if name not in SHARED:
             unittest.addModuleCleanup(self.delete)
         self.deploy(**parameters)
@@ -38,9 +39,13 @@ class Stack:
     def outputs(self):
         return self.emulator.outputs[self.name]
 
+    def describe(self):
+        """What CloudFormation says of the stack, or None."""
+        return self.emulator.describe(self.name)
+
     def delete(self):
-        if found := self.emulator.describe(self.name):
-            self.emulator.client("cloudformation").delete_stack(StackName=self.name)
+        if found := self.describe():
+            self.cloudformation.delete_stack(StackName=self.name)
             assert self.emulator.settled(found["StackId"]) == "DELETE_COMPLETE"
 
     def resource(self, logical_id):
@@ -50,7 +55,7 @@ class Stack:
     def as_role(self, role, service):
         """A client with a role's credentials. The emulator lets the root user assume what Lambda may assume."""
         role = self.emulator.client("iam").get_role(RoleName=self.resource(role))["Role"]
-        return self.emulator.client(service, self.emulator.assume(role["Arn"]))
+        return self.emulator.client(service, *self.emulator.assume(role["Arn"]))
 
     def items(self):
         """The table's items, as boto3's client returns them."""
@@ -67,7 +72,7 @@ class Stack:
         """The management API's URL for a client that can't be made to connect to the emulator: by path in place of host."""
         return f"{self.emulator.url}/_aws/execute-api/{self.outputs['ApiArn'].split(':')[-1]}/$default"
 
-    def send(self, method, path="", body=None, caller=emulators.Emulator.credentials, **options):
+    def send(self, method, path="", body=None, caller=ADMINISTRATOR, **options):
         """A request to the management API, signed unless there is no caller; the path is below KEYS."""
         return self.emulator.send(method, self.outputs["ApiUrl"] + KEYS + path, body, credentials=caller, **options)
 

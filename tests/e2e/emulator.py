@@ -23,6 +23,7 @@ from stack import yaml_parse
 BINARY = pathlib.Path(os.environ.get("TEST_BINARY") or ROOT / "target/lambda/gaia-api-keys/bootstrap")
 LOGS = ROOT / "target/e2e/logs"
 ACCOUNT, REGION = "111122223333", "eu-central-1"
+ADMINISTRATOR = ("administrator", "a-secret-of-the-tests")  # the account's root user
 
 # What the emulator lacks, hence what these tests don't prove: the kind of resource, the property (all of the resource if
 # none is named), and the reason.
@@ -103,7 +104,7 @@ class Emulator(Account):
     """
 
     emulated, pause = True, 0.05
-    credentials = ("administrator", "a-secret-of-the-tests")  # the account's root user
+    credentials = ADMINISTRATOR
 
     def __init__(self, name):
         super().__init__(name, REGION, BINARY)
@@ -116,7 +117,7 @@ class Emulator(Account):
             self.port = listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.options = {"endpoint_url": self.url, "config": Config(retries={"total_max_attempts": 1}, read_timeout=120)}
-        self.options |= {"aws_access_key_id": self.credentials[0], "aws_secret_access_key": self.credentials[1]}
+        self.options |= {"aws_access_key_id": ADMINISTRATOR[0], "aws_secret_access_key": ADMINISTRATOR[1]}
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | {
             "AUTH": "true",
             "BIND_HOST": "127.0.0.1",
@@ -125,8 +126,8 @@ class Emulator(Account):
             "MINISTACK_REGION": REGION,
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",
-            "AWS_ACCESS_KEY_ID": self.credentials[0],
-            "AWS_SECRET_ACCESS_KEY": self.credentials[1],
+            "AWS_ACCESS_KEY_ID": ADMINISTRATOR[0],
+            "AWS_SECRET_ACCESS_KEY": ADMINISTRATOR[1],
             "AWS_ENDPOINT_URL": self.url,  # for the functions
         }
         LOGS.mkdir(parents=True, exist_ok=True)

@@ -67,7 +67,7 @@ class Access(unittest.TestCase):
     def test_who_manages_keys(self):
         self.assertAllows(self.manager, lambda method, path: True)
         # The policies name one API, so no other service opens with them.
-        dynamodb = self.keys.emulator.client("dynamodb", self.manager)
+        dynamodb = self.keys.emulator.client("dynamodb", *self.manager)
         with self.assertRaisesRegex(dynamodb.exceptions.ClientError, "AccessDenied"):
             dynamodb.scan(TableName=self.keys.outputs["TableName"])
 

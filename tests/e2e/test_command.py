@@ -8,6 +8,8 @@ import unittest
 
 import deployment
 
+COMMAND = pathlib.Path(sys.executable).with_name("gaia-keys")
+
 
 class Command(unittest.TestCase):
     def run_command(self, caller, *arguments, status=0, stdin=""):
@@ -18,7 +20,7 @@ class Command(unittest.TestCase):
             "AWS_ACCESS_KEY_ID": caller[0],
             "AWS_SECRET_ACCESS_KEY": caller[1],
         }
-        command = [pathlib.Path(sys.executable).with_name("gaia-keys"), *arguments]
+        command = [COMMAND, *arguments]
         done = subprocess.run(command, env=environment, input=stdin, capture_output=True, text=True, timeout=60)
         self.assertEqual(done.returncode, status, done.stdout + done.stderr)
         return done.stdout + done.stderr

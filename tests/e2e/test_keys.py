@@ -11,7 +11,7 @@ class LifeOfAKey(unittest.TestCase):
     def setUpClass(cls):
         cls.keys = deployment.keys()
         cls.caller = deployment.user(cls.keys.emulator, "operator", deployment.documented_policies(cls.keys)[0])
-        cls.arn = cls.keys.emulator.client("sts", cls.caller).get_caller_identity()["Arn"]
+        cls.arn = cls.keys.emulator.client("sts", *cls.caller).get_caller_identity()["Arn"]
 
     def send(self, *request, status=200, **options):
         return self.keys.send(*request, caller=self.caller, **options).expect(status)

@@ -3,8 +3,6 @@
 tests/integration has every config, format and cached response.
 """
 
-import contextlib
-import datetime
 import json
 import pathlib
 import shutil
@@ -15,53 +13,14 @@ import unittest
 
 import deployment
 import emulator as emulators
-from deployment import ROOT, Stack, document, templates
+from deployment import ROOT, Stack, templates
+from protected import APIS, Case, denied_to_authorizer, in_seconds
 
 sys.path.append(str(ROOT / "tests/cdk"))
 from test_cdk import API, APP, synth
 
-HTTP, REST = APIS = ("HttpApiUrl", "RestApiUrl")
 HEADERS, REST_HEADERS = "Headers: [Authorization] #", "Headers: [Authorization]\n"
 CACHED = 6  # seconds
-
-
-def in_seconds(seconds):
-    """A time, rounded down to the second."""
-    moment = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds)
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-@contextlib.contextmanager
-def denied_to_authorizer(keys, action):
-    """The authorizer's role may not do this for a while."""
-    iam, policy = keys.emulator.client("iam"), {"RoleName": keys.resource("AuthorizerFunctionRole"), "PolicyName": "denied"}
-    iam.put_role_policy(PolicyDocument=document(action), **policy)
-    try:
-        yield
-    finally:
-        iam.delete_role_policy(**policy)
-
-
-class Case(unittest.TestCase):
-    header = "authorization"
-
-    @classmethod
-    def setUpClass(cls):
-        cls.keys, cls.protected = deployment.keys(), cls.stack()
-
-    def create(self, **config):
-        return self.keys.send("POST", "/", {"config": config}).expect(200)["api_key"]
-
-    def revoke(self, key):
-        self.keys.send("DELETE", f"/delete/{key[:31]}").expect(200)
-
-    def statuses(self, key, method="GET", path=""):
-        """The responses of both APIs."""
-        return [self.protected.call(api, method, path, key, self.header).status for api in APIS]
-
-    def denials(self, key):
-        """The reasons in the authorizer's log."""
-        return [entry["reason"] for entry in self.keys.log("AuthorizerLogGroup", message="denied", key_id=key[:31])]
 
 
 class Example(Case):

@@ -33,14 +33,14 @@ class Roles(unittest.TestCase):
     def test_the_kms_key_serves_the_roles_under_its_path_only(self):
         """Neither an administrator's own policy nor another role's grants it; administrators manage it all the same."""
         everything, iam = document("*", "Allow"), self.emulator.client("iam")
-        kms = self.emulator.client("kms", deployment.user(self.emulator, "administrator", json.loads(everything)))
+        kms = self.emulator.client("kms", *deployment.user(self.emulator, "administrator", json.loads(everything)))
         self.expect(False, kms.generate_mac, **self.mac)
         self.expect(True, kms.describe_key, KeyId=self.mac["KeyId"])
         trust = json.dumps(iam.get_role(RoleName=self.keys.resource("ApiFunctionRole"))["Role"]["AssumeRolePolicyDocument"])
         for path, admitted in (("/", False), ("/gaia-api-keys/gaia2/", False), ("/gaia-api-keys/gaia/", True)):
             role = iam.create_role(RoleName=f"role{len(path)}", Path=path, AssumeRolePolicyDocument=trust)["Role"]
             iam.put_role_policy(RoleName=role["RoleName"], PolicyName="all", PolicyDocument=everything)
-            kms = self.emulator.client("kms", self.emulator.assume(role["Arn"]))
+            kms = self.emulator.client("kms", *self.emulator.assume(role["Arn"]))
             self.expect(admitted, kms.generate_mac, **self.mac)
 
     def test_log_groups(self):

@@ -121,7 +121,6 @@ fuzz seconds="10":
 # Known vulnerabilities in dependencies
 audit:
     bash .ci/audit
-    {{ unittest }} tests/audit
 
 # What a release holds: zip, template, bill of materials, checksums
 release: release-build

@@ -1,49 +1,59 @@
-"""An AWS account and Region: stacks, requests to their APIs, and the removal of all that was made."""
+"""An AWS account and Region: stacks, requests to their APIs, and the removal of all that was made.
 
-import dataclasses
+tests/e2e has the same for an emulator.
+"""
+
 import functools
 import hashlib
 import http.client
 import io
 import json
-import pathlib
 import sys
 import time
 import urllib.parse
 import zipfile
-from collections.abc import Callable, Iterator
-from typing import Any
 
 import boto3
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
-Client = Any  # boto3 makes its clients' types at run time
-
-# What the templates keep when a stack is deleted. Of these kinds, a stack's other resources are gone by then.
-RETAINED = ("AWS::DynamoDB::Table", "AWS::KMS::Key", "AWS::Logs::LogGroup", "AWS::IAM::Role")
 DENIED = "denied"  # the policy with which a question takes a permission from a function
 FUNCTION_ROLES = ("ApiFunctionRole", "AuthorizerFunctionRole")
-GONE = ("ResourceNotFoundException", "NoSuchEntity", "NoSuchBucket", "NotFoundException", "KMSInvalidStateException")
 
 
 class Failed(Exception):
     """A deployment failed. `status` is the stack's; it is as before, or was never created."""
 
-    def __init__(self, status: str, reasons: list[str]) -> None:
+    def __init__(self, status, reasons):
         super().__init__(f"{status}: {'; '.join(reasons)}")
         self.status = status
 
 
-@dataclasses.dataclass
 class Response:
-    status: int
-    text: str
+    def __init__(self, response):
+        self.status, self.headers, self.text = response.status, response.headers, response.read().decode()
 
     @property
-    def json(self) -> Any:
+    def json(self):
         return json.loads(self.text)
+
+    def expect(self, status):
+        """Its JSON, if it has this status."""
+        assert self.status == status, f"{self.status}, not {status}: {self.text}"
+        return self.json
+
+
+def code_of(error):
+    return error.response["Error"]["Code"]
+
+
+def document(action, effect="Deny", resource="*"):
+    """An IAM policy with one statement."""
+    return json.dumps(
+        {"Version": "2012-10-17", "Statement": [{"Effect": effect, "Action": action, "Resource": resource}]}
+    )
 
 
 class Account:
@@ -51,25 +61,32 @@ class Account:
 
     emulated = False
     pause = 5.0  # seconds between two looks at something that takes time
+    options = {}  # of every client
 
-    def __init__(self, name: str, region: str, binary: pathlib.Path) -> None:
+    def __init__(self, name, region, binary):
         self.name, self.region, self.binary = name, region, binary
         self.stacks = [name, f"{name}-monitoring", f"{name}-protected", f"{name}-probe"]
+        self.outputs = {}  # by stack, as its last deployment left them
 
     @functools.cache
-    def client(self, service: str) -> Client:
-        return boto3.client(service, region_name=self.region)
+    def client(self, service, *credentials):
+        names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+        return boto3.client(service, region_name=self.region, **self.options | dict(zip(names, credentials)))
 
     @functools.cached_property
-    def caller(self) -> dict[str, str]:
-        found = self.client("sts").get_caller_identity()
-        return {"Account": found["Account"], "Arn": found["Arn"]}
+    def credentials(self):
+        """Access key, secret and token of the caller."""
+        return boto3.Session().get_credentials().get_frozen_credentials()
+
+    @functools.cached_property
+    def caller(self):
+        return self.client("sts").get_caller_identity()
 
     @property
-    def bucket(self) -> str:
+    def bucket(self):
         return f"{self.name}-{self.caller['Account']}"
 
-    def wait(self, what: str, probe: Callable[[], Any], seconds: float = 300) -> Any:
+    def wait(self, what, probe, seconds=300):
         """What `probe` returns as soon as that is true. Raises TimeoutError."""
         end = time.monotonic() + seconds
         while not (found := probe()):
@@ -80,7 +97,7 @@ class Account:
 
     # Stacks
 
-    def upload(self, key: str, content: bytes) -> None:
+    def upload(self, key, content):
         s3 = self.client("s3")
         try:
             s3.head_bucket(Bucket=self.bucket)
@@ -90,10 +107,10 @@ class Account:
         s3.put_object(Bucket=self.bucket, Key=key, Body=content)
 
     @functools.cached_property
-    def artifact(self) -> str:
+    def artifact(self):
         """Where the functions' code is, uploaded."""
         packed = io.BytesIO()
-        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
             entry = zipfile.ZipInfo("bootstrap", (1980, 1, 1, 0, 0, 0))
             entry.external_attr = 0o755 << 16
             archive.writestr(entry, self.binary.read_bytes())
@@ -101,20 +118,16 @@ class Account:
         self.upload(key, packed.getvalue())
         return f"s3://{self.bucket}/{key}"
 
-    def packaged(self, text: str, parameters: dict[str, str]) -> str:
+    def packaged(self, text, parameters):
         """The template as CloudFormation takes it, which sees the parameters itself."""
         return text.replace("CodeUri: ./\n", f"CodeUri: {self.artifact}\n")
 
-    def deploy(
-        self, stack: str, text: str, parameters: dict[str, str], meanwhile: Callable[[], None] = lambda: None
-    ) -> None:
+    def deploy(self, stack, text, parameters, meanwhile=lambda: None):
         """Creates or updates a stack; parameters that aren't named keep their values. Raises `Failed`.
 
         `meanwhile` is called again and again until it is done.
         """
-        print(f"deploying {stack} {parameters}", file=sys.stderr)
-        cloudformation = self.client("cloudformation")
-        described = self.describe(stack)
+        cloudformation, described = self.client("cloudformation"), self.describe(stack)
         kept = {each["ParameterKey"]: each["ParameterValue"] for each in (described or {}).get("Parameters", [])}
         parameters = kept | parameters
         self.upload(f"{stack}.template", self.packaged(text, parameters).encode())
@@ -124,7 +137,7 @@ class Account:
                 StackName=stack,
                 TemplateURL=f"{self.client('s3').meta.endpoint_url}/{self.bucket}/{stack}.template",
                 Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
-                Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
+                Parameters=[{"ParameterKey": key, "ParameterValue": str(value)} for key, value in parameters.items()],
                 Tags=[{"Key": "gaia-api-keys:proof", "Value": self.name}],
             )["StackId"]
         except ClientError as error:
@@ -136,68 +149,59 @@ class Account:
             events = cloudformation.describe_stack_events(StackName=identifier)["StackEvents"]
             failed = (event for event in events if event["ResourceStatus"].endswith("_FAILED"))
             raise Failed(status, [f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason')}" for event in failed])
+        found = self.describe(stack).get("Outputs", [])
+        self.outputs[stack] = {output["OutputKey"]: output["OutputValue"] for output in found}
 
-    def describe(self, stack: str) -> dict[str, Any] | None:
+    def describe(self, stack):
         """What CloudFormation says of a stack, by its name or ID; None if there is none."""
         try:
             found = self.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
         except ClientError as error:
-            if error.response["Error"]["Code"] != "ValidationError":
+            if code_of(error) != "ValidationError":
                 raise
             return None
         return None if found["StackStatus"] == "DELETE_COMPLETE" else found
 
-    def settled(self, stack: str, meanwhile: Callable[[], None] = lambda: None) -> str:
+    def settled(self, stack, meanwhile=lambda: None):
         """Waits until a stack isn't in progress; its status."""
 
-        def status() -> str | None:
+        def status():
             meanwhile()
             found = (self.describe(stack) or {"StackStatus": "DELETE_COMPLETE"})["StackStatus"]
             return None if found.endswith("_IN_PROGRESS") else found
 
-        return str(self.wait(f"the stack {stack}", status, 45 * 60))
+        return self.wait(f"the stack {stack}", status, 45 * 60)
 
-    @functools.cache
-    def outputs(self, stack: str) -> dict[str, str]:
-        found = self.describe(stack)
-        assert found, f"no stack {stack}"
-        return {output["OutputKey"]: output["OutputValue"] for output in found["Outputs"]}
-
-    @functools.cache
-    def resource(self, stack: str, logical_id: str) -> str:
-        """The physical ID of a resource that no deployment replaces."""
+    def resource(self, stack, logical_id):
+        """The physical ID of a resource."""
         cloudformation = self.client("cloudformation")
         detail = cloudformation.describe_stack_resource(StackName=stack, LogicalResourceId=logical_id)
-        return str(detail["StackResourceDetail"]["PhysicalResourceId"])
+        return detail["StackResourceDetail"]["PhysicalResourceId"]
 
     # Requests
 
-    def send(
-        self, method: str, url: str, body: Any = None, headers: dict[str, str] | None = None, credentials: Any = None
-    ) -> Response:
-        """A request, signed if there are credentials. The path goes as it is."""
+    def connect(self, host):
+        return http.client.HTTPSConnection(host, timeout=60)
+
+    def send(self, method, url, body=None, headers=None, credentials=None, tamper=lambda request: None):
+        """A request, signed if there are credentials. The path goes as it is. `tamper` changes it after that."""
         parts = urllib.parse.urlsplit(url)
-        data = None if body is None else json.dumps(body).encode()
-        request = AWSRequest(method, url, data=data, headers={"host": parts.netloc} | (headers or {}))
-        if data is not None:
-            request.headers["content-type"] = "application/json"
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {"host": parts.netloc} | ({"content-type": "application/json"} if data else {}) | (headers or {})
+        request = AWSRequest(method, url, data=data, headers=headers)
         if credentials:
-            SigV4Auth(credentials, "execute-api", self.region).add_auth(request)
-        connection = http.client.HTTPSConnection(parts.netloc, timeout=60)
+            SigV4Auth(Credentials(*credentials), "execute-api", self.region).add_auth(request)
+        tamper(request)
+        connection = self.connect(parts.netloc)
         try:
-            connection.request(method, parts.path, body=data, headers=dict(request.headers.items()))
-            response = connection.getresponse()
-            return Response(response.status, response.read().decode())
+            target = request.url.partition(parts.netloc)[2]
+            connection.request(method, target, body=request.data, headers=dict(request.headers.items()))
+            return Response(connection.getresponse())
         finally:
             connection.close()
 
-    @property
-    def credentials(self) -> Any:
-        """The caller's."""
-        return boto3.Session().get_credentials().get_frozen_credentials()
-
-    def twin(self, role: str) -> Callable[[str], Client]:
-        """Clients with the policies and the path of a function's role, which only Lambda may assume."""
+    def twin(self, role):
+        """Credentials with the policies and the path of a function's role, which only Lambda may assume."""
         iam, original = self.client("iam"), self.resource(self.name, role)
         root = f"arn:{self.caller['Arn'].split(':')[1]}:iam::{self.caller['Account']}:root"
         trust = {"Effect": "Allow", "Principal": {"AWS": root}, "Action": "sts:AssumeRole"}
@@ -207,98 +211,52 @@ class Account:
             AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
         )["Role"]
         for policy in iam.list_role_policies(RoleName=original)["PolicyNames"]:
-            document = iam.get_role_policy(RoleName=original, PolicyName=policy)["PolicyDocument"]
-            iam.put_role_policy(RoleName=twin["RoleName"], PolicyName=policy, PolicyDocument=json.dumps(document))
+            found = iam.get_role_policy(RoleName=original, PolicyName=policy)["PolicyDocument"]
+            iam.put_role_policy(RoleName=twin["RoleName"], PolicyName=policy, PolicyDocument=json.dumps(found))
+        return self.wait(f"the role {twin['RoleName']}", lambda: self.assume(twin["Arn"]))
 
-        def assumed() -> Any:
-            try:
-                return self.client("sts").assume_role(RoleArn=twin["Arn"], RoleSessionName=self.name)["Credentials"]
-            except ClientError:  # a new role takes a while to be known
-                return None
-
-        return functools.partial(self.client_of, self.wait(f"the role {twin['RoleName']}", assumed))
-
-    def client_of(self, found: dict[str, str], service: str) -> Client:
-        """A client with the credentials that STS returned."""
-        return boto3.client(
-            service,
-            region_name=self.region,
-            aws_access_key_id=found["AccessKeyId"],
-            aws_secret_access_key=found["SecretAccessKey"],
-            aws_session_token=found["SessionToken"],
-        )
+    def assume(self, role):
+        """A role's credentials, or None: a new role takes a while to be known."""
+        try:
+            found = self.client("sts").assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
+        except ClientError:
+            return None
+        return found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"]
 
     # Removal
 
-    def remove(self) -> list[str]:
-        """Deletes all that has this name, also what stacks left that are deleted already. What it can't delete is returned."""
-        left, iam = [], self.client("iam")
+    def remove(self):
+        """Deletes all that has this name. What it can't delete is returned."""
+        left, iam, cloudformation = [], self.client("iam"), self.client("cloudformation")
         for role in iam.list_roles(PathPrefix=f"/gaia-api-keys/{self.name}/")["Roles"]:
             name = role["RoleName"]
-            if name in [f"{self.name}-{twin}" for twin in FUNCTION_ROLES]:
-                self.delete("AWS::IAM::Role", name)
-            elif DENIED in iam.list_role_policies(RoleName=name)["PolicyNames"]:  # the stack couldn't delete the role
-                iam.delete_role_policy(RoleName=name, PolicyName=DENIED)
+            twin = name in [f"{self.name}-{role}" for role in FUNCTION_ROLES]
+            for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]:
+                if twin or policy == DENIED:  # with which a stack couldn't delete its role
+                    iam.delete_role_policy(RoleName=name, PolicyName=policy)
+            if twin:
+                iam.delete_role(RoleName=name)
         for stack in reversed(self.stacks):
             print(f"removing {stack}", file=sys.stderr)
-            retained = set(self.retained(stack))
             if found := self.describe(stack):
                 if found["StackStatus"] == "UPDATE_IN_PROGRESS":
-                    self.client("cloudformation").cancel_update_stack(StackName=stack)
+                    cloudformation.cancel_update_stack(StackName=stack)
                 if found["StackStatus"] not in ("CREATE_IN_PROGRESS", "REVIEW_IN_PROGRESS"):
                     self.settled(stack)
-                self.client("cloudformation").delete_stack(StackName=stack)
+                cloudformation.delete_stack(StackName=stack)
                 if (status := self.settled(found["StackId"])) != "DELETE_COMPLETE":
                     left.append(f"{stack}: {status}")
-                    continue
-            left += [f"{name}: {error}" for kind, name in sorted(retained) if (error := self.tried(self.delete, kind, name))]
-        if error := self.tried(self.delete_bucket):
-            left.append(f"{self.bucket}: {error}")
-        return left
-
-    def retained(self, stack: str) -> Iterator[tuple[str, str]]:
-        """Kind and ID of what deleting this stack leaves, or has left."""
-        cloudformation = self.client("cloudformation")
-        for page in cloudformation.get_paginator("list_stacks").paginate():
-            for found in page["StackSummaries"]:
-                if found["StackName"] == stack:
-                    events = cloudformation.get_paginator("describe_stack_events").paginate(StackName=found["StackId"])
-                    for event in (event for events_page in events for event in events_page["StackEvents"]):
-                        if event["ResourceType"] in RETAINED and event.get("PhysicalResourceId"):
-                            yield event["ResourceType"], event["PhysicalResourceId"]
-
-    def tried(self, action: Callable[..., None], *arguments: str) -> ClientError | None:
-        """The error of an action, unless what it deletes is gone."""
-        try:
-            action(*arguments)
-        except ClientError as error:
-            return None if error.response["Error"]["Code"] in GONE else error
-        return None
-
-    def delete(self, kind: str, name: str) -> None:
-        if kind == "AWS::DynamoDB::Table":
-            dynamodb = self.client("dynamodb")
-            dynamodb.update_table(TableName=name, DeletionProtectionEnabled=False)
-            self.wait(name, lambda: dynamodb.describe_table(TableName=name)["Table"]["TableStatus"] == "ACTIVE")
-            dynamodb.delete_table(TableName=name)
-        elif kind == "AWS::KMS::Key":
-            self.client("kms").schedule_key_deletion(KeyId=name, PendingWindowInDays=7)
-        elif kind == "AWS::Logs::LogGroup":
-            self.client("logs").delete_log_group(logGroupName=name)
-        else:
-            iam, gateway = self.client("iam"), self.client("apigateway")
-            if gateway.get_account().get("cloudwatchRoleArn", "").endswith(f"/{name}"):
-                # API Gateway's way to set none. The run set it, because there was none.
-                gateway.update_account(patchOperations=[{"op": "replace", "path": "/cloudwatchRoleArn", "value": ""}])
-            for policy in iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]:
-                iam.detach_role_policy(RoleName=name, PolicyArn=policy["PolicyArn"])
-            for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]:
-                iam.delete_role_policy(RoleName=name, PolicyName=policy)
-            iam.delete_role(RoleName=name)
-
-    def delete_bucket(self) -> None:
+        gateway = self.client("apigateway")
+        if f":role/{self.stacks[2]}-" in gateway.get_account().get("cloudwatchRoleArn", ""):
+            # API Gateway's way to set none. The run set it, because there was none.
+            gateway.update_account(patchOperations=[{"op": "replace", "path": "/cloudwatchRoleArn", "value": ""}])
         s3 = self.client("s3")
-        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket):
-            for item in page.get("Contents", []):
-                s3.delete_object(Bucket=self.bucket, Key=item["Key"])
-        s3.delete_bucket(Bucket=self.bucket)
+        try:
+            for item in s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket).search("Contents[]"):
+                if item:
+                    s3.delete_object(Bucket=self.bucket, Key=item["Key"])
+            s3.delete_bucket(Bucket=self.bucket)
+        except ClientError as error:
+            if code_of(error) != "NoSuchBucket":
+                left.append(f"{self.bucket}: {error}")
+        return left

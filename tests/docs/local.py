@@ -1,7 +1,7 @@
 """The local service as a process, a gateway in front of it that checks signatures, and the code in the documents."""
 
+import contextlib
 import hashlib
-import hmac
 import http.client
 import http.server
 import json
@@ -12,7 +12,11 @@ import subprocess
 import textwrap
 import threading
 import time
-import urllib.parse
+
+import boto3
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = ROOT / "target/debug/examples/local"
@@ -92,13 +96,10 @@ class Local:
         """The response, and its text. A body that is neither text nor bytes is sent as JSON."""
         if body is not None and not isinstance(body, (str, bytes)):
             body = json.dumps(body)
-        connection = http.client.HTTPConnection(self.address, timeout=30)
-        try:
+        with contextlib.closing(http.client.HTTPConnection(self.address, timeout=30)) as connection:
             connection.request(method, path, body, {"content-type": "application/json"} | (headers or {}))
             response = connection.getresponse()
             return response, response.read().decode()
-        finally:
-            connection.close()
 
     def send(self, method, path, body=None, headers=None):
         """The status, and the body as JSON."""
@@ -114,15 +115,8 @@ class Local:
         return {entry["api_key"]: entry["config"] for entry in self.send("GET", KEYS)[1]}
 
     def table(self):
-        import boto3
-
-        return boto3.resource(
-            "dynamodb",
-            endpoint_url=f"http://{self.dynamodb}",
-            region_name="local",
-            aws_access_key_id="local",
-            aws_secret_access_key="local",
-        ).Table("gaia-api-keys")
+        credentials = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": "local"}
+        return boto3.resource("dynamodb", endpoint_url=f"http://{self.dynamodb}", **credentials).Table("gaia-api-keys")
 
 
 class Lost(Exception):
@@ -147,14 +141,13 @@ class Gateway:
             def answer(self):
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
                 problem = checks and wrong_signature(self.command, self.path, self.headers, body, gateway.token)
-                if problem:
-                    status, headers, answer = 403, {}, json.dumps({"message": problem}).encode()
-                else:
-                    try:
+                status, headers, answer = 403, {}, json.dumps({"message": problem}).encode()
+                try:
+                    if not problem:
                         status, headers, answer = gateway.forward(local, self.command, self.path, dict(self.headers), body)
-                    except Lost:
-                        self.close_connection = True
-                        return
+                except Lost:
+                    self.close_connection = True
+                    return
                 gateway.requests.append((self.command, re.sub(r"gaia_\w+", "KEY", self.path), status))
                 self.send_response(status)
                 for name, value in headers.items():
@@ -179,13 +172,10 @@ class Gateway:
         if callable(fault):
             fault()
             raise Lost
-        connection = http.client.HTTPConnection(local.address, timeout=30)
-        try:
+        with contextlib.closing(http.client.HTTPConnection(local.address, timeout=30)) as connection:
             connection.request(method, path, body, headers)
             response = connection.getresponse()
             answer = response.read()
-        finally:
-            connection.close()
         if fault == "done, then 503":
             return 503, {"Retry-After": "1"}, b'{"detail":"Service Unavailable"}'
         if fault == "done, then lost":
@@ -203,34 +193,22 @@ class Gateway:
 
 
 def wrong_signature(method, path, headers, body, token):
-    """What is wrong with a request's Signature Version 4, written down from AWS's description of it; else none."""
-    found = re.fullmatch(
-        r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/([^/]+)/([^/]+)/aws4_request, ?"
-        r"SignedHeaders=([a-z0-9;-]+), ?Signature=([0-9a-f]{64})",
-        headers.get("authorization", ""),
-    )
+    """What is wrong with a request's Signature Version 4, by botocore's own of the same request; else none."""
+    found = re.fullmatch(r"AWS4-HMAC-SHA256 (Credential=.+, ?SignedHeaders=(.+), ?Signature=.+)", headers.get("authorization", ""))
     if not found:
         return "no signature"
-    access_key, day, region, service, signed, signature = found.groups()
-    if (access_key, region, service) != (ACCESS_KEY, REGION, "execute-api"):
-        return f"signed for {access_key}, {region}, {service}"
     if headers.get("x-amz-security-token") != token:
         return "not the session token"
-    must = {"host", "x-amz-date"} | ({"x-amz-security-token"} if token else set())
-    if not must <= set(signed.split(";")):
+    signed = found[2].split(";")
+    if not {"host", "x-amz-date"} | ({"x-amz-security-token"} if token else set()) <= set(signed):
         return f"signs only {signed}"
-    date = headers["x-amz-date"]
-    path, _, query = path.partition("?")
-    pairs = urllib.parse.parse_qsl(query, keep_blank_values=True)
-    encode = lambda text: urllib.parse.quote(text, safe="-_.~")
-    query = "&".join(sorted(f"{encode(name)}={encode(value)}" for name, value in pairs))
-    lines = [f"{name}:{' '.join(headers.get(name, '').split())}\n" for name in signed.split(";")]
-    digest = hashlib.sha256(body).hexdigest()
-    request = "\n".join([method, urllib.parse.quote(path, safe="/-_.~"), query, "".join(lines), signed, digest])
-    scope = f"{day}/{region}/{service}/aws4_request"
-    text = "\n".join(["AWS4-HMAC-SHA256", date, scope, hashlib.sha256(request.encode()).hexdigest()])
-    key = b"AWS4" + SECRET_KEY.encode()
-    for part in scope.split("/"):
-        key = hmac.digest(key, part.encode(), "sha256")
-    right = hmac.new(key, text.encode(), "sha256").hexdigest()
-    return None if hmac.compare_digest(right, signature) else f"wrong signature of:\n{request}"
+    given = {name: headers.get(name, "") for name in signed}
+    if given.get("x-amz-content-sha256") not in (None, hashlib.sha256(body).hexdigest()):
+        return "the checksum of another body"
+    request = AWSRequest(method, f"http://{headers['host']}{path}", data=body, headers=given)
+    request.context["timestamp"] = headers["x-amz-date"]
+    signer = SigV4Auth(Credentials(ACCESS_KEY, SECRET_KEY), "execute-api", REGION)
+    canonical = signer.canonical_request(request)
+    right = [f"Credential={signer.scope(request)}", f"SignedHeaders={found[2]}"]
+    right.append(f"Signature={signer.signature(signer.string_to_sign(request, canonical), request)}")
+    return None if re.split(", ?", found[1]) == right else f"wrong signature of:\n{canonical}"

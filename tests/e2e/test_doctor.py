@@ -92,13 +92,9 @@ class Doctor(Case):
         policy = kms.get_key_policy(KeyId=cls.keys.outputs["KmsKeyId"])["Policy"]
         cls.secondary = kms.create_key(Policy=policy, **settings)["KeyMetadata"]["KeyId"]
         cls.keys.deploy(SecondaryKmsKeyId=cls.secondary)
-        values = ("Monitored", "/gaia-api-keys/doctor"), ("AlarmEmail", "team@example.com")
-        pairs = [{"ParameterKey": name, "ParameterValue": value} for name, value in values]
-        template = json.dumps(deployment.for_emulator(templates.monitoring().template))
-        cls.client("cloudformation").create_stack(StackName="doctor-monitoring", TemplateBody=template, Parameters=pairs)
-        cls.addClassCleanup(cls.client("cloudformation").delete_stack, StackName="doctor-monitoring")
-        cls.keys.wait("doctor-monitoring")
-        cls.client("cloudtrail").create_trail(Name="trail", S3BucketName=deployment.BUCKET)
+        watched = {"Monitored": "/gaia-api-keys/doctor", "AlarmEmail": "team@example.com"}
+        Stack("doctor-monitoring", templates.MONITORING, shared(), **watched)
+        cls.client("cloudtrail").create_trail(Name="trail", S3BucketName=shared().bucket)
         cls.client("cloudtrail").start_logging(Name="trail")
         cls.protect(True)  # the emulator's CloudFormation doesn't
         cls.name_root_keys(*(item["root_key_id"]["S"] for item in cls.keys.items() if item["service"]["S"] == "gaia"))

@@ -1,109 +1,64 @@
-"""The protected APIs of the example: what opens them, every reason of a denial, what is passed on, failures."""
+"""The protected APIs of the examples, in SAM and CDK: what opens them, denials, failures, the cache, other settings.
 
-import datetime
+tests/integration has every config, format and cached response.
+"""
+
 import json
+import pathlib
+import shutil
+import sys
+import tempfile
+import time
 import unittest
 
 import deployment
 import emulator as emulators
-from deployment import Stack, templates
-from protected import APIS, HTTP, REST, REST_IDENTITY_SOURCES, Case, denied_to_authorizer, example, in_seconds
+from deployment import ROOT, Stack, templates
+from protected import APIS, Case, denied_to_authorizer, in_seconds
+
+sys.path.append(str(ROOT / "tests/cdk"))
+from test_cdk import API, APP, synth
+
+HEADERS, REST_HEADERS = "Headers: [Authorization] #", "Headers: [Authorization]\n"
+CACHED = 6  # seconds
 
 
-class Decisions(Case):
-    """Whatever the format of the authorizer's events."""
+class Example(Case):
+    stack = staticmethod(deployment.protected)
 
     def test_what_keys_open(self):
-        cases = [
-            ({"permissions": "read"}, {"GET": 200, "POST": 403}),
-            ({"permissions": "write"}, {"GET": 200, "POST": 200}),
-            ({"permissions": "read", "expires_at": in_seconds(600)}, {"GET": 200}),
-            ({"routes": ["GET /items/1"]}, {"GET /1": 200, "GET /12": 403, "GET": 403, "POST /1": 403}),
-            ({"routes": ["POST /items", "GET /items/*"]}, {"GET /1": 200, "GET /a..b": 403, "GET": 403, "POST": 200, "POST /1": 403}),
-            ({"routes": ["GET /*/x"]}, {"GET /1": 403}),
-        ]
-        for api in APIS:
-            for config, requests in cases:
-                key = self.create(**config)
-                for request, expected in requests.items():
-                    method, _, path = request.partition(" ")
-                    with self.subTest(f"{api} {config} {request}"):
-                        self.assertEqual(self.status(api, key, method, path), expected)
-                denied = list(requests.values()).count(403)
-                self.denials(denied, key_id=key[:31], reason="route" if "routes" in config else "permission")
-
-    def test_what_is_passed_on(self):
-        for config in ({"permissions": "write", "team": "é", "n": 1.0}, {"routes": ["GET /items"]}):
-            key = self.create(**config)
-            for api in APIS:
-                with self.subTest(f"{api} {config}"):
-                    passed_on = self.ask(api, key).expect(200)
-                    self.assertEqual(json.loads(passed_on.pop("config")), config)
-                    self.assertEqual(passed_on, {"key_id": key[:31], "service": "gaia", "permissions": config.get("permissions")})
-
-    def test_addresses(self):
-        """A TOKEN event has no address: there the policy's condition denies, and nothing is logged."""
-        for api, logs in zip(APIS, self.logs_addresses):
-            key = self.create(permissions="read", allowed_ips=["192.0.2.0/24", "2001:db8::/32"])
-            addresses = {"192.0.2.7": 200, "192.0.3.7": 403, "2001:db8::7": 200, "2001:db9::7": 403, None: 403}
-            with self.subTest(api):
-                self.assertEqual({address: self.status(api, key, address=address) for address in addresses}, addresses)
-                self.denials(3 * logs, key_id=key[:31])
-
-
-class Protected(Decisions):
-    """As the example has it: payload 2.0, and REQUEST."""
-
-    logs_addresses = [True, True]
-
-    @classmethod
-    def setUpClass(cls):
-        cls.keys = deployment.keys()
-        cls.protected = Stack("protected", example(), cls.keys.emulator)
-
-    def test_reasons(self):
-        """Each is a 403, and one log entry with the reason, the key's ID, the caller's address and the API; no log has a secret."""
-        yesterday = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=1)
-        read = self.create(permissions="read")
-        forged = read[:32] + ("0" if read[32] != "0" else "1") + read[33:]
+        """A denial is a log entry with the reason. No log has a secret."""
         deleted = self.create(permissions="write")
-        self.delete(deleted)
-        cases = [
-            ("invalid", forged),
-            ("invalid", read + "x"),
-            ("not_found", deleted),
-            ("disabled", self.create(permissions="write", enabled=False)),
-            ("expired", self.create(permissions="write", expires_at=yesterday.isoformat())),
-            ("source_ip", self.create(permissions="write", allowed_ips=["192.0.2.0/24"])),
-            ("permission", read),
-            ("permission", self.create(team="a")),
-            ("route", self.create(routes=["GET /items"])),
+        self.revoke(deleted)
+        table = [
+            (self.create(permissions="read"), 200, 403, ["permission"] * 2),
+            (self.create(permissions="write"), 200, 200, []),
+            (self.create(routes=["POST /items"]), 403, 200, ["route"] * 2),
+            (self.create(team="a"), 403, 403, ["permission"] * 4),
+            (self.create(permissions="write", enabled=False), 403, 403, ["disabled"] * 4),
+            (self.create(permissions="write", expires_at=in_seconds(-1)), 403, 403, ["expired"] * 4),
+            (self.create(permissions="write", allowed_ips=["127.0.0.0/8"]), 200, 200, []),
+            (self.create(permissions="write", allowed_ips=["192.0.2.0/24"]), 403, 403, ["source_ip"] * 4),
+            (deleted, 403, 403, ["not_found"] * 4),
+            (self.create(permissions="write") + "x", 403, 403, []),
         ]
-        for number, (reason, key) in enumerate(cases):
-            fields = {"reason": reason, "key_id": None if reason == "invalid" else key[:31], "source_ip": f"198.51.100.{number}"}
-            for count, api in enumerate(APIS, start=1):
-                self.assertEqual(self.status(api, read), 200)
-                with self.subTest(f"{api} {reason} {number}"):
-                    self.assertEqual(self.status(api, key, "POST", address=fields["source_ip"]), 403)
-                    host = self.protected.outputs[api].split("//")[1].split(".")[0]
-                    self.assertIn(f":{host}/", self.denials(count, **fields)[-1]["api"])
+        for key, get, post, reasons in table:
+            with self.subTest(key[:31], reasons=reasons):
+                self.assertEqual([self.statuses(key), self.statuses(key, "POST")], [[get, get], [post, post]])
+                self.assertEqual(self.denials(key), reasons)
+        self.assertEqual(self.statuses(None), [401, 403])  # an HTTP API asks no authorizer then
         logs = self.keys.emulator.client("logs")
-        texts = [
-            event["message"]
-            for group in logs.describe_log_groups()["logGroups"]
-            for page in logs.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"])
-            for event in page["events"]
-        ]
-        self.assertGreater(len(texts), 2 * len(cases))
-        for _, key in cases:
-            self.assertEqual([text for text in texts if key[32:58] in text], [])
+        groups = logs.get_paginator("describe_log_groups").paginate().search("logGroups[].logGroupName")
+        text = json.dumps([logs.filter_log_events(logGroupName=group)["events"] for group in groups])
+        for key, *_ in table:
+            self.assertNotIn(key[32:58], text)
 
-    def test_without_a_key(self):
-        """An HTTP API asks no authorizer. A REST API does, unless it has a cache."""
-        before = len(self.keys.log("AuthorizerLogGroup", message="denied"))
-        self.assertEqual([self.status(HTTP, None), self.status(REST, None)], [401, 403])
-        self.denials(before + 1)
-        self.assertEqual([self.status(api, "none") for api in APIS], [403, 403])
+    def test_what_is_passed_on_and_recorded(self):
+        for api in APIS:
+            key = self.create(permissions="read")
+            expected = {"key_id": key[:31], "service": "gaia", "permissions": "read"}
+            self.assertEqual(self.protected.call(api, "GET", key=key).expect(200), expected)
+            self.assertIsNotNone(self.keys.send("GET", f"/{key[:31]}").expect(200)["last_used_at"])
 
     def test_a_failure_never_opens(self):
         key, broken = self.create(permissions="write"), self.create(permissions="write")
@@ -113,46 +68,98 @@ class Protected(Decisions):
             UpdateExpression="SET config = :broken",
             ExpressionAttributeValues={":broken": {"S": '{"permissions": "write", "enabled": 1}'}},
         )
-        for api in APIS:
-            with self.subTest(api):
-                self.assertEqual(self.status(api, broken), 500)
-                with denied_to_authorizer(self.keys, "dynamodb:GetItem"):
-                    self.assertEqual(self.status(api, key), 500)
-                self.assertEqual(self.status(api, key), 200)
-        failed = self.keys.log("AuthorizerLogGroup", message="request failed")
-        self.assertTrue(any("AccessDenied" in entry["cause"] for entry in failed), failed)
-
-    def test_usage(self):
-        """A check that opens is use; one that doesn't isn't."""
-        for api in APIS:
-            with self.subTest(api):
-                used, denied = self.create(permissions="read"), self.create(permissions="read")
-                self.assertEqual([self.status(api, used), self.status(api, denied, "POST")], [200, 403])
-                times = [self.keys.send("GET", f"/{key[:31]}").expect(200)["last_used_at"] for key in (used, denied)]
-                self.assertRegex(times[0], r"^\d{4}-\d\d-\d\dT\d\d:00:00")
-                self.assertIsNone(times[1])
+        self.assertEqual(self.statuses(broken), [500, 500])
+        with denied_to_authorizer(self.keys, "dynamodb:GetItem"):
+            self.assertEqual(self.statuses(key), [500, 500])
+        self.assertEqual(self.statuses(key), [200, 200])
 
 
-class OtherFormats(Decisions):
-    """Payload 1.0 and TOKEN."""
+class Cache(Case):
+    @staticmethod
+    def stack():
+        return Stack("cached", templates.EXAMPLE, emulators.shared(), AuthorizerCacheSeconds=CACHED)
 
-    logs_addresses = [True, False]
+    def test_a_revoked_key_lives_until_the_time_is_over(self):
+        """But no key longer than its `expires_at`, and each request is judged by the cached policy."""
+        deleted, expiring = self.create(permissions="read"), self.create(permissions="read", expires_at=in_seconds(4))
+        keys, cached = (deleted, expiring), time.monotonic()
+        self.assertEqual([self.statuses(key) for key in keys], [[200, 200]] * 2)
+        self.revoke(deleted)
+        self.assertEqual([self.statuses(deleted), self.statuses(deleted, "POST")], [[200, 200], [403, 403]])
+        time.sleep(max(0, cached + 4 - time.monotonic()))
+        self.assertEqual(self.statuses(expiring), [403, 403])
+        self.assertEqual(self.denials(expiring) + self.denials(deleted), [], "the authorizer was asked")
+        time.sleep(max(0, cached + CACHED + 1 - time.monotonic()))
+        self.assertEqual([self.statuses(key) for key in keys], [[403, 403]] * 2)
+        self.assertEqual(self.denials(deleted), ["not_found"] * 2)
+
+
+class Settings(Case):
+    """Every setting of the authorizer is another than the default."""
+
+    header = "x-api-key"
 
     @classmethod
     def setUpClass(cls):
-        text = example(
-            ('AuthorizerPayloadFormatVersion: "2.0"', 'AuthorizerPayloadFormatVersion: "1.0"'),
-            ("FunctionPayloadType: REQUEST # TOKEN events hold no source address", "FunctionPayloadType: TOKEN"),
-            (REST_IDENTITY_SOURCES, "Header: Authorization\n"),
-        )
-        cls.keys = Stack("formats", templates.MAIN, emulators.shared())
-        cls.protected = Stack("formats-api", text, emulators.shared(), KeysStack="formats")
+        emulator, settings = emulators.shared(), {"KeyHeader": cls.header, "ReadRoutes": "POST /items", "ServiceName": "other.1"}
+        cls.keys = Stack("settings", templates.MAIN, emulator, SimpleResponses="true", **settings)
+        text, simple = templates.EXAMPLE, "Headers: [X-Api-Key]\n              Context: [httpMethod, path, identity.sourceIp] #"
+        for old, new in (
+            (REST_HEADERS, "Headers: [X-Api-Key]\n"),
+            (HEADERS, simple),
+            ("EnableSimpleResponses: false", "EnableSimpleResponses: true"),
+        ):
+            assert text.count(old) == 1, old
+            text = text.replace(old, new)
+        cls.protected = Stack("settings-api", text, emulator, KeysStack="settings", AuthorizerCacheSeconds=300)
 
-    def test_without_a_key(self):
-        self.assertEqual([self.status(api, key) for api in APIS for key in (None, "none")], [401, 403, 401, 403])
+    def test_the_header_and_read_routes(self):
+        read, nothing = self.create(permissions="read"), self.create(team="a")
+        for key, method, expected in ((read, "GET", 200), (read, "POST", 200), (nothing, "GET", 403), (nothing, "POST", 403)):
+            with self.subTest(method, expected=expected):
+                self.assertEqual(self.statuses(key, method), [expected] * 2)
+        self.header = "authorization"
+        self.assertEqual(self.statuses(read), [401, 401])
+
+    def test_simple_responses_are_cached_by_route(self):
+        key = self.create(routes=["GET /items"])
+        self.assertEqual([self.statuses(key, method) for method in ("GET", "POST", "GET")], [[200] * 2, [403] * 2, [200] * 2])
+
+    def test_use_that_cannot_be_recorded(self):
+        """The key opens all the same. With TrackUsage=false nothing is recorded, and the role may write nothing."""
+        with denied_to_authorizer(self.keys, "dynamodb:PutItem"):
+            self.assertEqual(self.statuses(self.create(permissions="read")), [200, 200])
+        failed = len(self.keys.log("AuthorizerLogGroup", message="usage not recorded"))
+        self.assertGreater(failed, 0)
+        self.keys.deploy(TrackUsage="false")
+        self.addCleanup(self.keys.deploy, TrackUsage="true")
+        key = self.create(permissions="read")
+        self.assertEqual(self.statuses(key), [200, 200])
+        self.assertEqual(len(self.keys.log("AuthorizerLogGroup", message="usage not recorded")), failed)
+        dynamodb = self.keys.as_role("AuthorizerFunctionRole", "dynamodb")
+        with self.assertRaisesRegex(dynamodb.exceptions.ClientError, "AccessDenied"):
+            item = {"service": {"S": "other.1#use"}, "id": {"S": key[5:31]}}
+            dynamodb.put_item(TableName=self.keys.outputs["TableName"], Item=item)
 
 
-del Decisions  # unittest would run it by itself
+@unittest.skipUnless(shutil.which("npx") and (APP / "node_modules").exists(), "run npm ci in examples/cdk first")
+class Cdk(Case):
+    @classmethod
+    def stack(cls):
+        folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
+        template = json.loads(synth(folder, artifact=deployment.BINARY.parent)[API])
+        # The CDK's own check asks SSM for the version of its bootstrap stack.
+        del template["Parameters"]["BootstrapVersion"], template["Rules"]
+        return Stack("cdk", json.dumps(template), emulators.shared())
+
+    def test_keys_open_what_they_may(self):
+        for key, expected in (
+            (self.create(permissions="read"), [200, 403]),
+            (self.create(routes=["POST /items"]), [403, 200]),
+            ("none", [403, 403]),
+        ):
+            self.assertEqual([self.statuses(key, method) for method in ("GET", "POST")], [[each] * 2 for each in expected])
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -1,5 +1,6 @@
 """The page of `cargo local` in a headless Chromium, used as a person does."""
 
+import contextlib
 import json
 import pathlib
 import shutil
@@ -13,39 +14,30 @@ sys.path.insert(0, str(ROOT / "tests/docs"))
 from local import KEYS, Local  # noqa: E402, F401 (Local is for the tests)
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-CREATE, LIST, UPDATE, DELETE = "keys-createApiKey", "keys-listApiKeys", "keys-updateApiKey", "keys-deleteApiKey"
-GET, ROTATE, VERIFY = "keys-getApiKey", "keys-rotateApiKey", "checks-verifyApiKey"
-READ_DEMO, WRITE_DEMO = "demo-readDemo", "demo-writeDemo"
+CREATE = "keys-createApiKey"
 
 
-class Browser:
-    """`with Browser() as browser:` starts the system's Chromium, and stops it."""
-
-    def __enter__(self):
-        path = next(filter(None, map(shutil.which, NAMES)), None)
-        if not path:
-            raise SystemExit(f"there is no {', '.join(NAMES)}; Debian has it: apt-get install chromium")
-        self.playwright = sync_playwright().start()
+@contextlib.contextmanager
+def browser():
+    """The system's Chromium."""
+    path = next(filter(None, map(shutil.which, NAMES)), None)
+    if not path:
+        raise SystemExit(f"there is no {', '.join(NAMES)}; Debian has it: apt-get install chromium")
+    with sync_playwright() as playwright:
         # Chromium's sandbox doesn't start for root, nor in most containers; it only loads our own page.
-        self.chromium = self.playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        return self
-
-    def __exit__(self, *_):
-        self.chromium.close()
-        self.playwright.stop()
-
-    def open(self, local, path="/docs", **options):
-        return Page(self.chromium.new_page(**options), local, path)
+        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
 
 
 class Page:
-    def __init__(self, page, local, path):
-        self.page, self.requests, self.complaints = page, [], []
-        page.set_default_timeout(30_000)
+    def __init__(self, browser, local, **options):
+        self.page, self.requests, self.complaints = browser.new_page(**options), [], []
+        page = self.page
         page.on("request", lambda request: self.requests.append(request.url))
         page.on("console", self.listen)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.goto(f"http://{local.address}{path}")
+        page.goto(f"http://{local.address}/docs")
         self.operation(CREATE).wait_for()
 
     def listen(self, message):
@@ -69,12 +61,10 @@ class Page:
             operation.locator(".opblock-summary-control").click()
             operation.get_by_role("button", name="Try it out").click()
         for parameter, value in parameters.items():
-            field = operation.locator(f'tr[data-param-name="{parameter}"]').locator("input, select")
-            field.select_option(value) if field.evaluate("field => field.tagName") == "SELECT" else field.fill(value)
+            operation.locator(f'tr[data-param-name="{parameter}"] input').fill(value)
         if body is not None:
             operation.locator("textarea.body-param__text").fill(body if isinstance(body, str) else json.dumps(body))
         operation.get_by_role("button", name="Execute").click()
-        response.wait_for()
         status = response.locator(".response-col_status").inner_text()
         return int(status.split()[0]), json.loads(response.locator(".highlight-code pre").inner_text())
 

@@ -1,9 +1,9 @@
 """Takes the README's screenshot, docs/swagger-ui.png: python tests/page/screenshot.py"""
 
-from page import CREATE, ROOT, Browser, Local
+from page import CREATE, ROOT, Local, Page, browser
 
-with Local(port=3000) as local, Browser() as browser:
-    page = browser.open(local, viewport={"width": 1280, "height": 2000})
+with Local(port=3000) as local, browser() as chromium:
+    page = Page(chromium, local, viewport={"width": 1280, "height": 2000})
     page.ask(CREATE)
     operation = page.operation(CREATE)
     operation.locator("textarea").evaluate("area => { area.style.minHeight = 0; area.style.height = '7em'; }")

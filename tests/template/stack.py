@@ -7,6 +7,7 @@ import logging
 import os
 import pathlib
 import re
+import types
 
 os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")  # the transform asks boto3 for a Region, and no more
 logging.getLogger("samtranslator").setLevel(logging.ERROR)  # it warns of metrics that are AWS's own business
@@ -29,13 +30,8 @@ PSEUDO = {
 }
 LOG_GROUP_ARN = "arn:aws:logs:us-east-1:111122223333:log-group:"
 NO_VALUE = object()
-
-
-class ManagedPolicies:
-    """The names that SAM may turn into ARNs, from the list that comes with it instead of from IAM."""
-
-    def load(self):
-        return get_bundled_managed_policy_map("aws")
+# The names that SAM may turn into ARNs, from the list that comes with it instead of from IAM.
+MANAGED_POLICIES = types.SimpleNamespace(load=lambda: get_bundled_managed_policy_map("aws"))
 
 
 def monitoring(text=MONITORING, keys=None, **parameters):
@@ -46,12 +42,11 @@ def monitoring(text=MONITORING, keys=None, **parameters):
 class Stack:
     def __init__(self, text, **parameters):
         source = yaml_parse(text)
-        for resource in source["Resources"].values():
-            if isinstance(resource.get("Properties", {}).get("CodeUri"), str):  # a path, as `sam package` would leave it
-                resource["Properties"]["CodeUri"] = "s3://bucket/artifact"
-        if "CodeUri" in source.get("Globals", {}).get("Function", {}):
-            source["Globals"]["Function"]["CodeUri"] = "s3://bucket/artifact"
-        self.template = transform(source, dict(parameters), ManagedPolicies())
+        functions = [resource.get("Properties", {}) for resource in source["Resources"].values()]
+        for function in [source.get("Globals", {}).get("Function", {}), *functions]:
+            if isinstance(function.get("CodeUri"), str) and not function["CodeUri"].startswith("s3:"):
+                function["CodeUri"] = "s3://bucket/artifact"  # as `sam package` would leave it
+        self.template = transform(source, dict(parameters), MANAGED_POLICIES)
         self.parameters = {name: p.get("Default") for name, p in self.template.get("Parameters", {}).items()} | parameters
         self.resources = {
             name: self.resolve(resource)
@@ -85,10 +80,9 @@ class Stack:
         if name in PSEUDO:
             return PSEUDO[name]
         if name in self.parameters:
-            value = self.parameters[name]
-            kind = self.template["Parameters"][name]["Type"]
+            value, kind = self.parameters[name], self.template["Parameters"][name]["Type"]
             # Of an SSM parameter, `value` is what it holds.
-            return value.split(",") if kind in ("CommaDelimitedList", "AWS::SSM::Parameter::Value<List<String>>") else value
+            return value.split(",") if "List" in kind else value
         resource = self.template["Resources"][name]
         assert self.holds(resource.get("Condition")), f"{name} is referred to, but does not exist"
         if (resource["Type"], attribute) == ("AWS::Logs::LogGroup", "Arn"):
@@ -97,46 +91,42 @@ class Stack:
         return f"<{name}.{attribute}>" if attribute else f"<{name}>"
 
     def substitute(self, text, variables):
-        def value(match):
-            name = match[1]
-            if name in variables:
-                return str(variables[name])
-            return str(self.reference(*name.split(".", 1)))
-
+        known = {name: str(value) for name, value in self.resolve(variables).items()}
+        value = lambda found: known[found[1]] if found[1] in known else str(self.reference(*found[1].split(".", 1)))
         return re.sub(r"\$\{([A-Za-z0-9_:.]+)\}", value, text)
 
     def resolve(self, node):
         if isinstance(node, list):
-            return [v for v in map(self.resolve, node) if v is not NO_VALUE]
+            return [value for value in map(self.resolve, node) if value is not NO_VALUE]
         if not isinstance(node, dict):
             return node
-        if len(node) == 1:
-            (key, value), = node.items()
-            if key == "Ref":
-                return self.reference(value)
-            if key == "Fn::GetAtt":
+        match list(node.items()):
+            case [("Ref", name)]:
+                return self.reference(name)
+            case [("Fn::GetAtt", value)]:
                 return self.reference(*(value if isinstance(value, list) else value.split(".", 1)))
-            if key == "Fn::If":
-                return self.resolve(value[1] if self.holds(value[0]) else value[2])
-            if key == "Fn::Equals":
-                return str(self.resolve(value[0])) == str(self.resolve(value[1]))
-            if key == "Fn::Not":
-                return not self.resolve(value[0])
-            if key == "Fn::Join":
-                return value[0].join(self.resolve(value[1]))
-            if key == "Fn::Select":
-                values = self.resolve(value[1])  # not a list: the parts of another stack's ARN, which isn't known here
-                return values[int(value[0])] if isinstance(values, list) else f"<part {value[0]} of {values}>"
-            if key == "Fn::ImportValue":
-                return f"<import {self.resolve(value)}>"
-            if key == "Fn::FindInMap":
-                name, first, second = self.resolve(value)
+            case [("Fn::If", [condition, yes, no])]:
+                return self.resolve(yes if self.holds(condition) else no)
+            case [("Fn::Equals", [one, other])]:
+                return str(self.resolve(one)) == str(self.resolve(other))
+            case [("Fn::Not", [condition])]:
+                return not self.resolve(condition)
+            case [("Fn::Join", [separator, values])]:
+                return separator.join(self.resolve(values))
+            case [("Fn::Select", [index, values])]:
+                values = self.resolve(values)  # not a list: the parts of another stack's ARN, which isn't known here
+                return values[int(index)] if isinstance(values, list) else f"<part {index} of {values}>"
+            case [("Fn::ImportValue", name)]:
+                return f"<import {self.resolve(name)}>"
+            case [("Fn::FindInMap", place)]:
+                name, first, second = self.resolve(place)
                 return self.template["Mappings"][name][first][second]
-            if key == "Fn::Sub":
-                text, variables = (value, {}) if isinstance(value, str) else value
-                return self.substitute(text, self.resolve(variables))
-        resolved = {k: self.resolve(v) for k, v in node.items()}
-        return {k: v for k, v in resolved.items() if v is not NO_VALUE}
+            case [("Fn::Sub", [text, variables])]:
+                return self.substitute(text, variables)
+            case [("Fn::Sub", text)]:
+                return self.substitute(text, {})
+        resolved = {key: self.resolve(value) for key, value in node.items()}
+        return {key: value for key, value in resolved.items() if value is not NO_VALUE}
 
 
 def routes(body):
@@ -150,7 +140,3 @@ def routes(body):
 
 def as_list(value):
     return value if isinstance(value, list) else [value]
-
-
-def log_variables(format):
-    return set(re.findall(r"\$context\.([A-Za-z0-9_.]+)", format))

@@ -10,6 +10,7 @@ import unittest
 import botocore.session
 from botocore import xform_name
 from click import Context
+from gaia_keys.main import cli as gaia_keys
 from samcli.cli.context import Context as Sam
 from samcli.cli.main import cli
 
@@ -20,6 +21,7 @@ from jwt_template import jwt_template
 
 TEMPLATES = {
     "--config-env monitoring": (ROOT / "stacks/monitoring.yaml").read_text(),
+    "usage-plans": (ROOT / "examples/protected-api/usage-plans.yaml").read_text(),
     "protected-api": (ROOT / "examples/protected-api/template.yaml").read_text(),
     "": jwt_template((ROOT / "template.yaml").read_text()),  # template.yaml and two parameters
 }
@@ -28,6 +30,7 @@ DOCUMENTS = [path.relative_to(ROOT) for path in [ROOT / "README.md", *sorted((RO
 AWS = re.compile(
     r"(?:^|[`(])\s*(?:\$ )?(?:\w+=\S+ )*aws (?!configure|sso login|logs tail)([a-z0-9]+) ([a-z][a-z-]+)( [^`\n]*)?", re.MULTILINE
 )
+GAIA_KEYS = re.compile(r"^\s*(?:\w+=\$\()?(gaia-keys [^|<>;)\n]+)|`(gaia-keys [^|<>;`]+)`", re.MULTILINE)
 SAM = re.compile(r"^\s*(sam .+)$|`(sam [^`]+)`", re.MULTILINE)
 # Options of the AWS CLI itself.
 EVERYWHERE = {"profile", "region", "output", "query", "endpoint-url"}
@@ -77,6 +80,23 @@ class Commands(unittest.TestCase):
                 self.assertEqual({word for word in words if word.startswith("-")} - known, set())
                 overridden = {word.split("=")[0] for word in words if re.match(r"[A-Z]\w+=", word)}
                 self.assertEqual(overridden - set(PARAMETER.findall(template.split("\nResources:\n")[0])), set())
+
+    def test_gaia_keys(self):
+        for found in self.found(GAIA_KEYS):
+            words, group = shlex.split(" ".join((found[1] or found[2]).split()), comments=True)[1:], gaia_keys
+            known = {name for parameter in group.params for name in parameter.opts} | {"--help"}
+            with self.subTest(found[0]):
+                while words and hasattr(group, "get_command"):
+                    if words[0].startswith("-"):
+                        self.assertIn(words[0], known)
+                        del words[:2]
+                    elif words[0].isupper():  # `gaia-keys COMMAND --help`
+                        break
+                    else:
+                        group = group.get_command(None, words.pop(0))
+                        self.assertIsNotNone(group)
+                known |= {name for parameter in group.params for name in parameter.opts}
+                self.assertEqual({word for word in words if word.startswith("--")} - known, set())
 
     def test_blocks_can_be_read(self):
         """By a shell, and as JSON. Events that they name exist."""

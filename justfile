@@ -118,6 +118,10 @@ aws *arguments: release-build
 fuzz seconds="10":
     bash fuzz/run.sh {{ seconds }}
 
+# The two of them that need no service: seconds to build
+fuzz-domain:
+    bash fuzz/run.sh 10 key_parser config_checker
+
 # Known vulnerabilities in dependencies
 audit:
     bash .ci/audit

@@ -309,7 +309,7 @@ def rotate(
     epilog=example(
         'gaia-keys verify --permission read <<<"$KEY"',
         "gaia-keys verify --route 'POST /search' --source-ip 192.0.2.7 <<<\"$KEY\"",
-    )
+    ),
 )
 @click.option("--permission", type=click.Choice(["read", "write"]), help="Also check that the key has this permission.")
 @click.option("--route", metavar="'METHOD /PATH'", help="Also check that the key grants this route.")

@@ -52,7 +52,13 @@ class Stack:
         return self.account.client(service)
 
     def describe(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.client("cloudformation").describe_stacks(StackName=self.name)["Stacks"][0]
+        client = self.client("cloudformation")
+        try:
+            found: dict[str, Any] = client.describe_stacks(StackName=self.name)["Stacks"][0]
+        except client.exceptions.ClientError as error:
+            if "does not exist" not in str(error):
+                raise
+            raise Stopped(f"there is no stack {self.name} in {self.account.region} of this account") from None
         return found
 
     @property

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import unittest
@@ -9,6 +10,12 @@ import unittest
 import deployment
 
 COMMAND = pathlib.Path(sys.executable).with_name("gaia-keys")
+# What of the tutorial can't reach the emulator as it is: the API's URL, the example's, and SAM.
+INSTEAD = """
+gaia-keys() { "$COMMAND" --url "$LOCAL_URL" "$@"; }
+curl() { command curl "${@/#https:\\/\\/*.amazonaws.com/$PROTECTED}"; }
+sam() { aws cloudformation delete-stack --stack-name "$3"; aws cloudformation wait stack-delete-complete --stack-name "$3"; }
+"""
 
 
 class Command(unittest.TestCase):
@@ -37,6 +44,29 @@ class Command(unittest.TestCase):
         self.assertIn("disabled", self.run_command(operator, "verify", stdin=key, status=1))
         self.run_command(operator, "delete", key[:31], "--yes")
         self.assertNotIn(key[:31], self.run_command(reader, "list", "--json"))
+
+    def test_the_tutorial(self):
+        """Step 9 prints what is shown, except that the key is another, and after step 10 nothing is left."""
+        emulator, templates = deployment.keys().emulator, deployment.templates
+        keys = deployment.Stack("gaia-tutorial", templates.MAIN, emulator, ServiceName="tutorial", KeyDisclosure="id")
+        api = deployment.Stack("gaia-tutorial-api", templates.EXAMPLE, emulator, KeysStack=keys.name)
+        steps = (deployment.ROOT / "docs/tutorial.md").read_text().partition("\n### 9. ")[2]
+        call, clean_up = re.findall(r"```shell\n(.*?)```", steps, re.DOTALL)
+        printed = re.search(r"```text\n(.*?)```", steps, re.DOTALL)[1]
+        api_id = re.search(r"//(\w+)", api.outputs["HttpApiUrl"])[1]
+        environment = {"PATH": os.environ["PATH"], "COMMAND": COMMAND, "LOCAL_URL": keys.local_url()}
+        environment |= {"PROTECTED": f"http://{api_id}.execute-api.localhost:{emulator.port}", "AWS_ENDPOINT_URL": emulator.url}
+        environment |= {"AWS_REGION": deployment.REGION, "AWS_DEFAULT_REGION": deployment.REGION}
+        environment |= dict(zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), deployment.ADMINISTRATOR))
+        shell = ["bash", "-euo", "pipefail", "-c", f"exec 2>&1\n{INSTEAD}{call}exec >/dev/null\n{clean_up}"]
+        done = subprocess.run(shell, env=environment, capture_output=True, text=True, timeout=120)
+        plain = [re.sub(r"gaia_\w{26}", "ID", text).replace('": "', '":"') for text in (done.stdout, printed)]
+        self.assertEqual(*plain)
+        self.assertEqual(done.returncode, 0)
+        self.assertIsNone(keys.describe())
+        self.assertNotIn(keys.outputs["TableName"], emulator.client("dynamodb").list_tables()["TableNames"])
+        key = emulator.client("kms").describe_key(KeyId=keys.outputs["KmsKeyId"])["KeyMetadata"]
+        self.assertEqual(key["KeyState"], "PendingDeletion")
 
 
 if __name__ == "__main__":

@@ -281,6 +281,10 @@ class LogAndStack(Case):
         self.run_command(*back, typed="y\n")
         self.assertEqual(self.values(), before)
 
+    def test_a_stack_of_another_region(self):
+        said = self.run_command("--stack", "elsewhere", "stack", "show", status=2)
+        self.assertIn("no stack elsewhere in eu-central-1 of this account", said)
+
     def test_all_at_once_for_one_change(self):
         self.keys.deploy(DeploymentType="Linear10PercentEvery1Minute")
         for kind in ("Linear10PercentEvery1Minute", "Canary10Percent5Minutes"):  # the second time, after an interruption

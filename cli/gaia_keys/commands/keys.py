@@ -305,10 +305,11 @@ def rotate(
 
 
 @click.command(
+    context_settings={"allow_extra_args": True},
     epilog=example(
         'gaia-keys verify --permission read <<<"$KEY"',
         "gaia-keys verify --route 'POST /search' --source-ip 192.0.2.7 <<<\"$KEY\"",
-    )
+    ),
 )
 @click.option("--permission", type=click.Choice(["read", "write"]), help="Also check that the key has this permission.")
 @click.option("--route", metavar="'METHOD /PATH'", help="Also check that the key grants this route.")
@@ -320,6 +321,8 @@ def verify(api: Api, permission: str | None, route: str | None, source_ip: str |
 
     It reads the key from standard input. A terminal prompts for the key and doesn't show it.
     """
+    if click.get_current_context().args:
+        raise click.UsageError('expected the key on standard input: gaia-keys verify <<<"$KEY"')
     conditions = {"permission": permission, "route": route, "source_ip": source_ip}
     given = {name: value for name, value in conditions.items() if value is not None}
     verdict = api.verify(options.read_secret(), given)

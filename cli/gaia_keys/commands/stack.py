@@ -119,11 +119,11 @@ def show(where: Connection, as_json: bool) -> int:
     result(f"{'status':22}{status} since {since:%Y-%m-%d %H:%M:%S %Z}")
     result(f"{'release':22}{' and '.join(sorted(set(release.values()))) or 'unknown'}")
     result(f"{'alarms that fire':22}{', '.join(on) or 'none'}")
-    for heading, values in (("PARAMETERS", parameters), ("OUTPUTS", stack.outputs)):
+    for heading, values in (("PARAMETERS (* not the default)", parameters), ("OUTPUTS", stack.outputs)):
         result("")
         result(heading)
         for name, value in values.items():
-            mark = "*" if heading == "PARAMETERS" and value != defaults.get(name, value) else " "
+            mark = "*" if values is parameters and value != defaults.get(name, value) else " "
             result(f"{mark} {name:20}{value or '-'}")
     if reasons:
         say(f"why the last update failed: {reasons}")

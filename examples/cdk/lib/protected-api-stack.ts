@@ -99,7 +99,7 @@ export class ProtectedApiStack extends Stack {
       }),
     });
 
-    const tryIt = "Try: curl -H 'Authorization: Search <key>' <this>";
+    const tryIt = "Try: curl -H 'Authorization: Bearer <key>' <this>";
     new CfnOutput(this, "HttpApiUrl", { description: tryIt, value: `${httpApi.apiEndpoint}/items` });
     new CfnOutput(this, "RestApiUrl", { description: tryIt, value: restApi.urlForPath("/items") });
     new CfnOutput(this, "UsageLogGroups", {

@@ -74,7 +74,9 @@ impl Authorizer {
             },
             OffsetDateTime::now_utc(),
         );
-        let decision = access::decide(&lookup, request, &self.read_routes, event.source(), now);
+        let decide =
+            |request| access::decide(&lookup, request, &self.read_routes, event.source(), now);
+        let decision = decide(request);
         if let Ok((id, config)) = decision {
             self.store.record_use(id, config, now).await;
         }
@@ -93,7 +95,12 @@ impl Authorizer {
         Ok(if simple {
             self.simple(&lookup, decision.err())
         } else {
-            self.policy(&lookup, decision.err(), arn.stage, event.is_rest)
+            let any_route = AccessRequest {
+                route: None,
+                ..request
+            };
+            let permitted = decide(any_route).is_ok();
+            self.policy(&lookup, decision.err(), permitted, arn.stage, event.is_rest)
         })
     }
 
@@ -123,19 +130,21 @@ impl Authorizer {
 
     /// The policy of a key doesn't depend on the request's method or route, so a gateway may cache
     /// it for the next request. The gateway itself denies what the policy doesn't grant, so a
-    /// request that lacks a permission or a route still gets that policy. Every other reason gets a
-    /// deny-all policy. A gateway that caches applies it to every request with this key until the
-    /// entry expires, even if the reason is the address of one request. Only REST APIs have usage
-    /// plans, so only for them does a policy come with a usage plan key.
+    /// request that lacks a permission or a route still gets that policy. A key that isn't
+    /// `permitted`, whatever the route, gets a deny-all policy. A gateway that caches applies it to
+    /// every request with this key until the entry expires, even if the reason is the address of one
+    /// request. Only REST APIs have usage plans, so only for them does a policy come with a usage
+    /// plan key.
     fn policy(
         &self,
         lookup: &Lookup,
         denial: Option<Denial>,
+        permitted: bool,
         stage: &str,
         is_rest: bool,
     ) -> AuthorizerResponse {
-        let permitted = match (lookup, denial) {
-            (Lookup::Key(id, config), None | Some(Denial::Permission | Denial::Route)) => {
+        let permitted = match lookup {
+            Lookup::Key(id, config) if permitted => {
                 PolicyDocument::allow(config, stage, &self.read_routes)
                     .map(|policy| (id, config, policy))
             }

@@ -59,7 +59,7 @@
 //! let (lookup, now) = (Lookup::Key(key_id, Box::new(config)), time::OffsetDateTime::UNIX_EPOCH);
 //! let allowed = Source::parse(Some("192.0.2.7"));
 //! let decision = |permission, source| {
-//!     let request = AccessRequest { permission: Some(permission), route: None };
+//!     let request = AccessRequest { permission: Some(permission), ..Default::default() };
 //!     decide(&lookup, request, &[], source, now).map(|(id, _)| id)
 //! };
 //! assert_eq!(decision(Permission::Read, allowed), Ok(key_id));

@@ -39,6 +39,11 @@ COMMANDS = {
 # Variables whose values are secrets, and what an error of botocore may say of its values: only names that are none.
 SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "GAIA_KEYS_TOKEN")
 NAMES = ("profile", "service_name", "operation_name", "provider")
+# What to do about an error of botocore.
+HINTS = {
+    "NoCredentialsError": "; use --profile, AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "EndpointConnectionError": "; check the network, and --region",
+}
 
 
 class Commands(click.Group):
@@ -80,10 +85,12 @@ def of_aws(error: Exception) -> str | None:
         message = (
             "check the credentials and the clock" if "ignature" in code else error.response["Error"].get("Message", "")
         )
-        return f"{operation}: {code}: {' '.join(message.split())}"
+        hint = "; check --stack, --region and --profile" if "Stack with id" in message else ""
+        return f"{operation}: {code}: {' '.join(message.split())}{hint}"
     if botocore and isinstance(error, botocore.BotoCoreError):
         values = {name: value if name in NAMES else "..." for name, value in error.kwargs.items()}
-        return " ".join(error.fmt.format(**values).split())
+        hint = next((hint for kind, hint in HINTS.items() if isinstance(error, getattr(botocore, kind))), "")
+        return " ".join(error.fmt.format(**values).split()) + hint
     return None
 
 

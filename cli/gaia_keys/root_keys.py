@@ -20,7 +20,7 @@ import click
 from gaia_keys import times
 from gaia_keys.errors import Failed, NoSuchKey, Stopped
 from gaia_keys.keys import ID_LENGTH
-from gaia_keys.output import say
+from gaia_keys.output import say, table
 
 if TYPE_CHECKING:
     from gaia_keys.connection import Connection
@@ -32,12 +32,12 @@ RETAINED = "The KMS key leaves the stack that created it, and stays in the accou
 
 
 class Deployment:
-    """`done` collects what was done, for people. `show` prints rows. `yes` stands for a person who agrees."""
+    """`done` collects what was done, for people. `yes` stands for a person who agrees."""
 
-    def __init__(self, connection: Connection, show: Callable[[list[dict[str, str]]], None], yes: bool = True) -> None:
+    def __init__(self, connection: Connection, yes: bool = True) -> None:
         self.stack, self.api = connection.deployed(), connection.api()
         self.kms = self.stack.client("kms")
-        self.show, self.yes = show, yes
+        self.yes = yes
         self.done: list[dict[str, str]] = []
         self.read()
 
@@ -64,7 +64,7 @@ class Deployment:
 
     def confirm(self, question: str) -> None:
         if not self.yes and not click.confirm(question, err=True):
-            self.show(self.done)
+            table(self.done)
             raise Failed("stopped. To go on, run the same command again")
 
     def did(self, what: str, which: str) -> None:
@@ -79,6 +79,10 @@ class Deployment:
         except self.kms.exceptions.NotFoundException:
             raise Failed(f"there is no KMS key {key_id} in this account and Region") from None
         return found
+
+    def age(self, key_id: str) -> float:
+        """Seconds since a KMS key was created."""
+        return float((times.now() - self.kms_key(key_id)["CreationDate"]).total_seconds())
 
     def usable(self, key_id: str) -> str:
         """The ID of a KMS key, if it can give a root key."""
@@ -211,16 +215,12 @@ class Deployment:
 
     def deploy(self, before: Callable[[], None] = lambda: None, **parameters: str) -> None:
         """Deploys parameters, once they and what changes were shown. `before` runs right before that."""
-        from gaia_keys.commands.stack import Status
+        from gaia_keys.commands.stack import Status, show_rows
 
         change = self.stack.prepare(parameters)
         if change is None:
             return
-        rows, words = change.rows(), " ".join(f"{name}={value}" for name, value in parameters.items())
-        certain = [row for row in rows if row["replaced"] != "Conditional"]
-        self.show(certain)
-        if len(rows) > len(certain):
-            say(f"{len(rows) - len(certain)} more refer to these, and change only if their names do")
+        rows, words = show_rows(change), " ".join(f"{name}={value}" for name, value in parameters.items())
         if any((row["action"], row["resource"]) == ("Remove", "KmsKey") for row in rows):
             say(RETAINED)
         kind = parameters.get("DeploymentType", self.deployment_type)

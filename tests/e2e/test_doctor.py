@@ -13,6 +13,7 @@ import unittest
 from unittest import mock
 
 from botocore.client import BaseClient
+from botocore.exceptions import ReadTimeoutError
 from botocore.validate import validate_parameters
 
 import deployment
@@ -125,6 +126,14 @@ class Doctor(Case):
         policy = {"Statement": [{"Effect": "Allow", "Action": ["cloudformation:*", "execute-api:Invoke"], "Resource": "*"}]}
         caller = deployment.user(shared(), "doctor-reader", policy)
         self.found(self.run_command("doctor", "--read-only", caller=caller), "warn +table +not checked: you may not", "ok +stack")
+
+    def test_2_the_network_fails_in_between(self):
+        def lost(*_):
+            raise ReadTimeoutError(endpoint_url="https://kms")
+
+        with aws(DescribeKey=lost):
+            output = self.run_command("doctor", "--read-only", status=1)
+        self.found(output, "FAIL +KMS key +Read timeout.*Next: check", "ok +table")
 
     def test_3_what_the_emulator_lacks(self):
         nobody, schema = {"SubscriptionArn": "PendingConfirmation", "Endpoint": "a@b"}, [{"AttributeName": "id", "KeyType": "HASH"}]
@@ -307,6 +316,13 @@ class LogAndStack(Case):
         self.assertEqual({change["ExecutionStatus"] for change in left}, {"EXECUTE_COMPLETE"})
         self.run_command("stack", "set", "SecondaryKmsKeyId=", typed="parameters\n")
         self.assertEqual(self.values(), before | {"SecondaryKmsKeyId": ""})
+
+    def test_the_way_back_names_what_an_empty_parameter_meant(self):
+        """The stack's own table and KMS key have left it by then: an empty parameter would make new ones."""
+        keys = Stack("left", templates.MAIN, shared())
+        own = [f"ExistingTableName={keys.outputs['TableName']}", f"KmsKeyId={keys.outputs['KmsKeyId']}"]
+        output = self.run_command("stack", "set", *own, "--yes", keys=keys)
+        self.assertIn(f"to go back: gaia-keys stack set {' '.join(own)}\n", output)
 
     def test_errors(self):
         for words, error in (

@@ -254,6 +254,7 @@ class Restore(unittest.TestCase):
         command = ("--to", point, "--without", bob, "--from", mistake[0], "--until", mistake[1], "--yes")
         told = self.run_command(*command[:3], "nobody", *command[4:], status=1)
         self.assertIn(f"there are changes by {bob[:-3]}alice, {bob}", told)
+        self.assertEqual(Proxy.writes, [], "a wrong caller is named before the table is restored")
         latest = []
 
         def meanwhile():  # between the replay and the switch

@@ -207,8 +207,12 @@ class RootKeys(Case):
         self.assertEqual((replaced[0], self.reason(replaced[1])), (first[:31], None))
         self.assertEqual(self.named(), {self.signer(replaced[1])})
 
-        self.interrupted("cloudformation:ExecuteChangeSet", "accept")  # another theft: nothing is deployed yet
-        self.root_key("accept", caller=caller)
+        # Another theft, or the command run once more by mistake.
+        self.assertIn("needs a person", self.root_key("accept", status=2))
+        self.assertEqual((self.kms_keys(), self.count()), ((new, ""), count + 1))
+        said = self.root_key("accept", yes=False, typed="y\nn\n", status=1)  # nothing is deployed yet
+        self.assertIn("the API keys created since become invalid too", said)
+        self.root_key("accept", yes=False, typed="y\n", caller=caller)
         self.assertNotEqual(self.kms_keys()[0], new)
         self.assertEqual((self.count(), len(self.named())), (count + 2, 1))
         self.assertEqual(self.reason(replaced[1]), "invalid")

@@ -59,7 +59,7 @@ def fail(what: str, then: str) -> Finding:
 
 
 def denied(error: Exception) -> bool:
-    response = getattr(error, "response", {})
+    response = getattr(error, "response", None) or {}  # None: there was no response
     return response.get("Error", {}).get("Code") in DENIED
 
 
@@ -496,7 +496,7 @@ def examined(it: Deployment, check: Callable[[Deployment], Findings]) -> Finding
     try:
         yield from check(it)
     except (Failed, Stopped) as error:
-        yield fail(str(error), "docs/troubleshooting.md")
+        yield fail(str(error), "gaia-keys log errors; docs/troubleshooting.md")
     except Exception as error:
         if (message := of_aws(error)) is None:
             raise

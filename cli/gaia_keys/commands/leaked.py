@@ -71,8 +71,9 @@ def leaked(connection: Connection, key: str, how: str | None, yes: bool) -> int:
     if found:
         print_key(found, False, False)
     else:
-        say(f"{key_id} doesn't exist: it was deleted, or never created. A gateway may still have it in its cache")
+        say(f"{key_id} doesn't exist: it was deleted, or another key leaked. A gateway's cache may still have it")
     if found and not how:
+        say("Rotate: its service fails until it has the new key. Disable: it fails until you create another key")
         how = click.prompt("Rotate or disable it?", type=click.Choice(["rotate", "disable"]), err=True)
     doing = f"{str(how).capitalize()} {key_id}, and empty" if found else "Empty"
     if not yes and not click.confirm(f"{doing} the caches of all APIs that use the authorizer?", err=True):

@@ -15,6 +15,7 @@ import click
 
 from gaia_keys import options, replay, times
 from gaia_keys.aws import Stack, wait_for
+from gaia_keys.commands.stack import Status, show_rows
 from gaia_keys.connection import Connection, located
 from gaia_keys.errors import Failed, Stopped
 from gaia_keys.output import say, table
@@ -122,6 +123,7 @@ class Restoration:
 
     def run(self) -> int:
         self.check()
+        self.changes()  # a wrong --without must not show after an hour's restore
         say("Nobody should change keys until this is done. What is changed all the same is replayed.")
         self.make()
         self.replay()
@@ -178,6 +180,15 @@ class Restoration:
             filterPattern='{ $.message = "audit" }',
         )
         return [event["message"] for page in pages for event in page["events"]]
+
+    def changes(self) -> tuple[list[replay.Event], list[replay.Event]]:
+        """The changes since the point in time, and those of them that are left out."""
+        changes = replay.events(self.messages())
+        omitted = [event for event in changes if self.omission and self.omission.covers(event)]
+        if self.omission and not omitted:
+            actors = ", ".join(sorted({event.actor for event in changes})) or "nobody"
+            raise Failed(f"--without: no change by that caller at that time; there are changes by {actors}")
+        return changes, omitted
 
     # ----------------------------------------------------------------------------------------------------- The steps
     def check(self, logs: bool = True) -> None:
@@ -256,13 +267,9 @@ class Restoration:
     def replay(self) -> None:
         """Makes the changes since again in the target. Keys created since, and records of use, come from the source."""
         self.step("Replay the audit log")
-        changes = replay.events(self.messages())
-        omitted = [event for event in changes if self.omission and self.omission.covers(event)]
+        changes, omitted = self.changes()
         if self.omission:
             say(f"left out: {len(omitted)} changes by {self.omission.actor}")
-            if not omitted:
-                actors = ", ".join(sorted({event.actor for event in changes})) or "nobody"
-                raise Failed(f"--without: no change by that caller at that time; there are changes by {actors}")
         target, source = self.items(self.target, self.service), self.items(self.source, self.service)
         steps = replay.plan(changes, self.point, self.omission, target, source, times.now())
         rows = [
@@ -409,7 +416,7 @@ class Restoration:
         change = self.stack.prepare({"ExistingTableName": self.target, "DeploymentType": "AllAtOnce"})
         if change is None:
             raise Failed(f"the stack {self.stack.name} has this table already: run the command again")
-        table(change.rows())
+        show_rows(change)
         try:
             self.ask("Deploy this? Requests may fail for about a minute. The old table stays.")
             self.replay()  # what was changed while nobody answered
@@ -419,7 +426,7 @@ class Restoration:
         if before != "AllAtOnce":
             arn = (self.describe(self.target) or {})["TableArn"]
             self.dynamodb.tag_resource(ResourceArn=arn, Tags=[{"Key": DEPLOYMENT_TYPE, "Value": before}])
-        change.execute()
+        change.execute(Status())
         self.current = self.target
         self.did("switch", f"{self.stack.name} uses {self.target}")
 
@@ -431,7 +438,7 @@ class Restoration:
             return
         self.step(f"Set DeploymentType={before} again")
         if change := self.stack.prepare({"DeploymentType": before}):
-            change.execute()
+            change.execute(Status())
         self.dynamodb.untag_resource(ResourceArn=arn, TagKeys=[DEPLOYMENT_TYPE])
         self.did("settle", f"DeploymentType={before}")
 

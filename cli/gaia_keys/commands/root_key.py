@@ -14,7 +14,7 @@ from gaia_keys.connection import located
 from gaia_keys.errors import Failed, Stopped
 from gaia_keys.lossless import shown
 from gaia_keys.output import print_keys, say, table
-from gaia_keys.root_keys import Deployment
+from gaia_keys.root_keys import ACCEPTED, Deployment
 
 if TYPE_CHECKING:
     from gaia_keys.connection import Connection
@@ -86,14 +86,15 @@ def refuse_during_accept(deployment: Deployment) -> None:
 @located
 def status(connection: Connection, as_json: bool) -> int:
     """Show KMS keys, root keys, and how many API keys need each."""
-    deployment = Deployment(connection, table)
+    deployment = Deployment(connection)
     template = deployment.policy()
     roles = {deployment.primary: "primary", **({deployment.secondary: "secondary"} if deployment.secondary else {})}
     for key in deployment.created():
         roles.setdefault(key["KeyId"], "not in use")
     kms_keys = [describe(deployment, key_id, role, template) for key_id, role in roles.items()]
     if not as_json:
-        table(headed(kms_keys))  # even if the functions don't start
+        # Even if the functions don't start. A row of 80 columns.
+        table(headed([{**key, "created": key["created"][:10]} for key in kms_keys]))
     named, until = deployment.named()
     try:
         root_keys = count(list(deployment.api.keys()), named)
@@ -125,7 +126,7 @@ def describe(deployment: Deployment, key_id: str, role: str, template: Any) -> d
         "kms_key": key_id,
         "role": role,
         "state": found["KeyState"],
-        "policy": "as in template" if deployment.policy_of(key_id) == template else "changed",
+        "policy": "intact" if deployment.policy_of(key_id) == template else "changed",
         "created": times.written(found["CreationDate"].astimezone(times.UTC)),
         "also_in": " ".join(deployment.regions(key_id)),
     }
@@ -165,7 +166,7 @@ def replace(connection: Connection, kms_key: str | None, yes: bool) -> int:
     To go back: gaia-keys root-key replace --kms-key OLD.
     """
     options.promptable(yes)
-    deployment = Deployment(connection, table, yes)
+    deployment = Deployment(connection, yes)
     deployment.settle()
     refuse_during_accept(deployment)
     old, secondary = deployment.primary, deployment.secondary
@@ -220,7 +221,7 @@ def finish(connection: Connection, kms_key: str | None, yes: bool) -> int:
     To go back: gaia-keys root-key replace --kms-key OLD. Its first deployment is enough.
     """
     options.promptable(yes)
-    deployment = Deployment(connection, table, yes)
+    deployment = Deployment(connection, yes)
     deployment.settle()
     refuse_during_accept(deployment)
     old = deployment.secondary
@@ -246,7 +247,12 @@ def finish(connection: Connection, kms_key: str | None, yes: bool) -> int:
         restore()
     deployment.name_only(signing)
     back = f"To go back: aws kms enable-key --key-id {old}, then {REPLACE} --kms-key {old}"
-    return report(deployment, *((*retired(old), back) if old else ()), *deployment_type(deployment), *ELSEWHERE)
+    return report(
+        deployment,
+        *((*retired(old, "nobody wants to go back"), back) if old else ()),
+        *deployment_type(deployment),
+        *ELSEWHERE,
+    )
 
 
 def how_to_go_on(keys: list[Key]) -> str:
@@ -260,9 +266,9 @@ def how_to_go_on(keys: list[Key]) -> str:
     return "they were rotated, and never expire: delete them, or let them expire (gaia-keys update --expires)"
 
 
-def retired(old: str) -> tuple[str, str]:
+def retired(old: str, when: str) -> tuple[str, str]:
     return (
-        f"Next: aws kms disable-key --key-id {old}. When nobody wants to go back, in each Region, replicas first:",
+        f"Next: aws kms disable-key --key-id {old}. When {when}, in each Region, replicas first:",
         f"  aws kms schedule-key-deletion --key-id {old} --pending-window-in-days 30",
     )
 
@@ -302,7 +308,7 @@ def accept(connection: Connection, kms_key: str | None, yes: bool) -> int:
     There is no way back: the old KMS key would make the thief's keys work again.
     """
     options.promptable(yes)
-    deployment = Deployment(connection, table, yes)
+    deployment = Deployment(connection, yes)
     deployment.settle()
     old = deployment.primary
     restore = None
@@ -312,6 +318,10 @@ def accept(connection: Connection, kms_key: str | None, yes: bool) -> int:
         if not kms_key and deployment.policy_of(old) != deployment.policy():
             raise Failed(f"KMS key {old} has another policy than the template; first run {REPAIR}")
         say("All API keys of this service become invalid. There is no way back.")
+        if "accept" in deployment.tags(old) and deployment.age(old) < ACCEPTED:
+            say(f"An earlier {ACCEPT} made {old} the primary KMS key: the API keys created since become invalid too.")
+            if yes:
+                raise Stopped("this needs a person: run it on a terminal, without --yes")
         new = deployment.usable(kms_key) if kms_key else deployment.new_kms_key("accept")
         restore = deployment.deploy_at_once(deployment.accept_any, KmsKeyId=new, SecondaryKmsKeyId="")
     deployment.start()
@@ -330,7 +340,7 @@ def accept(connection: Connection, kms_key: str | None, yes: bool) -> int:
         lines.insert(0, f"Functions in {', '.join(regions)} no longer start, until you run this there: {there}")
     lines.append("Then look in CloudTrail for GenerateMac by others than the functions, and for changes of their roles")
     if stolen := deployment.tags(deployment.primary).get("accept", old if old != deployment.primary else ""):
-        lines += retired(stolen)
+        lines += retired(stolen, "the investigation is over")
     return report(deployment, *lines, *deployment_type(deployment), *ELSEWHERE)
 
 
@@ -360,7 +370,7 @@ def repair(connection: Connection, yes: bool) -> int:
     schedule-key-deletion or put-key-policy.
     """
     options.promptable(yes)
-    deployment = Deployment(connection, table, yes)
+    deployment = Deployment(connection, yes)
     kms, template, lines = deployment.kms, deployment.policy(), []
     for key_id in filter(None, (deployment.primary, deployment.secondary)):
         found = deployment.kms_key(key_id)

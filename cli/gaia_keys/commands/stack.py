@@ -26,6 +26,8 @@ KEPT = {
     "ApiLogs": "the audit log",
     "Api": "ApiUrl and ApiArn, which callers and their policies name",
 }
+# Parameters whose empty value makes a new table or KMS key, and the output that names the one in use.
+OWN = {"ExistingTableName": "TableName", "KmsKeyId": "KmsKeyId"}
 # What to do about a stack that can't be updated. Any other status can, or is one of an update that is under way.
 NEXT = {
     "ROLLBACK_COMPLETE": "its first deployment failed: delete the stack, and deploy again (docs/deploy.md)",
@@ -158,7 +160,8 @@ def losses(stack: Stack, changes: Mapping[str, str], rows: Sequence[Mapping[str,
     ]
     if after["ServiceName"] != before["ServiceName"]:
         found.append(
-            "ServiceName is part of every API key: all become invalid. For another service, deploy another stack"
+            f"ServiceName is part of every API key: those of {before['ServiceName']} become invalid, and those of "
+            f"{after['ServiceName']} valid. For another service, deploy another stack"
         )
     if before["ExistingTableName"] != after["ExistingTableName"] != outputs["TableName"]:
         found.append(
@@ -166,7 +169,10 @@ def losses(stack: Stack, changes: Mapping[str, str], rows: Sequence[Mapping[str,
         )
     known = {outputs["KmsKeyId"], before["SecondaryKmsKeyId"]}
     if before["KmsKeyId"] != after["KmsKeyId"] and after["KmsKeyId"] not in known - {""}:
-        found.append("KmsKeyId isn't a KMS key in use: every API key becomes invalid. See `gaia-keys root-key replace`")
+        found.append(
+            f"KmsKeyId isn't a KMS key in use: API keys under {outputs['KmsKeyId']} become invalid, unless that stays "
+            "as SecondaryKmsKeyId. See `gaia-keys root-key replace`"
+        )
     if before["SecondaryKmsKeyId"] not in {"", after["SecondaryKmsKeyId"], after["KmsKeyId"]}:
         found.append("API keys under the secondary root key become invalid. See `gaia-keys root-key finish`")
     return found
@@ -241,20 +247,25 @@ def roll_back(stack: Stack) -> None:
         raise Failed(f"the stack {stack.name} is {status}: {stack.reasons()}")
 
 
+def show_rows(change: Change) -> list[dict[str, str]]:
+    """Shows what a change set would do, and returns all of it."""
+    rows = change.rows()
+    # CloudFormation can't tell whether the others change: they refer to something that does.
+    certain = [row for row in rows if row["replaced"] != "Conditional" or row["resource"] in KEPT]
+    table(certain)
+    if len(rows) > len(certain):
+        say(f"{len(rows) - len(certain)} more refer to these, and change only if their names do")
+    return rows
+
+
 def propose(stack: Stack, change: Change, changes: dict[str, str], heeded: bool) -> list[str]:
     """Shows what a change set would do; what it would take away."""
-    rows = change.rows()
-    # CloudFormation can't tell whether these change: they refer to something that does.
-    certain = [row for row in rows if row["replaced"] != "Conditional" or row["resource"] in KEPT]
     before = stack.parameters
     table(
         [{"parameter": name, "before": before[name] or "-", "after": value or "-"} for name, value in changes.items()]
     )
     click.echo()
-    table(certain)
-    if len(rows) > len(certain):
-        say(f"{len(rows) - len(certain)} more refer to these, and change only if their names do")
-    lost = losses(stack, changes, rows)
+    lost = losses(stack, changes, show_rows(change))
     for line in lost:
         coloured = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
         text = clean(f"WARNING: {line}")
@@ -350,7 +361,7 @@ def set_parameters(where: Connection, pairs: tuple[str, ...], all_at_once: bool,
 
 
 def change_parameters(stack: Stack, changes: dict[str, str], all_at_once: bool, ignore_alarms: bool, yes: bool) -> int:
-    before = known(stack)
+    before, outputs = known(stack), stack.outputs
     kind = before["DeploymentType"]
     wanted = {**changes, "DeploymentType": "AllAtOnce"} if all_at_once and kind != "AllAtOnce" else changes
     if not deploy(stack, wanted, f"Change {stack.name}?", ignore_alarms, yes):
@@ -362,10 +373,11 @@ def change_parameters(stack: Stack, changes: dict[str, str], all_at_once: bool, 
         former: str = default if kind == "AllAtOnce" else kind
         say(f"DeploymentType becomes {former} again: that changes no function, and makes CodeDeploy's application anew")
         deploy(stack, {"DeploymentType": former}, "", False, True)
-    back = " ".join(shlex.quote(f"{name}={before[name]}") for name, value in changes.items() if value != before[name])
+    former_values = before | {name: before[name] or outputs[output] for name, output in OWN.items()}
+    back = [f"{name}={former_values[name]}" for name, value in changes.items() if value != before[name]]
     if not back:
         return 0
-    say(f"to go back: gaia-keys stack set {back}")
+    say(f"to go back: gaia-keys stack set {' '.join(map(shlex.quote, back))}")
     say("if your samconfig.toml has parameter_overrides, change them too: the next `sam deploy` sets those again")
     if {"ExistingTableName", "KmsKeyId", "SecondaryKmsKeyId"} & set(changes):
         say("deploy the monitoring stack again: it watches the table and the KMS keys that there were")

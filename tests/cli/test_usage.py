@@ -26,7 +26,7 @@ class Usage(Case):
         with Gateway(self.local, token=None) as gateway:
             where = {"address": gateway.address, "auth": "sigv4", "AWS_SHARED_CREDENTIALS_FILE": str(profile)}
             self.run_command("list", "--profile", "ops", "--region", REGION, **where, **nothing)
-            self.assertIn("403: signed for", self.error("list", "--profile", "ops", "--region", "elsewhere", **where, **nothing))
+            self.assertIn("403: wrong signature", self.error("list", "--profile", "ops", "--region", "elsewhere", **where, **nothing))
         with self.gateway(checks=False) as gateway:
             seen, forward = [], gateway.forward
             gateway.forward = lambda *request: seen.append(request[3]) or forward(*request)

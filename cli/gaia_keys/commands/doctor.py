@@ -550,7 +550,8 @@ def doctor(where: Connection, read_only: bool, as_json: bool) -> int:
 
 def print_finding(name: str, finding: Finding) -> None:
     """One line, however long: what to do must not be cut off."""
-    line = f"  {name:14}{finding.what}{finding.next_step and f'. Next: {finding.next_step}'}"
+    end = "" if finding.what.endswith(("?", ".")) else "."
+    line = f"  {name:14}{finding.what}{finding.next_step and f'{end} Next: {finding.next_step}'}"
     word = f"{finding.result:4}"
     if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
         click.echo(click.style(word, fg=COLOURS[finding.result]), nl=False)

@@ -181,7 +181,8 @@ class Emulator(Account):
 
 @functools.cache
 def shared():
-    """The emulator that all test files share; it stops when the tests end."""
+    """The emulator that all test files share; it stops when the tests end, also when they are told to."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     emulator = Emulator(os.environ.get("TEST_EMULATOR", "emulator")).__enter__()
     atexit.register(emulator.__exit__)
     return emulator

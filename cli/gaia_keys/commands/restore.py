@@ -23,7 +23,7 @@ from gaia_keys.replay import Item, Omission
 
 ACTIONS = """\b
 AWS actions:
-  cloudformation  DescribeStacks; for the switch CreateChangeSet, DescribeChangeSet,
+  cloudformation  DescribeStacks; for the switch GetTemplate, CreateChangeSet, DescribeChangeSet,
                   ExecuteChangeSet, DeleteChangeSet, DescribeStackEvents, and what
                   the update of the stack needs
   dynamodb        RestoreTableToPointInTime (needs BatchWriteItem, GetItem, Scan too),

@@ -309,6 +309,7 @@ def deploy(stack: Stack, changes: dict[str, str], question: str, ignore_alarms: 
     )
     + options.actions(
         "cloudformation:DescribeStacks, DescribeStackResource, ListStackResources, DescribeStackEvents",
+        "cloudformation:GetTemplate                               the change set carries the deployed template",
         "cloudformation:CreateChangeSet, DescribeChangeSet, DeleteChangeSet, ExecuteChangeSet",
         "cloudformation:ContinueUpdateRollback                         with --ignore-alarms",
         "cloudwatch:DescribeAlarms",

@@ -58,13 +58,14 @@ impl Source {
     }
 }
 
-/// Declares the reasons of denials, their names and the list of them at once.
+/// Declares the reasons of denials, their names and the list of them at once. The documents
+/// and openapi.yaml have each cause, and the documents also what to do, with links from docs/.
 macro_rules! denials {
-    ($($(#[$about:meta])+ $reason:ident = $name:literal,)+) => {
+    ($($reason:ident = $name:literal, cause: $cause:literal, remedy: $remedy:literal;)+) => {
         /// Why a key is denied: the first reason that holds, in this order.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Denial {
-            $($(#[$about])+ $reason,)+
+            $(#[doc = $cause] $reason,)+
         }
 
         impl Denial {
@@ -77,25 +78,46 @@ macro_rules! denials {
                     $(Self::$reason => $name,)+
                 }
             }
+
+            /// Its cause, and what an operator does about it.
+            pub fn cause_and_remedy(self) -> (&'static str, &'static str) {
+                match self {
+                    $(Self::$reason => ($cause, $remedy),)+
+                }
+            }
         }
     };
 }
 
 denials! {
-    /// Not a key of this service, forged or mistyped.
     Invalid = "invalid",
-    /// Deleted, or never written.
+        cause: "Not a key of this service: mistyped, guessed, or of another root key. Or the \
+            authorizer's header is missing, appears twice, or isn't as `KeyHeader` says.",
+        remedy: "Send all 58 characters in [that header](protect-an-api.md#attach-the-authorizer). If \
+            somebody guesses, block the address in `source_ip`.";
     NotFound = "not_found",
-    /// `enabled` is false.
+        cause: "The key was deleted, perhaps 30 days after it expired, or its item names another \
+            root key.",
+        remedy: "Tell its owner, whom the audit log may name.";
     Disabled = "disabled",
-    /// `expires_at` is now or in the past.
+        cause: "`enabled` is false.",
+        remedy: "Enable it only if the person who disabled it says that it hadn't leaked.";
     Expired = "expired",
-    /// `allowed_ips` doesn't include the source address.
+        cause: "`expires_at` is over: the owner missed a rotation, or the key leaked.",
+        remedy: "If the audit log has a `rotate` whose `old_expires_at` is its own time, it was \
+            ended on purpose: give the owner the new key. Otherwise extend it.";
     SourceIp = "source_ip",
-    /// `permissions` doesn't include what the request needs.
+        cause: "`allowed_ips` doesn't have the address, or nobody knows it: verify needs \
+            `source_ip`, and behind a proxy, API Gateway sees the proxy's.",
+        remedy: "If the owner knows the address, update the key. Otherwise it \
+            [leaked](operations.md#a-leaked-key).";
     Permission = "permission",
-    /// None of the key's `routes` covers the request.
+        cause: "Methods that write need `write`.",
+        remedy: "Update the key, or leave it. On `ANY` and `$default` routes, name the methods.";
     Route = "route",
+        cause: "None of the key's `routes` has this method and path.",
+        remedy: "Compare them: a slash at the end counts, the stage doesn't, and `ANY` and \
+            `$default` routes never match.";
 }
 
 /// What is asked of a key. With neither field set, only the key's own state counts; with both set,

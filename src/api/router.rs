@@ -29,11 +29,11 @@ pub enum Endpoint {
 pub const ENDPOINTS: [(Endpoint, &str, &str); 7] = [
     (Endpoint::List, "GET", ""),
     (Endpoint::Create, "POST", ""),
-    (Endpoint::Verify, "POST", "/verify"),
-    (Endpoint::Get, "GET", "/{api_key}"),
     (Endpoint::Update, "PUT", "/{api_key}"),
-    (Endpoint::Rotate, "POST", "/{api_key}/rotate"),
     (Endpoint::Delete, "DELETE", "/delete/{api_key}"),
+    (Endpoint::Get, "GET", "/{api_key}"),
+    (Endpoint::Rotate, "POST", "/{api_key}/rotate"),
+    (Endpoint::Verify, "POST", "/verify"),
 ];
 
 impl Endpoint {

@@ -52,13 +52,15 @@ def mistakes(tag):
     """Why the tag can't be released."""
     template = re.search(r"^        RELEASE: (\S+)$", read("template.yaml"), flags=re.MULTILINE)
     openapi = re.search(r"^  version: (\S+)$", read("openapi.yaml"), flags=re.MULTILINE)
-    versions = {
-        "openapi.yaml": openapi[1] if openapi else None,
-        "cli/pyproject.toml": tomllib.loads(read("cli/pyproject.toml"))["project"]["version"],
-        "template.yaml": template[1] if template else None,
-        "the tag": tag.removeprefix("v") if tag.startswith("v") else tag,
-    }
-    found = [f"{where}: {other}, but Cargo.toml: {version()}" for where, other in versions.items() if other != version()]
+    versions = [
+        ("openapi.yaml", openapi[1] if openapi else None),
+        ("cli/pyproject.toml", tomllib.loads(read("cli/pyproject.toml"))["project"]["version"]),
+        ("template.yaml", template[1] if template else None),
+        ("the tag", tag.removeprefix("v") if tag.startswith("v") else tag),
+    ]
+    for page in ("README.md", "docs/deploy.md"):  # names of files and tags
+        versions += [(page, named) for named in re.findall(r"(?:gaia-api-keys-|[ /]v)(\d+\.\d+\.\d+)", read(page))]
+    found = [f"{where}: {other}, but Cargo.toml: {version()}" for where, other in versions if other != version()]
     if not tag.startswith("v"):
         found.append(f"the tag: {tag}, but v{version()} is expected")
     if not section():

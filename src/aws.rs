@@ -31,8 +31,8 @@ use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
 use crate::error::Cause;
 
-/// Amazon's root certificates, which AWS's public endpoints chain to. Reading the system's 140
-/// would take longer than the rest of the start. The first expires at the end of 2037.
+/// Amazon's root certificates, which AWS's public endpoints chain to. Reading all of the
+/// system's would take longer than the rest of the start. The first expires at the end of 2037.
 /// Source: <https://www.amazontrust.com/repository/>
 const AMAZON_ROOTS: &[u8] = include_bytes!("aws/amazon-roots.pem");
 

@@ -73,7 +73,7 @@
 //! `docs/architecture.md`: why each part is as it is;
 //! `docs/security.md`: who can do what; `docs/reliability.md`: what happens when something breaks;
 //! `benches/README.md`: what a start and a check cost. `CONTRIBUTING.md` lists every place of a
-//! new setting, route, config field or log entry.
+//! new setting, endpoint, config field or log entry.
 
 #![cfg_attr(
     test,

@@ -168,15 +168,12 @@ pub(super) fn typed(error: &serde_path_to_error::Error<serde_json::Error>) -> De
     let msg = text
         .rsplit_once(" at line ")
         .map_or(text.as_str(), |(msg, _)| msg);
-    let field = |before: &str| msg.strip_prefix(before)?.split('`').next();
-    if let Some(field) = field("missing field `") {
+    let missing = msg.strip_prefix("missing field `");
+    if let Some(field) = missing.and_then(|rest| rest.strip_suffix('`')) {
         loc.push(field.into());
         return Detail::new(loc, "field required", "value_error.missing");
     }
-    if let Some(field) = field("unknown field `") {
-        if loc.last() != Some(&field.into()) {
-            loc.push(field.into());
-        }
+    if msg.starts_with("unknown field `") {
         return Detail::new(loc, "extra fields not permitted", "value_error.extra");
     }
     match msg.split_once(": ") {

@@ -1,9 +1,10 @@
 //! A wrong root key never starts: the item `root_keys` of `<service>#meta`, which names the root
 //! keys that may be in use.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::lambda::Lambda;
 use crate::protected::{Shape, Visit};

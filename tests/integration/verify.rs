@@ -173,6 +173,7 @@ async fn an_unknown_field_is_rejected() {
         "sourceIp",
         "allowed_ips",
         "key",
+        "a`b",
         "",
     ] {
         let response = ask(&app, json!({ "api_key": key, name: "write" })).await;

@@ -9,7 +9,7 @@ mod response;
 
 use std::time::Duration;
 
-use keys::access::{self, AccessRequest, Denial, Lookup};
+use keys::access::{self, AccessRequest, Allowed, Denial, Lookup};
 use keys::config::{KeyConfig, UsagePlanKey};
 use keys::keyring::Keyring;
 use keys::route::{Route, RoutePattern};
@@ -77,8 +77,8 @@ impl Authorizer {
         let decide =
             |request| access::decide(&lookup, request, &self.read_routes, event.source(), now);
         let decision = decide(request);
-        if let Ok((id, config)) = decision {
-            self.store.record_use(id, config, now).await;
+        if let Ok(allowed) = decision {
+            self.store.record_use(allowed, now).await;
         }
         if let Err(reason) = decision {
             let key_id = lookup.key_id().map(|id| id.to_string());
@@ -99,7 +99,7 @@ impl Authorizer {
                 route: None,
                 ..request
             };
-            let permitted = decide(any_route).is_ok();
+            let permitted = decide(any_route).ok();
             self.policy(&lookup, decision.err(), permitted, arn.stage, event.is_rest)
         })
     }
@@ -139,18 +139,15 @@ impl Authorizer {
         &self,
         lookup: &Lookup,
         denial: Option<Denial>,
-        permitted: bool,
+        permitted: Option<Allowed<'_>>,
         stage: &str,
         is_rest: bool,
     ) -> AuthorizerResponse {
-        let permitted = match lookup {
-            Lookup::Key(id, config) if permitted => {
-                PolicyDocument::allow(config, stage, &self.read_routes)
-                    .map(|policy| (id, config, policy))
-            }
-            _ => None,
+        let policy = |allowed| {
+            let policy = PolicyDocument::allow(allowed, stage, &self.read_routes)?;
+            Some((allowed, policy))
         };
-        let Some((id, config, policy)) = permitted else {
+        let Some((allowed, policy)) = permitted.and_then(policy) else {
             let context = self.context(lookup, denial);
             return AuthorizerResponse::Policy {
                 principal_id: "denied".to_owned(),
@@ -160,10 +157,10 @@ impl Authorizer {
             };
         };
         let default = self.settings.default_usage_plan_key.as_ref();
-        let usage_plan_key = config.usage_plan_key.as_ref().or(default);
+        let usage_plan_key = allowed.config.usage_plan_key.as_ref().or(default);
         let usage_plan_key = usage_plan_key.filter(|_| is_rest).map(UsagePlanKey::as_str);
         let response = |context| AuthorizerResponse::Policy {
-            principal_id: id.to_string(),
+            principal_id: allowed.key_id.to_string(),
             policy_document: policy.clone(),
             usage_identifier_key: usage_plan_key.map(str::to_owned),
             context,

@@ -60,7 +60,7 @@
 //! let allowed = Source::parse(Some("192.0.2.7"));
 //! let decision = |permission, source| {
 //!     let request = AccessRequest { permission: Some(permission), ..Default::default() };
-//!     decide(&lookup, request, &[], source, now).map(|(id, _)| id)
+//!     decide(&lookup, request, &[], source, now).map(|allowed| allowed.key_id)
 //! };
 //! assert_eq!(decision(Permission::Read, allowed), Ok(key_id));
 //! assert_eq!(decision(Permission::Write, allowed), Err(Denial::Permission));

@@ -130,6 +130,17 @@ pub struct AccessRequest<'a> {
     pub route: Option<Route<'a>>,
 }
 
+/// A key that may do what was asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Allowed<'a> {
+    /// The key's ID.
+    pub key_id: KeyId,
+    /// Its config.
+    pub config: &'a KeyConfig,
+    /// The decision may hold until then, if somebody keeps it.
+    pub until: Option<OffsetDateTime>,
+}
+
 /// Decides at the time `now`. `read_routes` are the deployment's routes that need only read
 /// although their methods write.
 pub fn decide<'a>(
@@ -138,8 +149,8 @@ pub fn decide<'a>(
     read_routes: &[RoutePattern],
     source: Source,
     now: OffsetDateTime,
-) -> Result<(KeyId, &'a KeyConfig), Denial> {
-    let (id, config) = match lookup {
+) -> Result<Allowed<'a>, Denial> {
+    let (key_id, config) = match lookup {
         Lookup::Invalid => return Err(Denial::Invalid),
         Lookup::NotFound(_) => return Err(Denial::NotFound),
         Lookup::Key(id, config) => (*id, config.as_ref()),
@@ -147,10 +158,8 @@ pub fn decide<'a>(
     if !config.enabled {
         return Err(Denial::Disabled);
     }
-    if config
-        .expires_at
-        .is_some_and(|expires_at| expires_at <= now)
-    {
+    let until = config.expires_at;
+    if until.is_some_and(|until| until <= now) {
         return Err(Denial::Expired);
     }
     let address_allowed = match source {
@@ -180,7 +189,11 @@ pub fn decide<'a>(
         }
         _ => {}
     }
-    Ok((id, config))
+    Ok(Allowed {
+        key_id,
+        config,
+        until,
+    })
 }
 
 #[cfg(test)]

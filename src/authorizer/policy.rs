@@ -6,9 +6,11 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use keys::config::{IPV4_MAPPED, KeyConfig};
+use keys::access::Allowed;
+use keys::config::IPV4_MAPPED;
 use keys::permission::Permission;
 use keys::route::{READ_METHODS, RoutePattern};
+use keys::timestamp;
 
 /// An IAM policy.
 #[derive(Clone, Debug, Serialize)]
@@ -29,9 +31,10 @@ struct Statement {
 }
 
 impl PolicyDocument {
-    /// Everything that a key with this config may do in the stage. Its expiry and its addresses are
-    /// conditions. Returns `None` if the config grants nothing.
-    pub fn allow(config: &KeyConfig, stage: &str, read_routes: &[RoutePattern]) -> Option<Self> {
+    /// Everything that a key may do in the stage. The end of the decision and the key's addresses
+    /// are conditions. Returns `None` if the config grants nothing.
+    pub fn allow(allowed: Allowed<'_>, stage: &str, read_routes: &[RoutePattern]) -> Option<Self> {
+        let config = allowed.config;
         let named = |routes: &[RoutePattern]| -> Vec<String> {
             routes
                 .iter()
@@ -59,7 +62,7 @@ impl PolicyDocument {
                 )
             }
         };
-        let mut policy = Self::new("Allow", resource, conditions(config));
+        let mut policy = Self::new("Allow", resource, conditions(allowed));
         if !unsafe_paths.is_empty() {
             policy
                 .statement
@@ -92,12 +95,13 @@ impl Statement {
     }
 }
 
-fn conditions(config: &KeyConfig) -> Value {
+fn conditions(Allowed { config, until, .. }: Allowed<'_>) -> Value {
     let mut conditions = serde_json::Map::new();
-    if let Some(time) = config.expires_at_seconds() {
+    if let Some(until) = until {
+        let until = timestamp::seconds(until);
         conditions.insert(
             "DateLessThan".to_owned(),
-            json!({ "aws:CurrentTime": time }),
+            json!({ "aws:CurrentTime": until }),
         );
     }
     if config.allowed_ips.is_some() {

@@ -15,6 +15,7 @@ use super::{
     Attributes, QueryBudget, Store, asked_for, failure, items_in, kept_after, kept_until,
     unreadable,
 };
+use keys::access::Allowed;
 use keys::api_key::KeyId;
 use keys::config::KeyConfig;
 use keys::timestamp::seconds;
@@ -85,13 +86,14 @@ impl Store {
     /// Records that a key was used, rounded down to the hour. At most one PutItem per key, hour and
     /// instance, one attempt of 200 ms at most. A failure is logged and changes nothing for the
     /// caller.
-    pub async fn record_use(&self, id: KeyId, config: &KeyConfig, now: OffsetDateTime) {
-        if !self.track_usage || !self.attempts.is_due(id, now) {
+    pub async fn record_use(&self, allowed: Allowed<'_>, now: OffsetDateTime) {
+        let Allowed { key_id, config, .. } = allowed;
+        if !self.track_usage || !self.attempts.is_due(key_id, now) {
             return;
         }
-        if let Err(error) = in_time(self.put_use(id, config, now)).await {
+        if let Err(error) = in_time(self.put_use(key_id, config, now)).await {
             self.attempts.pause(now);
-            tracing::warn!(key_id = %id, error, "usage not recorded");
+            tracing::warn!(%key_id, error, "usage not recorded");
         }
     }
 

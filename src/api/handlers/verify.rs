@@ -62,12 +62,12 @@ pub(super) async fn verify(api: &Api, request: ApiRequest<'_>) -> Result<Respons
     let now = OffsetDateTime::now_utc();
     let lookup = api.store.find(&api.keyring, api_key).await?;
     match access::decide(&lookup, access, &api.read_routes, source, now) {
-        Ok((id, config)) => {
-            api.store.record_use(id, config, now).await;
+        Ok(allowed) => {
+            api.store.record_use(allowed, now).await;
             ok(&Valid {
                 valid: true,
-                key_id: &id.to_string(),
-                config: config.as_raw(),
+                key_id: &allowed.key_id.to_string(),
+                config: allowed.config.as_raw(),
             })
         }
         Err(denial) => {

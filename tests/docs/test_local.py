@@ -40,13 +40,16 @@ class CargoLocal(unittest.TestCase):
         """Without secrets, and without the log entries that a pipe gets."""
         reader, terminal = pty.openpty()
         local = Local()
-        with subprocess.Popen(local.command, stdout=terminal) as process:
-            local.address = re.search(r"http://([0-9.:]+)", os.read(reader, 1 << 16).decode())[1]
-            key = local.create({"permissions": "read"})
-            local.send("PUT", f"{KEYS}/{key}", {"config": {"permissions": "all"}})
-            response, _ = local.exchange("POST", "/demo", headers={"authorization": f"Search {key}"})
-            self.assertEqual((response.status, response.headers["x-denial-reason"]), (403, "permission"))
-            process.terminate()
+        process = subprocess.Popen(local.command, stdout=terminal)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.terminate)
+        local.address = re.search(r"http://([0-9.:]+)", os.read(reader, 1 << 16).decode())[1]
+        key = local.create({"permissions": "read"})
+        local.send("PUT", f"{KEYS}/{key}", {"config": {"permissions": "all"}})
+        response, _ = local.exchange("POST", "/demo", headers={"authorization": f"Search {key}"})
+        self.assertEqual((response.status, response.headers["x-denial-reason"]), (403, "permission"))
+        process.terminate()
+        process.wait()
         shown = os.read(reader, 1 << 16).decode().splitlines()
         self.assertEqual(
             [re.sub(r"^[0-9:]{8} ", "", line) for line in shown if line[:2].isdigit()],

@@ -66,7 +66,3 @@ class Cdk(unittest.TestCase):
 
     def test_the_lock_names_no_registry(self):
         self.assertNotIn('"resolved"', (APP / "package-lock.json").read_text())
-
-
-if __name__ == "__main__":
-    unittest.main()

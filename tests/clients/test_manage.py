@@ -121,7 +121,3 @@ class Manage(unittest.TestCase):
             self.assertEqual(sum("?after=" in path for _, path, _ in gateway.requests), 2)
 
         self.each(test, ["requests", "JavaScript", "Rust"])
-
-
-if __name__ == "__main__":
-    unittest.main()

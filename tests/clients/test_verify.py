@@ -172,7 +172,3 @@ class Verify(unittest.TestCase):
             service.gateway.token = token
 
         self.each(test)
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -11,7 +11,6 @@ import re
 import subprocess
 import textwrap
 import threading
-import time
 
 import boto3
 from botocore.auth import SigV4Auth
@@ -49,48 +48,29 @@ def environment(address, **more):
 class Local:
     """`with Local() as local:` starts `cargo local`'s binary on free ports, and stops it.
 
-    The sample key alone is in its table, or none. `data` is the table's file. `variables` are the service's settings.
+    The sample key alone is in its table, or none. `variables` are the service's settings.
     """
 
-    def __init__(self, port=0, sample=True, data=":memory:", **variables):
-        self.options = ["--port", str(port), "--data", data, *(["--sample"] if sample else [])]
-        self.variables = variables
+    def __init__(self, port=0, sample=True, **variables):
+        options = ["--port", str(port), "--dynamodb-port", "0", "--data", ":memory:"]
+        self.command = [BINARY, *options, *(["--sample"] if sample else [])]
+        self.environment = os.environ | variables
 
     def __enter__(self):
         if not BINARY.exists():
             raise SystemExit(f"{BINARY} is missing; make it with: cargo build --example local")
-        command = [BINARY, "--dynamodb-port", "0", *self.options]
-        env = os.environ | self.variables
-        self.process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        self.printed, addresses = [], []
-        for line in self.process.stdout:
-            addresses = re.findall(r"http://([0-9.]+:[0-9]+)", line)
-            if addresses:
-                break
-            self.printed.append(line)  # an entry of the start's
-        if len(addresses) != 2:
-            self.__exit__()
-            raise SystemExit("the local service did not start")
-        self.address, self.dynamodb = addresses
-        self.reader = threading.Thread(target=lambda: self.printed.extend(self.process.stdout), daemon=True)
-        self.reader.start()
-        return self
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+        self.process = subprocess.Popen(self.command, env=self.environment, **pipes)
+        with self.process.stdout as printed:  # it goes on when nobody reads any more
+            for line in printed:  # entries of the start's come first
+                if addresses := re.findall(r"http://([0-9.]+:[0-9]+)", line):
+                    self.address, self.dynamodb = addresses
+                    return self
+        raise SystemExit("the local service did not start")
 
     def __exit__(self, *_):
         self.process.terminate()
         self.process.wait()
-        if hasattr(self, "reader"):
-            self.reader.join()
-        self.process.stdout.close()
-
-    def log(self, count):
-        """The service's own lines of the log, once there are so many."""
-        for _ in range(100):
-            lines = [json.loads(line) for line in self.printed if '"target":"gaia_api_keys' in line]
-            if len(lines) >= count:
-                return lines
-            time.sleep(0.05)
-        raise AssertionError(f"{len(lines)} lines, not {count}: {lines}")
 
     def exchange(self, method, path, body=None, headers=None):
         """The response, and its text. A body that is neither text nor bytes is sent as JSON."""
@@ -194,7 +174,8 @@ class Gateway:
 
 def wrong_signature(method, path, headers, body, token):
     """What is wrong with a request's Signature Version 4, by botocore's own of the same request; else none."""
-    found = re.fullmatch(r"AWS4-HMAC-SHA256 (Credential=.+, ?SignedHeaders=(.+), ?Signature=.+)", headers.get("authorization", ""))
+    parts = r"AWS4-HMAC-SHA256 Credential=(.+), ?SignedHeaders=(.+), ?Signature=(.+)"
+    found = re.fullmatch(parts, headers.get("authorization", ""))
     if not found:
         return "no signature"
     if headers.get("x-amz-security-token") != token:
@@ -209,6 +190,6 @@ def wrong_signature(method, path, headers, body, token):
     request.context["timestamp"] = headers["x-amz-date"]
     signer = SigV4Auth(Credentials(ACCESS_KEY, SECRET_KEY), "execute-api", REGION)
     canonical = signer.canonical_request(request)
-    right = [f"Credential={signer.scope(request)}", f"SignedHeaders={found[2]}"]
-    right.append(f"Signature={signer.signature(signer.string_to_sign(request, canonical), request)}")
-    return None if re.split(", ?", found[1]) == right else f"wrong signature of:\n{canonical}"
+    signature = signer.signature(signer.string_to_sign(request, canonical), request)
+    right = found.group(1, 3) == (signer.scope(request), signature)
+    return None if right else f"wrong signature of:\n{canonical}"

@@ -12,7 +12,7 @@ from botocore import xform_name
 from click import Context
 from gaia_keys.main import cli as gaia_keys
 from samcli.cli.context import Context as Sam
-from samcli.cli.main import cli
+from samcli.cli.main import cli as sam
 
 from local import ROOT, blocks
 
@@ -30,11 +30,17 @@ DOCUMENTS = [path.relative_to(ROOT) for path in [ROOT / "README.md", *sorted((RO
 AWS = re.compile(
     r"(?:^|[`(])\s*(?:\$ )?(?:\w+=\S+ )*aws (?!configure|sso login|logs tail)([a-z0-9]+) ([a-z][a-z-]+)( [^`\n]*)?", re.MULTILINE
 )
-GAIA_KEYS = re.compile(r"^\s*(?:\w+=\$\()?(gaia-keys [^|<>;)\n]+)|`(gaia-keys [^|<>;`]+)`", re.MULTILINE)
-SAM = re.compile(r"^\s*(sam .+)$|`(sam [^`]+)`", re.MULTILINE)
+# Programs that are made with click: whole lines, `NAME=$(...)`, and in a sentence.
+CLICK = re.compile(
+    r"^\s*(?:\w+=\$\()?((?:sam|gaia-keys) [^|<>;)\n]+)|`((?:sam|gaia-keys) [^|<>;`]+)`", re.MULTILINE
+)
 # Options of the AWS CLI itself.
 EVERYWHERE = {"profile", "region", "output", "query", "endpoint-url"}
 PARAMETER = re.compile(r"^  (\w+):\n    Type: ", re.MULTILINE)
+
+
+def options(command):
+    return {name for parameter in command.params for name in parameter.opts}
 
 
 class Commands(unittest.TestCase):
@@ -67,36 +73,28 @@ class Commands(unittest.TestCase):
                 if given and shape:  # a whole command, not only its name
                     self.assertEqual({xform_name(name, "-") for name in shape.required_members} - given, set())
 
-    def test_sam(self):
-        context = Context(cli, obj=Sam())
-        for found in self.found(SAM):
-            words, group = shlex.split(found[1] or found[2], comments=True)[1:], cli
-            template = next(template for name, template in TEMPLATES.items() if name in found[0])
+    def test_sam_and_gaia_keys(self):
+        # `gaia-keys COMMAND --help` is one of them, whose options are those of all commands.
+        everywhere = options(gaia_keys) | {"--help"}
+        for found in self.found(CLICK):
+            program, *words = shlex.split(" ".join((found[1] or found[2]).split()), comments=True)
+            group, context = (sam, Context(sam, obj=Sam())) if program == "sam" else (gaia_keys, None)
+            known = set() if program == "sam" else everywhere
             with self.subTest(found[0]):
-                while words and hasattr(group, "get_command"):
-                    group = group.get_command(context, words.pop(0))
-                    self.assertIsNotNone(group)
-                known = {name for parameter in group.params for name in parameter.opts}
-                self.assertEqual({word for word in words if word.startswith("-")} - known, set())
-                overridden = {word.split("=")[0] for word in words if re.match(r"[A-Z]\w+=", word)}
-                self.assertEqual(overridden - set(PARAMETER.findall(template.split("\nResources:\n")[0])), set())
-
-    def test_gaia_keys(self):
-        for found in self.found(GAIA_KEYS):
-            words, group = shlex.split(" ".join((found[1] or found[2]).split()), comments=True)[1:], gaia_keys
-            known = {name for parameter in group.params for name in parameter.opts} | {"--help"}
-            with self.subTest(found[0]):
-                while words and hasattr(group, "get_command"):
-                    if words[0].startswith("-"):
-                        self.assertIn(words[0], known)
+                while words and hasattr(group, "get_command") and words[0] != "COMMAND":
+                    if words[0].startswith("-"):  # and its value
+                        self.assertIn(words[0], known | options(group))
                         del words[:2]
-                    elif words[0].isupper():  # `gaia-keys COMMAND --help`
-                        break
                     else:
-                        group = group.get_command(None, words.pop(0))
+                        group = group.get_command(context, words.pop(0))
                         self.assertIsNotNone(group)
-                known |= {name for parameter in group.params for name in parameter.opts}
-                self.assertEqual({word for word in words if word.startswith("--")} - known, set())
+                given = {word for word in words if word.startswith("-")}
+                self.assertEqual(given - known - options(group), set())
+                if program == "sam":
+                    template = next(text for name, text in TEMPLATES.items() if name in found[0])
+                    parameters = set(PARAMETER.findall(template.split("\nResources:\n")[0]))
+                    overridden = {word.split("=")[0] for word in words if re.match(r"[A-Z]\w+=", word)}
+                    self.assertEqual(overridden - parameters, set())
 
     def test_blocks_can_be_read(self):
         """By a shell, and as JSON. Events that they name exist."""
@@ -109,7 +107,3 @@ class Commands(unittest.TestCase):
             for block in blocks(path, "json"):
                 with self.subTest(path, block=block):
                     json.loads(block)
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -120,7 +120,3 @@ class OpenApi(unittest.TestCase):
                 for example in self.examples(content):
                     with self.subTest(f"{method} {path}"):
                         validator.validate(example)
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -1,6 +1,6 @@
 """Takes the README's screenshot, docs/swagger-ui.png: python tests/page/screenshot.py"""
 
-from page import CREATE, ROOT, Local, Page, browser
+from test_page import CREATE, ROOT, Local, Page, browser
 
 with Local(port=3000) as local, browser() as chromium:
     page = Page(chromium, local, viewport={"width": 1280, "height": 2000})

@@ -121,10 +121,8 @@ class Stack:
             case [("Fn::FindInMap", place)]:
                 name, first, second = self.resolve(place)
                 return self.template["Mappings"][name][first][second]
-            case [("Fn::Sub", [text, variables])]:
-                return self.substitute(text, variables)
-            case [("Fn::Sub", text)]:
-                return self.substitute(text, {})
+            case [("Fn::Sub", value)]:
+                return self.substitute(*(value if isinstance(value, list) else (value, {})))
         resolved = {key: self.resolve(value) for key, value in node.items()}
         return {key: value for key, value in resolved.items() if value is not NO_VALUE}
 

@@ -34,6 +34,7 @@ lint:
     ruff check --quiet cli
     ruff format --quiet --check cli
     mypy --config-file cli/pyproject.toml cli/gaia_keys
+    {{ unittest }} tests/release -k Agreement
     git ls-files | grep -vE '^tests/|Cargo.lock|package-lock|counts.json|contract/|\.(png|gz|sql)$' | xargs codespell -L notin
     cargo deny --locked check bans licenses sources
     zizmor --offline --strict-collection --quiet .github

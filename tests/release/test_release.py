@@ -91,6 +91,8 @@ class Agreement(unittest.TestCase):
             "cli/pyproject.toml": f'version = "{VERSION}"',
             "openapi.yaml": f"  version: {VERSION}\n",
             "template.yaml": f"RELEASE: {VERSION}",
+            "README.md": f"gaia-api-keys-{VERSION}",
+            "docs/deploy.md": f"refs/tags/v{VERSION}",
             "CHANGELOG.md": f"## [{VERSION}] - ",
         }.items():
             def edited(path):

@@ -130,9 +130,9 @@ def settings_publish_versions(text):
     """
     stack = Stack(text)
     declared = stack.template["Parameters"]
-    # The longest settings, while the root key is replaced, beside the name of the default stack's table.
+    # The longest settings, while the root key is replaced.
     long = {
-        "ExistingTableName": "gaia-api-keys-Table-1234567890ABC",
+        "ExistingTableName": "x" * int(re.search(r"\{3,(\d+)}", declared["ExistingTableName"]["AllowedPattern"])[1]),
         "KmsKeyId": "1" * 36,
         "SecondaryKmsKeyId": "2" * 36,
         "KeyHeader": "x" * 20,
@@ -167,6 +167,16 @@ def settings_publish_versions(text):
     edited = edited.replace("Timeout: 8", "Timeout: 9")
     versions = [set(Stack(each).of_type("AWS::Lambda::Version")) for each in (text, edited)]
     same(versions[0] & versions[1], set(), "versions that did not change")
+
+
+@check(MAIN)
+def read_routes_that_no_function_reads(text):
+    """CloudFormation rejects them. Otherwise no function would start after the deployment."""
+    pattern = Stack(text).template["Parameters"]["ReadRoutes"]["AllowedPattern"]
+    for routes in ("", "POST /es/api/v1/search/*", "PUT /a,DELETE /b_c-d.e~f, PATCH /%20:@+="):
+        assert re.search(pattern, routes), routes
+    for routes in ("GET /a", "post /a", "POST a", "POST /a b", "POST /a,", "POST /a;PUT /b", "POST /é"):
+        assert not re.search(pattern, routes), routes
 
 
 @check(MAIN, EXAMPLE)

@@ -75,7 +75,3 @@ class Access(unittest.TestCase):
         users = [deployment.user(self.keys.emulator, name, policy) for name, policy in zip(("l", "v"), self.policies[1:])]
         self.assertAllows(users[0], lambda method, path: method == "GET")
         self.assertAllows(users[1], lambda method, path: path == "/verify")
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -61,7 +61,3 @@ class Proof(unittest.TestCase):
 
         with mock.patch.object(questions.Deployment, "deploy", interrupt), self.assertRaises(KeyboardInterrupt):
             self.ask()
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -71,7 +71,3 @@ class Command(unittest.TestCase):
         self.assertNotIn(keys.outputs["TableName"], emulator.client("dynamodb").list_tables()["TableNames"])
         key = emulator.client("kms").describe_key(KeyId=keys.outputs["KmsKeyId"])["KeyMetadata"]
         self.assertEqual(key["KeyState"], "PendingDeletion")
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -70,7 +70,3 @@ class Jwt(unittest.TestCase):
                 with self.subTest(f"{name} {method} {path}"):
                     self.assertEqual(self.send(method, path, {"config": {}}, token).status, status)
         self.assertEqual(self.keys.send("GET", "/").status, 401, "a signature")
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -1,7 +1,5 @@
 """`gaia-keys leaked`: a key that gateways have in their caches is denied at once."""
 
-import unittest
-
 import deployment
 import protected
 from deployment import Stack, templates
@@ -81,7 +79,3 @@ class Leaked(Case, protected.Case):
         self.assertEqual([self.status(api, key) for api in APIS], [200, 200])
         said = self.gaia_keys(self.keys, "leaked", "secret", "--disable", "--yes", status=2)[1]
         self.assertIn("expected a key, or its ID", said)
-
-
-if __name__ == "__main__":
-    unittest.main()

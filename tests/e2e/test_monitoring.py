@@ -22,7 +22,3 @@ class Monitoring(unittest.TestCase):
         (mail,) = sns.list_subscriptions()["Subscriptions"]
         self.assertEqual((mail["Protocol"], mail["Endpoint"]), ("email", "team@example.com"))
         self.assertEqual(alarms["Denied"]["AlarmActions"], [mail["TopicArn"]])
-
-
-if __name__ == "__main__":
-    unittest.main()

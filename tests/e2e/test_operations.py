@@ -97,7 +97,3 @@ class Rollback(Case):
         self.assertEqual([entry["api_key"] for entry in keys.send("GET", "/").expect(200)], [key])
         keys.deploy(KeyDisclosure="id")
         self.assertEqual([entry["api_key"] for entry in keys.send("GET", "/").json], [key[:31]])
-
-
-if __name__ == "__main__":
-    unittest.main()

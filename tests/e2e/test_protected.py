@@ -159,7 +159,3 @@ class Cdk(Case):
             ("none", [403, 403]),
         ):
             self.assertEqual([self.statuses(key, method) for method in ("GET", "POST")], [[each] * 2 for each in expected])
-
-
-if __name__ == "__main__":
-    unittest.main()

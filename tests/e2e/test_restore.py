@@ -327,7 +327,3 @@ class Restore(unittest.TestCase):
         self.assertIn("was deleted. Its last backup", self.run_command("--to", point, "--yes"))
         self.assertNotEqual(self.table(), table)
         self.assertEqual((self.verdict(key), self.verdict(revoked)), (None, "not_found"))
-
-
-if __name__ == "__main__":
-    unittest.main()

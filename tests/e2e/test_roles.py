@@ -51,7 +51,3 @@ class Roles(unittest.TestCase):
                 self.emulator.client("logs").create_log_stream(**stream)
             self.expect(group == own, client.put_log_events, logEvents=[{"timestamp": 1, "message": "x"}], **stream)
             self.expect(False, client.filter_log_events, logGroupName=stream["logGroupName"])
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -5,7 +5,6 @@ import pathlib
 import re
 import tempfile
 import time
-import unittest
 
 import boto3
 from deployment import Stack, templates
@@ -229,7 +228,3 @@ class RootKeys(Case):
         self.assertIn("gaia-keys root-key accept", self.root_key("repair"))
         self.assertEqual(self.kms.describe_key(KeyId=key_id)["KeyMetadata"]["KeyState"], "Enabled")
         self.assertEqual(json.loads(self.kms.get_key_policy(KeyId=key_id)["Policy"]), json.loads(policy))
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -68,7 +68,3 @@ class Tls(unittest.TestCase):
             for function in ("ApiFunction", "AuthorizerFunction"):
                 with self.subTest(expected, function=function):
                     self.assertIn(expected, deployment.failed_start(keys, function)["error"])
-
-
-if __name__ == "__main__":
-    unittest.main()

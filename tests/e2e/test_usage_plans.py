@@ -41,7 +41,3 @@ class UsagePlans(unittest.TestCase):
         self.keys.deploy(DefaultUsagePlanKey="a-value-that-no-plan-has")
         self.addCleanup(self.keys.deploy, DefaultUsagePlanKey=DEFAULT)
         self.assertEqual(self.statuses(self.create(), 1), [403])
-
-
-if __name__ == "__main__":
-    unittest.main()

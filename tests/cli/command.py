@@ -20,11 +20,7 @@ from unittest import mock
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "docs"))
 from gaia_keys.main import main
-from local import (  # the service as a process; tests/docs has it
-    Gateway,
-    Local,
-    environment,
-)
+from local import Gateway, Local, environment  # the service as a process; tests/docs has it
 
 # A shell's background job ignores Ctrl-C, and what it starts does too; the commands of these tests must not.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -147,13 +143,8 @@ class Case(Commands):
         self.before = set(self.local.list())
 
     def scan(self):
-        items, start = [], {}
-        while True:
-            page = self.table.scan(**start)
-            items += page["Items"]
-            if "LastEvaluatedKey" not in page:
-                return items
-            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+        pages = self.table.meta.client.get_paginator("scan").paginate(TableName=self.table.name)
+        return [item for page in pages for item in page["Items"]]
 
     @contextlib.contextmanager
     def gateway(self, *faults, checks=True):

@@ -105,11 +105,8 @@ class Import(Case):
             self.mapping.chmod(0o600)
             self.assertIn("is not a mapping file written by gaia-keys", self.run_import(GAIA, status=2))
             self.assertEqual(self.mapping.read_bytes(), text.encode("latin-1"), "it may be somebody's only copy")
-        self.mapping.chmod(0o644)
-        self.assertIn(f"{self.mapping} is readable by other users; run: chmod 600", self.run_import(GAIA, status=2))
-        self.mapping.unlink()
-        self.assertIn("/dev/full is not a regular file", self.error("import", self.file(GAIA), "--mapping", "/dev/full"))
         self.assertEqual(self.made(), {})
+        self.mapping.unlink()
         self.run_import(GAIA)
         with open(self.mapping, "rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)

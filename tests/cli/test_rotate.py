@@ -173,24 +173,6 @@ class Many(RotateCase):
         self.assertEqual(self.mapped()[SAMPLE][:31], new[:31])
         self.assertRotatedOnce()
 
-    def test_a_mapping_that_was_lost(self):
-        self.killed(*self.all, after=8)
-        listed = self.local.list()
-        self.mapping.unlink()
-        told = self.run_command("rotate", "--older-than", "2026-01-01", *self.options)[1]
-        self.assertIn("1 not rotated: rotated already", told)
-        self.assertEqual(self.local.list(), listed)
-
-    def test_interrupted_by_hand(self):
-        with self.gateway(*[None] * 8, lambda: process.send_signal(2), checks=False):
-            process = self.start(*self.all)
-            told = process.communicate(timeout=60)[1]
-        self.assertEqual(process.returncode, 130, told)
-        self.assertIn("To continue what a command began, run it again.", told)
-        self.assertNotIn("Traceback", told)
-        self.run_command(*self.all)
-        self.assertRotatedOnce()
-
     def test_throttled_and_stopped(self):
         """The service fails for longer than a request is repeated, after it carried that out."""
         with self.gateway(*[None, "throttled", "done, then lost"] * 2, *["done, then 503"] * 6):
@@ -231,5 +213,4 @@ class ManyDisclosed(Many):
         self.run_command(*self.all, "--expires", "never")
         self.assertRotatedOnce()
 
-    test_what_others_change_meanwhile = test_a_mapping_that_was_lost = test_a_response_that_got_lost = None
-    test_those_that_match = None
+    test_what_others_change_meanwhile = test_a_response_that_got_lost = None

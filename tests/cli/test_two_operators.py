@@ -122,14 +122,3 @@ class TwoOperators(Case):
             self.assertEqual(said, "gaia-keys: no such key\n")
             self.new()
             self.assertEqual(self.meanwhile([fault], "delete", "--yes"), f"{self.id} was deleted\n")
-
-    def test_update_beside_disable(self):
-        """Both commands as two people start them, ten times: whoever is told that the key is disabled can rely on it."""
-        for number in range(10):
-            self.new(n=number)
-            update = self.start("update", self.id, "--name", "x", "--config", '{"team": "search"}')
-            disable = self.start("disable", self.id)
-            for process in (update, disable):
-                self.assertEqual((process.communicate(timeout=60)[1], process.returncode), ("", 0))
-            changed = {"enabled": False, "name": "x", "team": "search"}
-            self.assertEqual(self.config(), {"permissions": "write", "n": number} | changed)

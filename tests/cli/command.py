@@ -87,19 +87,24 @@ class Commands(unittest.TestCase):
         pipes = {"stdin": subprocess.PIPE, "stdout": stdout, "stderr": subprocess.PIPE}
         return subprocess.Popen([COMMAND, *map(str, arguments)], env=env, text=text, preexec_fn=limit, **pipes)
 
-    def run_command(self, *arguments, status=0, stdin="", **variables):
+    def sleep(self, seconds):
+        self.pauses.append(seconds)
+
+    def run_command(self, *arguments, status=0, stdin="", terminal=False, **variables):
         """What it printed to standard output, and to standard error, which never holds a secret.
 
         `pauses` has the seconds that the command would have waited.
         """
-        given = io.TextIOWrapper(io.BytesIO(stdin if isinstance(stdin, bytes) else stdin.encode()), encoding="utf-8")
-        printed, told = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
+        streams = [io.TextIOWrapper(io.BytesIO(text.encode()), encoding="utf-8") for text in (stdin, "", "")]
+        for stream in streams:
+            stream.isatty = lambda: terminal
+        given, printed, told = streams
         self.pauses = []
         with contextlib.ExitStack() as stack:
             stack.enter_context(mock.patch.dict(os.environ, settings(**(self.where | variables)), clear=True))
             stack.enter_context(mock.patch("sys.argv", ["gaia-keys", *map(str, arguments)]))
             stack.enter_context(mock.patch("sys.stdin", given))
-            stack.enter_context(mock.patch("time.sleep", self.pauses.append))
+            stack.enter_context(mock.patch("time.sleep", self.sleep))
             stack.enter_context(contextlib.redirect_stdout(printed))
             stack.enter_context(contextlib.redirect_stderr(told))
             stack.enter_context(warnings.catch_warnings())
@@ -111,7 +116,8 @@ class Commands(unittest.TestCase):
         printed, told = (stream.flush() or stream.buffer.getvalue().decode() for stream in (printed, told))
         self.assertIn(ended.exception.code, (0, 1, 2) if status is None else (status,), printed + told)
         self.assertNotIn("Traceback", told)
-        self.assertNotRegex(printed + told, "[\x00-\x09\x0b-\x1f\x80-\x9f\u202e]")
+        shown = printed + told.replace("\r", "") if terminal else printed + told  # a line that is overwritten
+        self.assertNotRegex(shown, "[\x00-\x09\x0b-\x1f\x80-\x9f\u202e]")
         self.assertNotRegex(told, SECRET)
         return printed, told
 

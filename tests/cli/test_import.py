@@ -125,12 +125,3 @@ class Import(Case):
             self.assertEqual("run it again" in told, code == 130)
         self.assertRegex(self.run_import(NUMBERED), r"^\d+ of 300 are in .*mapping.csv already\n")
         self.assertEqual(self.configs(), {row["api_key"]: row["config"] for row in NUMBERED})
-
-    def test_signed_and_through_failures(self):
-        with self.gateway("throttled", "done, then 503", None, "done, then 503") as gateway:
-            self.run_import(GAIA)
-            self.assertEqual([status for *_, status in gateway.requests], [429, 503, 200, 503, 200, 200])
-            self.assertEqual(len(self.configs()), 3)
-            self.mapping.unlink()
-            told = self.run_import(GAIA, status=2, AWS_SECRET_ACCESS_KEY="another")
-        self.assertIn("gaia-keys: 403: wrong signature", told)

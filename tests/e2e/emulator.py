@@ -115,7 +115,8 @@ class Emulator(Account):
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             self.port = listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.address = f"127.0.0.1:{self.port}"
+        self.url = f"http://{self.address}"
         self.options = {"endpoint_url": self.url, "config": Config(retries={"total_max_attempts": 1}, read_timeout=120)}
         self.options |= {"aws_access_key_id": ADMINISTRATOR[0], "aws_secret_access_key": ADMINISTRATOR[1]}
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | {

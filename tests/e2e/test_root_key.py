@@ -1,9 +1,7 @@
 """`gaia-keys root-key`: a replacement, a theft and a changed policy; each wrong order, and each interruption."""
 
 import json
-import pathlib
 import re
-import tempfile
 import time
 
 import boto3
@@ -25,8 +23,8 @@ class RootKeys(Case):
         return self.keys
 
     def root_key(self, *arguments, yes=True, **options):
-        """What a command prints and says, together."""
-        return "".join(self.gaia_keys(self.keys, "root-key", *arguments, *["--yes"] * yes, **options))
+        """What a command says, which asks nothing if `yes`."""
+        return self.gaia_keys("root-key", *arguments, *["--yes"] * yes, **options)
 
     def create(self):
         return self.keys.send("POST", "/", {"config": {"permissions": "read"}}).expect(200)["api_key"]
@@ -56,14 +54,14 @@ class RootKeys(Case):
 
     def interrupted(self, denied, *arguments):
         """A run by a caller who may do everything but this, so it ends there."""
-        return self.root_key(*arguments, caller=self.caller(self.keys, ("Allow", "*"), ("Deny", denied)), status=2)
+        return self.root_key(*arguments, caller=self.caller(("Allow", "*"), ("Deny", denied)), status=2)
 
     def count(self):
         return len(self.kms.list_keys(Limit=1000)["Keys"])
 
     def test_a_replacement_with_the_listed_rights_alone(self):
         keys = self.stack("replaced")
-        caller = self.with_rights(keys, "root-key replace", "root-key finish")
+        caller = self.with_rights("root-key replace", "root-key finish")
         first, old = self.create(), keys.outputs["KmsKeyId"]
         off = self.create()
         keys.send("PUT", f"/{off[:31]}", {"config": {"permissions": "read", "enabled": False}}).expect(200)
@@ -100,11 +98,10 @@ class RootKeys(Case):
 
         said = self.root_key("finish", status=1, caller=caller)
         (rotate,) = re.findall(r"gaia-keys (rotate .*) --grace 7d --mapping", said)
-        with tempfile.TemporaryDirectory() as folder:
-            grace = ["--grace", "1h", "--mapping", f"{folder}/mapping.csv", "--yes"]
-            self.assertIn("1 rotated, 0 failed", self.gaia_keys(keys, *rotate.split(), *grace)[1])
+        grace = ["--grace", "1h", "--mapping", "mapping.csv", "--yes"]
+        self.assertIn("1 rotated, 0 failed", self.gaia_keys(*rotate.split(), *grace))
         self.assertIn("the last grace period ends at", self.root_key("finish", status=1, caller=caller))
-        self.gaia_keys(keys, "disable", first[:31])
+        self.gaia_keys("disable", first[:31])
 
         self.interrupted("cloudformation:ExecuteChangeSet", "finish")
         self.assertEqual(self.kms_keys(), (new, old))
@@ -178,7 +175,7 @@ class RootKeys(Case):
         self.kms.put_key_policy(KeyId=old, Policy=json.dumps(policy))
         self.assertIn("gaia-keys root-key repair", self.root_key("accept", status=1))
         self.assertIn("gaia-keys root-key repair", self.root_key("status", yes=False))
-        caller = self.with_rights(keys, "root-key status", "root-key repair", "root-key accept")
+        caller = self.with_rights("root-key status", "root-key repair", "root-key accept")
         self.assertRegex(self.root_key("repair", caller=caller), "(?m)^now +Allow +\\* +kms:\\*")
 
         self.interrupted("cloudformation:CreateChangeSet", "accept")
@@ -200,9 +197,8 @@ class RootKeys(Case):
         self.assertNotIn("accept_any_until", self.item())
         self.assertNotIn(stolen, self.named())
         (rotate,) = re.findall(r"gaia-keys (rotate .*) --mapping", said)
-        with tempfile.TemporaryDirectory() as folder:
-            self.gaia_keys(keys, *rotate.split(), "--mapping", f"{folder}/mapping.csv", "--yes")
-            replaced = (pathlib.Path(folder) / "mapping.csv").read_text().split()[1].split(",")
+        self.gaia_keys(*rotate.split(), "--mapping", "mapping.csv", "--yes")
+        replaced = (self.folder / "mapping.csv").read_text().split()[1].split(",")
         self.assertEqual((replaced[0], self.reason(replaced[1])), (first[:31], None))
         self.assertEqual(self.named(), {self.signer(replaced[1])})
 

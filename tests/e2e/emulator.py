@@ -161,7 +161,6 @@ class Emulator(Account):
         connection = self.connect(self.url)
         connection.request("POST", "/_ministack/reset")
         assert connection.getresponse().status == 200
-        self.outputs.clear()
         vars(self).pop("artifact", None)
 
     def packaged(self, text, parameters):

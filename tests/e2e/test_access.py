@@ -39,7 +39,7 @@ class Access(unittest.TestCase):
         """Of the requests to all endpoints, with and without a slash at the end, those for which `allowed` holds are done."""
         for sample in SAMPLES:
             for slash in ("", "/"):
-                key = self.keys.send("POST", "/", {"config": {"permissions": "read"}}).expect(200)["api_key"]
+                key = self.keys.create(permissions="read")
                 (method, path, body), before = request(sample, key), self.stored()
                 response = self.keys.send(method, path + slash, body, caller=caller)
                 with self.subTest(f"{method} {path}{slash}"):

@@ -67,7 +67,7 @@ class Doctor(Case):
     def setUpClass(cls):
         cls.client, cls.keys = staticmethod(shared().client), Stack("doctor", templates.MAIN, shared())
         cls.table, kms = cls.keys.outputs["TableName"], cls.client("kms")
-        cls.secret = cls.keys.send("POST", "/", {"config": {"permissions": "read"}}).expect(200)["api_key"]
+        cls.secret = cls.keys.create(permissions="read")
         settings = {"KeySpec": "HMAC_256", "KeyUsage": "GENERATE_VERIFY_MAC"}
         policy = kms.get_key_policy(KeyId=cls.keys.outputs["KmsKeyId"])["Policy"]
         cls.secondary = kms.create_key(Policy=policy, **settings)["KeyMetadata"]["KeyId"]
@@ -207,10 +207,10 @@ class LogAndStack(Case):
 
     def denied(self):
         """A key that was created, updated, deleted and used."""
-        key = self.keys.send("POST", "/", {"config": {"permissions": "read"}}).expect(200)["api_key"]
+        key = self.keys.create(permissions="read")
         self.keys.send("PUT", f"/{key[:31]}", {"config": {"permissions": "write"}})
         self.keys.send("DELETE", f"/delete/{key[:31]}")
-        self.keys.send("POST", "/verify", {"api_key": key})
+        self.keys.reason(key)
         return key
 
     def test_what_it_shows(self):

@@ -26,13 +26,6 @@ class RootKeys(Case):
         """What a command says, which asks nothing if `yes`."""
         return self.gaia_keys("root-key", *arguments, *["--yes"] * yes, **options)
 
-    def create(self):
-        return self.keys.send("POST", "/", {"config": {"permissions": "read"}}).expect(200)["api_key"]
-
-    def reason(self, key):
-        """Why a key is denied, or None if it is valid."""
-        return self.keys.send("POST", "/verify", {"api_key": key}).expect(200).get("reason")
-
     def signer(self, key):
         return self.keys.send("GET", f"/{key[:31]}").expect(200)["root_key_id"]
 
@@ -62,8 +55,8 @@ class RootKeys(Case):
     def test_a_replacement_with_the_listed_rights_alone(self):
         keys = self.stack("replaced")
         caller = self.with_rights("root-key replace", "root-key finish")
-        first, old = self.create(), keys.outputs["KmsKeyId"]
-        off = self.create()
+        first, old = self.keys.create(permissions="read"), keys.outputs["KmsKeyId"]
+        off = self.keys.create(permissions="read")
         keys.send("PUT", f"/{off[:31]}", {"config": {"permissions": "read", "enabled": False}}).expect(200)
         self.assertIn("nothing to finish", self.root_key("finish", status=1, caller=caller))
         said = self.root_key("replace", "--kms-key", old, status=1, caller=caller)
@@ -75,9 +68,9 @@ class RootKeys(Case):
         self.assertIn(f"gaia-keys root-key replace --kms-key {old}", said)
         policies = [json.loads(self.kms.get_key_policy(KeyId=key_id)["Policy"]) for key_id in (old, new)]
         self.assertEqual(policies[0], policies[1])
-        second = self.create()
+        second = self.keys.create(permissions="read")
         self.assertNotEqual(self.signer(first), self.signer(second))
-        self.assertEqual([self.reason(first), self.reason(second)], [None, None])
+        self.assertEqual([self.keys.reason(first), self.keys.reason(second)], [None, None])
         said = self.root_key("status", yes=False, caller=caller)
         self.assertRegex(said, rf"(?m)^{new} +primary +Enabled .*\n{old} +secondary +Enabled ")
         self.assertRegex(said, rf"(?m)^{self.signer(second)} +yes +1 +0 .*\n{self.signer(first)} +yes +1 +1 ")
@@ -90,7 +83,7 @@ class RootKeys(Case):
 
         said = self.root_key("replace", "--kms-key", old, caller=caller)  # the way back
         self.assertEqual(self.kms_keys(), (old, new))
-        self.assertEqual([self.reason(first), self.reason(second)], [None, None])
+        self.assertEqual([self.keys.reason(first), self.keys.reason(second)], [None, None])
         self.assertIn("isn't the primary one yet", self.root_key("finish", status=1, caller=caller))
         self.assertIn(second[:31], self.root_key("finish", "--kms-key", new, status=1, caller=caller))
         self.root_key("replace", caller=caller)
@@ -109,7 +102,7 @@ class RootKeys(Case):
         self.assertEqual((self.kms_keys(), self.named()), ((new, ""), {self.signer(first), self.signer(second)}))
         self.root_key("finish", caller=caller)
         self.assertEqual(self.named(), {self.signer(second)})
-        self.assertEqual([self.reason(first), self.reason(second)], ["invalid", None])
+        self.assertEqual([self.keys.reason(first), self.keys.reason(second)], ["invalid", None])
         self.assertEqual(self.kms.describe_key(KeyId=old)["KeyMetadata"]["KeyState"], "Enabled")
         self.assertIn("nothing to finish", self.root_key("finish", status=1, caller=caller))
 
@@ -118,11 +111,11 @@ class RootKeys(Case):
         self.assertIn(f"first run aws kms enable-key --key-id {old}", said)
         self.kms.enable_key(KeyId=old)
         self.root_key("replace", "--kms-key", old, caller=caller)
-        self.assertEqual(self.reason(first), "disabled")
+        self.assertEqual(self.keys.reason(first), "disabled")
 
     def test_a_replacement_is_interrupted_at_each_step(self):
         keys = self.stack("interrupted")
-        first, old, count = self.create(), keys.outputs["KmsKeyId"], self.count()
+        first, old, count = self.keys.create(permissions="read"), keys.outputs["KmsKeyId"], self.count()
         self.assertIn("stopped", self.root_key("replace", yes=False, typed="n\n", status=1))
         self.assertEqual(self.count(), count)
         self.assertIn("stopped", self.root_key("replace", yes=False, typed="y\nn\n", status=1))
@@ -139,7 +132,7 @@ class RootKeys(Case):
         self.assertIn("isn't the secondary one", self.root_key("finish", "--kms-key", other, status=1))
         self.root_key("replace")
         self.assertEqual((self.kms_keys(), self.count()), ((new, old), count + 2))
-        self.assertIsNone(self.reason(first))
+        self.assertIsNone(self.keys.reason(first))
 
         said = self.root_key("finish", "--kms-key", old, status=1)
         self.assertIn(first[:31], said)
@@ -168,7 +161,7 @@ class RootKeys(Case):
 
     def test_a_theft(self):
         keys = self.stack("stolen")
-        first, old, count = self.create(), keys.outputs["KmsKeyId"], self.count()
+        first, old, count = self.keys.create(permissions="read"), keys.outputs["KmsKeyId"], self.count()
         stolen = self.signer(first)
         policy = json.loads(self.kms.get_key_policy(KeyId=old)["Policy"])
         policy["Statement"].append({"Effect": "Allow", "Principal": "*", "Action": "kms:*", "Resource": "*"})
@@ -193,13 +186,13 @@ class RootKeys(Case):
         keys.deploy(KmsKeyId=self.parameters()["KmsKeyId"], DeploymentType="Canary10Percent5Minutes")
         new, secondary = self.kms_keys()
         self.assertEqual((secondary, self.count()), ("", count + 1))
-        self.assertEqual(self.reason(first), "invalid")
+        self.assertEqual(self.keys.reason(first), "invalid")
         self.assertNotIn("accept_any_until", self.item())
         self.assertNotIn(stolen, self.named())
         (rotate,) = re.findall(r"gaia-keys (rotate .*) --mapping", said)
         self.gaia_keys(*rotate.split(), "--mapping", "mapping.csv", "--yes")
         replaced = (self.folder / "mapping.csv").read_text().split()[1].split(",")
-        self.assertEqual((replaced[0], self.reason(replaced[1])), (first[:31], None))
+        self.assertEqual((replaced[0], self.keys.reason(replaced[1])), (first[:31], None))
         self.assertEqual(self.named(), {self.signer(replaced[1])})
 
         # Another theft, or the command run once more by mistake.
@@ -210,7 +203,7 @@ class RootKeys(Case):
         self.root_key("accept", yes=False, typed="y\n", caller=caller)
         self.assertNotEqual(self.kms_keys()[0], new)
         self.assertEqual((self.count(), len(self.named())), (count + 2, 1))
-        self.assertEqual(self.reason(replaced[1]), "invalid")
+        self.assertEqual(self.keys.reason(replaced[1]), "invalid")
 
     def test_a_repair(self):
         keys = self.stack("repaired")

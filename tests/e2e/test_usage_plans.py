@@ -20,9 +20,6 @@ class UsagePlans(unittest.TestCase):
         parameters = {"KeysStack": "metered", "DefaultUsagePlanKey": DEFAULT, "ReportsUsagePlanKey": OWN}
         cls.protected = Stack("metered-api", text, cls.keys.emulator, AuthorizerCacheSeconds=300, **parameters)
 
-    def create(self, **config):
-        return self.keys.send("POST", "/", {"config": {"permissions": "read"} | config}).expect(200)["api_key"]
-
     def statuses(self, key, count):
         """What a caller gets, who names another's usage plan key itself: that counts for nothing."""
         headers = {"authorization": f"Search {key}", "x-api-key": OWN}
@@ -30,14 +27,14 @@ class UsagePlans(unittest.TestCase):
         return [self.keys.emulator.send("GET", url, headers=headers).status for _ in range(count)]
 
     def test_who_is_limited(self):
-        key, first, second = self.create(usage_plan_key=OWN), self.create(), self.create()
+        key, first, second = self.keys.create(permissions="read", usage_plan_key=OWN), self.keys.create(permissions="read"), self.keys.create(permissions="read")
         self.assertEqual(self.statuses(key, 4), [200, 200, 200, 429])
         rotated = self.keys.send("POST", f"/{key[:31]}/rotate", {"grace_seconds": 3600}).expect(200)["api_key"]
         self.assertEqual(self.statuses(rotated, 1), [429], "one quota for both keys of a rotation")
         self.assertEqual(self.statuses(first, 2) + self.statuses(second, 2), [200, 200, 200, 429], "all others share a rate")
-        self.assertEqual(self.statuses(self.create(usage_plan_key="a-value-that-no-plan-has"), 1), [403])
+        self.assertEqual(self.statuses(self.keys.create(permissions="read", usage_plan_key="a-value-that-no-plan-has"), 1), [403])
 
     def test_a_changed_default_counts_after_the_deployment(self):
         self.keys.deploy(DefaultUsagePlanKey="a-value-that-no-plan-has")
         self.addCleanup(self.keys.deploy, DefaultUsagePlanKey=DEFAULT)
-        self.assertEqual(self.statuses(self.create(), 1), [403])
+        self.assertEqual(self.statuses(self.keys.create(permissions="read"), 1), [403])

@@ -3,14 +3,14 @@
 import re
 
 import deployment
-import protected
+import stack_command
+import test_protected
 from deployment import Stack, templates
-from stack_command import Case
 
 SECRET = r"gaia_\w{53}"
 
 
-class Leaked(Case, protected.Case):
+class Leaked(stack_command.Case, test_protected.Case):
     @classmethod
     def setUpClass(cls):
         cls.keys = deployment.keys()

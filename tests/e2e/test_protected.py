@@ -13,12 +13,38 @@ import unittest
 import deployment
 import emulator as emulators
 from deployment import ROOT, Stack, templates
-from protected import APIS, Case
 
 sys.path.append(str(ROOT / "tests/cdk"))
 from test_cdk import API, APP, synth
 
-HEADERS, REST_HEADERS = "Headers: [Authorization] #", "Headers: [Authorization]\n"
+APIS = ("HttpApiUrl", "RestApiUrl")
+OWN, DEFAULT = "usage-plan-key-of-reports", "usage-plan-key-of-everybody-else"
+
+
+def edited(text, *edits):
+    for old, new in edits:
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    return text
+
+
+class Case(unittest.TestCase):
+    header = "authorization"
+
+    @classmethod
+    def setUpClass(cls):
+        cls.keys, cls.protected = deployment.keys(), cls.stack()
+
+    def status(self, api, key, method="GET"):
+        return self.protected.call(api, method, "", key, self.header).status
+
+    def statuses(self, key, method="GET"):
+        """The responses of both APIs."""
+        return [self.status(api, key, method) for api in APIS]
+
+    def denials(self, key):
+        """The reasons in the authorizer's log."""
+        return [entry["reason"] for entry in self.keys.log("AuthorizerLogGroup", message="denied", key_id=key[:31])]
 
 
 class Example(Case):
@@ -68,14 +94,12 @@ class Settings(Case):
     def setUpClass(cls):
         emulator, settings = emulators.shared(), {"KeyHeader": cls.header, "ReadRoutes": "POST /items", "ServiceName": "other.1"}
         cls.keys = Stack("settings", templates.MAIN, emulator, SimpleResponses="true", **settings)
-        text, simple = templates.EXAMPLE, "Headers: [X-Api-Key]\n              Context: [httpMethod, path, identity.sourceIp] #"
-        for old, new in (
-            (REST_HEADERS, "Headers: [X-Api-Key]\n"),
-            (HEADERS, simple),
+        text = edited(
+            templates.EXAMPLE,
+            ("Headers: [Authorization]\n", "Headers: [X-Api-Key]\n"),
+            ("Headers: [Authorization] #", "Headers: [X-Api-Key]\n              Context: [httpMethod, path, identity.sourceIp] #"),
             ("EnableSimpleResponses: false", "EnableSimpleResponses: true"),
-        ):
-            assert text.count(old) == 1, old
-            text = text.replace(old, new)
+        )
         cls.protected = Stack("settings-api", text, emulator, KeysStack="settings", AuthorizerCacheSeconds=300)
 
     def test_the_header_and_read_routes(self):
@@ -124,3 +148,39 @@ class Cdk(Case):
             ("none", [403, 403]),
         ):
             self.assertEqual([self.statuses(key, method) for method in ("GET", "POST")], [[each] * 2 for each in expected])
+
+
+class UsagePlans(Case):
+    """usage-plans.yaml: who gets a 429, and what the others get."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.keys = Stack("metered", templates.MAIN, emulators.shared(), DefaultUsagePlanKey=DEFAULT)
+        text = edited(
+            (ROOT / "examples/protected-api/usage-plans.yaml").read_text(),
+            ("Limit: 1000", "Limit: 3"),
+            ("RateLimit: 50, BurstLimit: 100", "RateLimit: 0.001, BurstLimit: 3"),
+        )
+        parameters = {"KeysStack": "metered", "DefaultUsagePlanKey": DEFAULT, "ReportsUsagePlanKey": OWN}
+        cls.protected = Stack("metered-api", text, cls.keys.emulator, AuthorizerCacheSeconds=300, **parameters)
+
+    def metered(self, key, count):
+        """What a caller gets, who names another's usage plan key itself: that counts for nothing."""
+        headers = {"authorization": f"Search {key}", "x-api-key": OWN}
+        url = self.protected.outputs["RestApiUrl"]
+        return [self.keys.emulator.send("GET", url, headers=headers).status for _ in range(count)]
+
+    def test_who_is_limited(self):
+        key = self.keys.create(permissions="read", usage_plan_key=OWN)
+        first, second = (self.keys.create(permissions="read") for _ in range(2))
+        self.assertEqual(self.metered(key, 4), [200, 200, 200, 429])
+        rotated = self.keys.send("POST", f"/{key[:31]}/rotate", {"grace_seconds": 3600}).expect(200)["api_key"]
+        self.assertEqual(self.metered(rotated, 1), [429], "one quota for both keys of a rotation")
+        self.assertEqual(self.metered(first, 2) + self.metered(second, 2), [200, 200, 200, 429], "all others share a rate")
+        unknown = self.keys.create(permissions="read", usage_plan_key="a-value-that-no-plan-has")
+        self.assertEqual(self.metered(unknown, 1), [403])
+
+    def test_a_changed_default_counts_after_the_deployment(self):
+        self.keys.deploy(DefaultUsagePlanKey="a-value-that-no-plan-has")
+        self.addCleanup(self.keys.deploy, DefaultUsagePlanKey=DEFAULT)
+        self.assertEqual(self.metered(self.keys.create(permissions="read"), 1), [403])

@@ -9,6 +9,8 @@ import hashlib
 import http.client
 import io
 import json
+import os
+import pathlib
 import sys
 import time
 import urllib.parse
@@ -20,6 +22,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BINARY = pathlib.Path(os.environ.get("TEST_BINARY") or ROOT / "target/lambda/gaia-api-keys/bootstrap")
 KEYS = "/es/api/v1/credentials/api_keys"
 DENIED = "denied"  # the policy with which a question takes a permission from a function
 
@@ -64,8 +68,10 @@ class Account:
     pause = 5.0  # seconds between two looks at something that takes time
     options = {}  # of every client
 
-    def __init__(self, name, region, binary):
-        self.name, self.region, self.binary = name, region, binary
+    def __init__(self, name, region):
+        self.name, self.region = name, region
+        if not BINARY.exists():
+            raise SystemExit(f"{BINARY} is missing; make it with: cargo lambda build --release --output-format binary")
         self.stacks = [name, f"{name}-monitoring", f"{name}-protected", f"{name}-probe"]
 
     @functools.cache
@@ -111,7 +117,7 @@ class Account:
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
             entry = zipfile.ZipInfo("bootstrap", (1980, 1, 1, 0, 0, 0))
             entry.external_attr = 0o755 << 16
-            archive.writestr(entry, self.binary.read_bytes())
+            archive.writestr(entry, BINARY.read_bytes())
         key = f"{hashlib.sha256(packed.getvalue()).hexdigest()}.zip"
         self.upload(key, packed.getvalue())
         return f"s3://{self.bucket}/{key}"
@@ -185,9 +191,7 @@ class Stack:
 
         `meanwhile` is called again and again until it is done.
         """
-        described = self.describe()
-        kept = {each["ParameterKey"]: each["ParameterValue"] for each in (described or {}).get("Parameters", [])}
-        parameters = kept | parameters
+        described, parameters = self.describe(), self.parameters() | parameters
         key = f"{self.name}.template"
         self.account.upload(key, self.account.packaged(text or self.text, parameters).encode())
         deploy = self.cloudformation.update_stack if described else self.cloudformation.create_stack
@@ -220,6 +224,10 @@ class Stack:
                 raise
             return None
         return None if found["StackStatus"] == "DELETE_COMPLETE" else found
+
+    def parameters(self):
+        found = (self.describe() or {}).get("Parameters", [])
+        return {each["ParameterKey"]: each["ParameterValue"] for each in found}
 
     def settled(self, identifier, meanwhile=lambda: None):
         """Waits until it isn't in progress; its status."""

@@ -7,14 +7,12 @@ import collections
 import contextlib
 import datetime
 import itertools
-import pathlib
 import re
 import time
 
-from account import Failed, Stack, code_of
+from account import ROOT, Failed, Stack, code_of
 from botocore.exceptions import ClientError
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 APIS = ("HttpApiUrl", "RestApiUrl")
 FUNCTIONS = ("ApiFunction", "AuthorizerFunction")
 GUARDS = ("ApiErrorsAlarm", "RequestFailedAlarm", "AuthorizerErrorsAlarm", "StartFailedAlarm")
@@ -124,15 +122,14 @@ def trailing_slash(here):
 @question("Which path does an authorizer judge if the caller encodes it?", "the path that the backend gets")
 def encoded_path(here):
     seen, same = [], []
-    for api in APIS:
-        for sent in ("/proxy/a%20b", "/proxy/a%2Fb", "/proxy/%2e%2e/b", "/proxy/%252e"):
-            response = here.echo(api, "GET", sent)
-            if response.status == 200:
-                judged, got = "/" + response.json["arn"].split("/GET/")[-1], response.json["path"]
-                same.append(judged == got)
-                seen.append(f"{sent}: judged {judged}, backend {got}")
-            else:
-                seen.append(f"{sent}: {response.status}")
+    for api, sent in itertools.product(APIS, ("a%20b", "a%2Fb", "%2e%2e/b", "%252e")):
+        response = here.echo(api, "GET", f"/proxy/{sent}")
+        text = f"{response.status}"
+        if response.status == 200:
+            judged, got = "/" + response.json["arn"].split("/GET/")[-1], response.json["path"]
+            same.append(judged == got)
+            text = f"judged {judged}, backend {got}"
+        seen.append(f"/proxy/{sent}: {text}")
     return bool(same) and all(same), "; ".join(seen)
 
 
@@ -256,12 +253,12 @@ def saved_queries(here):
 def parameter(here):
     before = [here.live(function)[0] for function in FUNCTIONS]
     status = here.change(ReadRoutes=READ_ROUTES, Tracing="Active", DeploymentType="AllAtOnce")
-    after = [here.live(function) for function in FUNCTIONS]
-    published = all(version != old for (version, _), old in zip(after, before))
-    set_there = all(variables["READ_ROUTES"] == READ_ROUTES for _, variables in after)
+    versions, variables = zip(*map(here.live, FUNCTIONS))
+    published = [new != old for new, old in zip(versions, before)]
+    values = [each["READ_ROUTES"] == READ_ROUTES for each in variables]
     opened = here.statuses(here.keys.create(permissions="read"), "POST")
-    seen = f"{status}, published: {published}, value: {set_there}, request: {opened}"
-    return published and set_there and (status, opened) == ("UPDATE_COMPLETE", [200, 200]), seen
+    seen = f"{status}, published: {published}, value: {values}, request: {opened}"
+    return (status, published, values, opened) == ("UPDATE_COMPLETE", [True] * 2, [True] * 2, [200] * 2), seen
 
 
 @question("Does X-Ray get traces with Tracing=Active?", "yes", emulator="no X-Ray there")

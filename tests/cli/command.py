@@ -30,11 +30,6 @@ COMMAND = pathlib.Path(sys.executable).parent / "gaia-keys"
 SECRET = r"gaia_[0-9A-Z]{26}_"
 SAMPLE = "gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV"
 KEY = f"{SAMPLE}_7ZZZZZZZZZZZZZZZZZZZZZZZZZ"
-# Fields of which a program that reads and writes JSON would change something, as it comes to mind first.
-ODD = (
-    '"a":1.10,"b":1e400,"c":-0,"d":123456789012345678901234567890,"e":[1E-7,{"z":0.1234567890123456789,"y":1}],'
-    '"f":"süd\\n\U0001f511"'
-)
 
 
 def settings(address, auth="none", **more):
@@ -170,10 +165,6 @@ class Case(Commands):
     def items(self):
         """What the table holds: the texts of configs by id."""
         return {f"gaia_{item['id']}": item["config"] for item in self.scan() if item["service"] == "demo"}
-
-    def put(self, text):
-        """A new key with exactly this text as its config; its ID."""
-        return self.store(self.local.create({}), "config", text)
 
     def store(self, key, attribute, value):
         """Sets an attribute of a key's item; the key's ID."""

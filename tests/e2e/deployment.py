@@ -10,11 +10,11 @@ import sys
 import unittest
 
 import emulator as emulators
-from emulator import ADMINISTRATOR, BINARY, REGION, ROOT, for_emulator, templates  # noqa: F401 (for the tests)
+from emulator import ADMINISTRATOR, REGION, ROOT, templates  # noqa: F401 (for the tests)
 
 sys.path.append(str(ROOT / "tests/docs"))
 import account
-from account import Failed, document  # noqa: F401
+from account import BINARY, Failed, document  # noqa: F401
 from local import blocks
 
 SHARED = ("gaia-api-keys", "protected-api")
@@ -23,9 +23,9 @@ SHARED = ("gaia-api-keys", "protected-api")
 class Stack(account.Stack):
     """A stack that exists. Unless it is shared, it goes with its test file."""
 
-    def __init__(self, name, text, emulator, **parameters):
-        super().__init__(emulator, name, text)
-        self.emulator = emulator
+    def __init__(self, name, text, **parameters):
+        self.emulator = emulators.shared()
+        super().__init__(self.emulator, name, text)
         if name not in SHARED:
             unittest.addModuleCleanup(self.delete)
         self.deploy(**parameters)
@@ -84,11 +84,11 @@ def user(emulator, name, *policies):
 @functools.cache
 def keys():
     """template.yaml with its default parameters, in the emulator that all test files share."""
-    return Stack(SHARED[0], templates.MAIN, emulators.shared())
+    return Stack(SHARED[0], templates.MAIN)
 
 
 @functools.cache
 def protected():
     """examples/protected-api/template.yaml beside it."""
     keys()
-    return Stack(SHARED[1], templates.EXAMPLE, emulators.shared())
+    return Stack(SHARED[1], templates.EXAMPLE)

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import functools
 import json
 import re
 import signal
@@ -65,7 +66,7 @@ class Case(stack_command.Case):
 class Doctor(Case):
     @classmethod
     def setUpClass(cls):
-        cls.client, cls.keys = staticmethod(shared().client), Stack("doctor", templates.MAIN, shared())
+        cls.client, cls.keys = staticmethod(shared().client), Stack("doctor", templates.MAIN)
         cls.table, kms = cls.keys.outputs["TableName"], cls.client("kms")
         cls.secret = cls.keys.create(permissions="read")
         settings = {"KeySpec": "HMAC_256", "KeyUsage": "GENERATE_VERIFY_MAC"}
@@ -73,7 +74,7 @@ class Doctor(Case):
         cls.secondary = kms.create_key(Policy=policy, **settings)["KeyMetadata"]["KeyId"]
         cls.keys.deploy(SecondaryKmsKeyId=cls.secondary)
         watched = {"Monitored": "/gaia-api-keys/doctor", "AlarmEmail": "team@example.com"}
-        Stack("doctor-monitoring", templates.MONITORING, shared(), **watched)
+        Stack("doctor-monitoring", templates.MONITORING, **watched)
         cls.client("cloudtrail").create_trail(Name="trail", S3BucketName=shared().bucket)
         cls.client("cloudtrail").start_logging(Name="trail")
         cls.protect(True)  # the emulator's CloudFormation doesn't
@@ -188,7 +189,7 @@ class Doctor(Case):
         )
 
     def test_5_another_service_or_table(self):
-        keys, dynamodb = Stack("moved", templates.MAIN, shared(), ServiceName="moved", DeploymentType="AllAtOnce"), self.client("dynamodb")
+        keys, dynamodb = Stack("moved", templates.MAIN, ServiceName="moved", DeploymentType="AllAtOnce"), self.client("dynamodb")
         known = dynamodb.describe_table(TableName=self.table)["Table"]
         settings = {"AttributeDefinitions": known["AttributeDefinitions"], "KeySchema": known["KeySchema"], "BillingMode": "PAY_PER_REQUEST"}
         dynamodb.create_table(TableName="moved-Table-old", **settings)
@@ -201,9 +202,7 @@ class Doctor(Case):
 class LogAndStack(Case):
     @classmethod
     def setUpClass(cls):
-        # The emulator gets a template after SAM, in which DeploymentType has no effect: here it has one.
-        text = templates.MAIN.replace("AlarmDescription: A function could", "AlarmDescription: !Sub ${DeploymentType} A function could")
-        cls.keys = Stack("parameters", text, shared())
+        cls.keys = Stack("parameters", templates.MAIN)
 
     def denied(self):
         """A key that was created, updated, deleted and used."""
@@ -252,21 +251,20 @@ class LogAndStack(Case):
         self.assertEqual(requests[0][1]["filterPattern"], pattern)
         self.assertAlmostEqual(requests[0][1]["startTime"] / 1000, time.time() - 7200, delta=60)
 
-    def values(self):
-        return {each["ParameterKey"]: each["ParameterValue"] for each in self.keys.describe()["Parameters"]}
-
     def test_a_change_and_the_way_back(self):
-        before, alarm = self.values(), self.keys.resource("StartFailedAlarm")
-        shared().client("cloudwatch").set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="a test")
+        before, alarm = self.keys.parameters(), self.keys.resource("StartFailedAlarm")
+        set_state = functools.partial(shared().client("cloudwatch").set_alarm_state, AlarmName=alarm, StateReason="a test")
+        set_state(StateValue="ALARM")
+        self.addCleanup(set_state, StateValue="OK")
         output = self.gaia_keys("stack", "set", "MaxReadUnits=2000", "KeyDisclosure=id", "--yes")
         self.assertIn(f"{alarm} fires: CodeDeploy stops", output)
-        self.assertEqual(self.values(), before | {"MaxReadUnits": "2000", "KeyDisclosure": "id"})
+        self.assertEqual(self.keys.parameters(), before | {"MaxReadUnits": "2000", "KeyDisclosure": "id"})
         self.assertIn("* MaxReadUnits        2000", self.gaia_keys("stack", "show"))
         self.assertIn("nothing changes", self.gaia_keys("stack", "set", "KeyDisclosure=id", "--yes"))
         back = re.search("to go back: gaia-keys (.*)", output)[1].split()
         self.assertIn("Change parameters? [y/N]", self.gaia_keys(*back, typed="n\n", status=1))
         self.gaia_keys(*back, typed="y\n")
-        self.assertEqual(self.values(), before)
+        self.assertEqual(self.keys.parameters(), before)
 
     def test_a_stack_of_another_region(self):
         said = self.gaia_keys("--stack", "elsewhere", "stack", "show", status=2)
@@ -276,12 +274,12 @@ class LogAndStack(Case):
         self.keys.deploy(DeploymentType="Linear10PercentEvery1Minute")
         for kind in ("Linear10PercentEvery1Minute", "Canary10Percent5Minutes"):  # the second time, after an interruption
             self.gaia_keys("stack", "set", "TrackUsage=false", "--all-at-once", "--yes")
-            self.assertEqual(self.values(), self.values() | {"DeploymentType": kind, "TrackUsage": "false"})
+            self.assertEqual(self.keys.parameters(), self.keys.parameters() | {"DeploymentType": kind, "TrackUsage": "false"})
             self.keys.deploy(DeploymentType="AllAtOnce")
 
     def test_what_would_be_lost(self):
         self.keys.deploy(SecondaryKmsKeyId="0" * 36)
-        own, before = self.keys.outputs["TableName"], self.values()
+        own, before = self.keys.outputs["TableName"], self.keys.parameters()
         for change, loss in (
             ("ServiceName=other", "part of every API key"), ("ExistingTableName=other", "leave the table"),
             (f"KmsKeyId={'1' * 36}", "isn't a KMS key in use"), ("SecondaryKmsKeyId=", "secondary root key become invalid"),
@@ -289,15 +287,15 @@ class LogAndStack(Case):
             self.assertRegex(self.gaia_keys("stack", "set", change, "--yes", status=2), f"WARNING: .*{loss}.*\n.*needs a person")
             self.assertIn("Type the stack's name", self.gaia_keys("stack", "set", change, typed="y\n", status=1))
         self.assertNotIn("WARN", self.gaia_keys("stack", "set", f"ExistingTableName={own}", typed="n\n", status=1))
-        self.assertEqual(self.values(), before)
+        self.assertEqual(self.keys.parameters(), before)
         left = self.keys.cloudformation.list_change_sets(StackName="parameters")["Summaries"]
         self.assertEqual({change["ExecutionStatus"] for change in left}, {"EXECUTE_COMPLETE"})
         self.gaia_keys("stack", "set", "SecondaryKmsKeyId=", typed="parameters\n")
-        self.assertEqual(self.values(), before | {"SecondaryKmsKeyId": ""})
+        self.assertEqual(self.keys.parameters(), before | {"SecondaryKmsKeyId": ""})
 
     def test_the_way_back_names_what_an_empty_parameter_meant(self):
         """The stack's own table and KMS key have left it by then: an empty parameter would make new ones."""
-        keys = Stack("left", templates.MAIN, shared())
+        keys = Stack("left", templates.MAIN)
         own = [f"ExistingTableName={keys.outputs['TableName']}", f"KmsKeyId={keys.outputs['KmsKeyId']}"]
         output = self.gaia_keys("stack", "set", *own, "--yes", keys=keys)
         self.assertIn(f"to go back: gaia-keys stack set {' '.join(own)}\n", output)

@@ -26,7 +26,7 @@ class Jwt(unittest.TestCase):
         cls.client, cls.stranger = cls.make_client("client"), cls.make_client("stranger")
         issuer = f"https://cognito-idp.{emulators.REGION}.amazonaws.com/{cls.pool}"
         template = jwt_template(templates.MAIN)
-        cls.keys = deployment.Stack("keys-jwt", template, cls.emulator, JwtIssuer=issuer, JwtAudience=cls.client[0])
+        cls.keys = deployment.Stack("keys-jwt", template, JwtIssuer=issuer, JwtAudience=cls.client[0])
 
     @classmethod
     def make_client(cls, name):

@@ -14,7 +14,7 @@ class Leaked(stack_command.Case, test_protected.Case):
     @classmethod
     def setUpClass(cls):
         cls.keys = deployment.keys()
-        cls.protected = Stack("leaked", templates.EXAMPLE, cls.keys.emulator, AuthorizerCacheSeconds=300)
+        cls.protected = Stack("leaked", templates.EXAMPLE, AuthorizerCacheSeconds=300)
 
     def cached(self):
         """A key that each gateway allows, from now on without asking the authorizer."""

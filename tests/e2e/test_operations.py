@@ -22,7 +22,7 @@ class Settings(Case):
         return [int(alias(FunctionName=name, Name="live")["FunctionVersion"]) for name in names]
 
     def test_a_changed_setting_is_a_new_version(self):
-        keys = Stack("changed", templates.MAIN, self.emulator)
+        keys = Stack("changed", templates.MAIN)
         key, (api, authorizer) = keys.create(permissions="read"), self.live(keys)
         keys.deploy(KeyDisclosure="id")
         self.assertGreater(self.live(keys)[0], api)
@@ -44,7 +44,7 @@ class Settings(Case):
 
 class Adoption(Case):
     def test_a_deleted_stack_is_adopted(self):
-        keys = Stack("deleted", templates.MAIN, self.emulator)
+        keys = Stack("deleted", templates.MAIN)
         key, outputs = keys.create(permissions="read"), keys.outputs
         keys.delete()
         groups = self.emulator.client("logs").describe_log_groups()["logGroups"]
@@ -53,7 +53,7 @@ class Adoption(Case):
         self.assertEqual(self.kms.describe_key(KeyId=outputs["KmsKeyId"])["KeyMetadata"]["KeyState"], "Enabled")
 
         adopted = {"ExistingTableName": outputs["TableName"], "KmsKeyId": outputs["KmsKeyId"]}
-        again = Stack("adopted", templates.MAIN, self.emulator, **adopted)
+        again = Stack("adopted", templates.MAIN, **adopted)
         self.assertIsNone(again.reason(key))
         self.assertEqual(again.send("GET", f"/{key[:31]}").expect(200)["api_key"], key)
         new = again.create(permissions="read")
@@ -71,7 +71,7 @@ class Rollback(Case):
         logs, dynamodb = self.emulator.client("logs"), self.emulator.client("dynamodb")
         keys, tables = ({key["KeyId"] for key in self.kms.list_keys()["Keys"]}, set(dynamodb.list_tables()["TableNames"]))
         with self.assertRaisesRegex(Failed, "StartFailedAlarm"):
-            Stack("first", broken, self.emulator)
+            Stack("first", broken)
         groups = [group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]]
         self.assertEqual([name for name in groups if "/first/" in name], [])
         (made,) = {key["KeyId"] for key in self.kms.list_keys()["Keys"]} - keys
@@ -82,7 +82,7 @@ class Rollback(Case):
         dynamodb.update_table(TableName=table, DeletionProtectionEnabled=False)
         dynamodb.delete_table(TableName=table)
         self.emulator.client("cloudformation").delete_stack(StackName="first")
-        keys = Stack("first", templates.MAIN, self.emulator)
+        keys = Stack("first", templates.MAIN)
 
         # A failed update leaves the stack as it was, and it can be updated again.
         key = keys.create(permissions="read")
@@ -95,7 +95,7 @@ class Rollback(Case):
 class Monitoring(Case):
     def test_it_watches_what_the_keys_stack_names(self):
         keys = deployment.keys()
-        Stack("monitoring", templates.MONITORING, keys.emulator, AlarmEmail="team@example.com")
+        Stack("monitoring", templates.MONITORING, AlarmEmail="team@example.com")
         logs, cloudwatch, sns = (keys.emulator.client(name) for name in ("logs", "cloudwatch", "sns"))
         alarms = {alarm.get("MetricName"): alarm for alarm in cloudwatch.describe_alarms()["MetricAlarms"]}
         for output in ("ApiLogGroup", "AuthorizerLogGroup"):

@@ -11,7 +11,6 @@ import tempfile
 import unittest
 
 import deployment
-import emulator as emulators
 from deployment import ROOT, Stack, templates
 
 sys.path.append(str(ROOT / "tests/cdk"))
@@ -92,15 +91,15 @@ class Settings(Case):
 
     @classmethod
     def setUpClass(cls):
-        emulator, settings = emulators.shared(), {"KeyHeader": cls.header, "ReadRoutes": "POST /items", "ServiceName": "other.1"}
-        cls.keys = Stack("settings", templates.MAIN, emulator, SimpleResponses="true", **settings)
+        settings = {"KeyHeader": cls.header, "ReadRoutes": "POST /items", "ServiceName": "other.1"}
+        cls.keys = Stack("settings", templates.MAIN, SimpleResponses="true", **settings)
         text = edited(
             templates.EXAMPLE,
             ("Headers: [Authorization]\n", "Headers: [X-Api-Key]\n"),
             ("Headers: [Authorization] #", "Headers: [X-Api-Key]\n              Context: [httpMethod, path, identity.sourceIp] #"),
             ("EnableSimpleResponses: false", "EnableSimpleResponses: true"),
         )
-        cls.protected = Stack("settings-api", text, emulator, KeysStack="settings", AuthorizerCacheSeconds=300)
+        cls.protected = Stack("settings-api", text, KeysStack="settings", AuthorizerCacheSeconds=300)
 
     def test_the_header_and_read_routes(self):
         read, nothing = self.keys.create(permissions="read"), self.keys.create(team="a")
@@ -139,7 +138,7 @@ class Cdk(Case):
         template = json.loads(synth(folder, artifact=deployment.BINARY.parent)[API])
         # The CDK's own check asks SSM for the version of its bootstrap stack.
         del template["Parameters"]["BootstrapVersion"], template["Rules"]
-        return Stack("cdk", json.dumps(template), emulators.shared())
+        return Stack("cdk", json.dumps(template))
 
     def test_keys_open_what_they_may(self):
         for key, expected in (
@@ -155,14 +154,14 @@ class UsagePlans(Case):
 
     @classmethod
     def setUpClass(cls):
-        cls.keys = Stack("metered", templates.MAIN, emulators.shared(), DefaultUsagePlanKey=DEFAULT)
+        cls.keys = Stack("metered", templates.MAIN, DefaultUsagePlanKey=DEFAULT)
         text = edited(
             (ROOT / "examples/protected-api/usage-plans.yaml").read_text(),
             ("Limit: 1000", "Limit: 3"),
             ("RateLimit: 50, BurstLimit: 100", "RateLimit: 0.001, BurstLimit: 3"),
         )
         parameters = {"KeysStack": "metered", "DefaultUsagePlanKey": DEFAULT, "ReportsUsagePlanKey": OWN}
-        cls.protected = Stack("metered-api", text, cls.keys.emulator, AuthorizerCacheSeconds=300, **parameters)
+        cls.protected = Stack("metered-api", text, AuthorizerCacheSeconds=300, **parameters)
 
     def metered(self, key, count):
         """What a caller gets, who names another's usage plan key itself: that counts for nothing."""

@@ -10,8 +10,8 @@ import random
 import re
 import time
 
-import deployment
-from emulator import ACCOUNT
+from deployment import Stack, documented_policies, templates, user
+from emulator import ACCOUNT, shared
 from local import Gateway, Lost
 from stack_command import Case
 
@@ -94,13 +94,11 @@ def rest(config):
 class Restore(Case):
     @classmethod
     def setUpClass(cls):
-        cls.emulator = deployment.emulators.shared()
+        cls.emulator = shared()
         cls.dynamodb = cls.emulator.client("dynamodb")
-        # DeploymentType changes a resource, as it does where there is CodeDeploy.
-        text = deployment.templates.MAIN.replace(": Management API of the API keys.", ": !Ref DeploymentType")
-        cls.keys = deployment.Stack("restore", text, cls.emulator, DeploymentType="Linear10PercentEvery1Minute")
-        manage = deployment.documented_policies(cls.keys)[0]
-        cls.alice, cls.bob = (deployment.user(cls.emulator, f"restore-{name}", manage) for name in ("alice", "bob"))
+        cls.keys = Stack("restore", templates.MAIN, DeploymentType="Linear10PercentEvery1Minute")
+        manage = documented_policies(cls.keys)[0]
+        cls.alice, cls.bob = (user(cls.emulator, f"restore-{name}", manage) for name in ("alice", "bob"))
         cls.secrets = {}
         cls.proxy = cls.enterClassContext(Proxy(cls.emulator, checks=False))
         cls.proxy.server.handle_error = lambda *_: None  # the command was killed
@@ -267,7 +265,7 @@ class Restore(Case):
         repeated = self.send("POST", "", '{"permissions":"read"}', headers=once)
         self.assertEqual(repeated["api_key"], self.secrets[raised])
         self.assertLessEqual({"0ld", "n3w"}, set(items["gaia#meta", "root_keys"]["ids"]["SS"]))
-        found = {each["ParameterKey"]: each["ParameterValue"] for each in self.keys.describe()["Parameters"]}
+        found = self.keys.parameters()
         self.assertEqual((found["DeploymentType"], found["ExistingTableName"]), ("Linear10PercentEvery1Minute", new))
         found = self.dynamodb.describe_table(TableName=new)["Table"]
         tags = self.dynamodb.list_tags_of_resource(ResourceArn=found["TableArn"])["Tags"]

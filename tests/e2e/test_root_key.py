@@ -17,9 +17,7 @@ class RootKeys(Case):
         cls.kms = cls.emulator.client("kms")
 
     def stack(self, name):
-        """A stack, with something that depends on DeploymentType: the emulator has no CodeDeploy."""
-        text = templates.MAIN.replace("Description: Role of the management API.", "Description: !Ref DeploymentType")
-        self.keys = Stack(name, text, self.emulator)
+        self.keys = Stack(name, templates.MAIN)
         return self.keys
 
     def root_key(self, *arguments, yes=True, **options):
@@ -29,12 +27,9 @@ class RootKeys(Case):
     def signer(self, key):
         return self.keys.send("GET", f"/{key[:31]}").expect(200)["root_key_id"]
 
-    def parameters(self):
-        return {each["ParameterKey"]: each["ParameterValue"] for each in self.keys.describe()["Parameters"]}
-
     def kms_keys(self):
         """The parameters that name the primary and the secondary one."""
-        found = self.parameters()
+        found = self.keys.parameters()
         self.assertEqual(found["DeploymentType"], "Canary10Percent5Minutes")
         return found["KmsKeyId"], found["SecondaryKmsKeyId"]
 
@@ -183,7 +178,7 @@ class RootKeys(Case):
         self.interrupted("apigateway:GET", "accept")
         said = self.root_key("accept", caller=caller)
         self.assertIn("gaia-keys stack set DeploymentType=Canary10Percent5Minutes", said)
-        keys.deploy(KmsKeyId=self.parameters()["KmsKeyId"], DeploymentType="Canary10Percent5Minutes")
+        keys.deploy(KmsKeyId=self.keys.parameters()["KmsKeyId"], DeploymentType="Canary10Percent5Minutes")
         new, secondary = self.kms_keys()
         self.assertEqual((secondary, self.count()), ("", count + 1))
         self.assertEqual(self.keys.reason(first), "invalid")

@@ -27,7 +27,7 @@ class Tls(unittest.TestCase):
         lines = "".join(f"        {name}: {value}\n" for name, value in variables.items())
         line = "        AWS_ENDPOINT_URL_DYNAMODB: !Ref AWS::NoValue\n"
         assert templates.MAIN.count(line) == 1
-        return Stack("tls", templates.MAIN.replace(line, lines), emulators.shared())
+        return Stack("tls", templates.MAIN.replace(line, lines))
 
     def test_the_bundle_is_trusted_and_nothing_else(self):
         folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))

@@ -22,8 +22,8 @@ class Tutorial(Case):
             print("skipped: the tutorial's part in AWS, because there is no AWS CLI")
             self.skipTest("no AWS CLI")
         emulator, templates = deployment.keys().emulator, deployment.templates
-        keys = deployment.Stack("gaia-tutorial", templates.MAIN, emulator, ServiceName="tutorial", KeyDisclosure="id")
-        api = deployment.Stack("gaia-tutorial-api", templates.EXAMPLE, emulator, KeysStack=keys.name)
+        keys = deployment.Stack("gaia-tutorial", templates.MAIN, ServiceName="tutorial", KeyDisclosure="id")
+        api = deployment.Stack("gaia-tutorial-api", templates.EXAMPLE, KeysStack=keys.name)
         steps = (deployment.ROOT / "docs/tutorial.md").read_text().partition("\n### 9. ")[2]
         call, clean_up = re.findall(r"```shell\n(.*?)```", steps, re.DOTALL)
         printed = re.search(r"```text\n(.*?)```", steps, re.DOTALL)[1]

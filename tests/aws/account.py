@@ -129,15 +129,14 @@ class Account:
     def connect(self, host):
         return http.client.HTTPSConnection(host, timeout=60)
 
-    def send(self, method, url, body=None, headers=None, credentials=None, tamper=lambda request: None):
-        """A request, signed if there are credentials. The path goes as it is. `tamper` changes it after that."""
+    def send(self, method, url, body=None, headers=None, credentials=None):
+        """A request, signed if there are credentials. The path goes as it is."""
         parts = urllib.parse.urlsplit(url)
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         headers = {"host": parts.netloc} | ({"content-type": "application/json"} if data else {}) | (headers or {})
         request = AWSRequest(method, url, data=data, headers=headers)
         if credentials:
             SigV4Auth(Credentials(*credentials), "execute-api", self.region).add_auth(request)
-        tamper(request)
         with contextlib.closing(self.connect(parts.netloc)) as connection:
             target = request.url.partition(parts.netloc)[2]
             connection.request(method, target, body=request.data, headers=dict(request.headers.items()))

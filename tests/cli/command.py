@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import csv
 import datetime
 import functools
 import gc
@@ -72,6 +73,7 @@ class Commands(unittest.TestCase):
 
     def setUp(self):
         self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.mapping = self.folder / "mapping.csv"
         self.addCleanup(os.chdir, os.getcwd())
         os.chdir(self.folder)
         self.where = {}
@@ -162,9 +164,15 @@ class Case(Commands):
         """The configs of the keys that were not there at first, by key."""
         return {key: config for key, config in self.local.list().items() if key not in self.before}
 
-    def items(self):
-        """What the table holds: the texts of configs by id."""
-        return {f"gaia_{item['id']}": item["config"] for item in self.scan() if item["service"] == "demo"}
+    def config(self, key):
+        return json.loads(self.table.get_item(Key={"service": "demo", "id": key[5:31]})["Item"]["config"])
+
+    def mapped(self):
+        """The new keys by the old ones, in the file `mapping`."""
+        with open(self.mapping, newline="") as file:
+            header, *rows = csv.reader(file)
+        self.assertEqual((header, len(rows)), (["old", "new"], len(dict(rows))))
+        return dict(rows)
 
     def store(self, key, attribute, value):
         """Sets an attribute of a key's item; the key's ID."""

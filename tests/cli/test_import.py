@@ -1,6 +1,5 @@
 """gaia-keys import: lists of another system's keys, and the mapping of old keys to new ones."""
 
-import csv
 import json
 import signal
 import time
@@ -11,28 +10,17 @@ NUMBERED = [{"api_key": f"k{number}", "config": {"number": number}} for number i
 
 
 class Import(Case):
-    def setUp(self):
-        super().setUp()
-        self.mapping = self.folder / "mapping.csv"
-
     def file(self, content):
         path = self.folder / "keys"
-        content = content if isinstance(content, (str, bytes)) else json.dumps(content)
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
         return path
 
-    def run_import(self, content, dry=False, status=0, **where):
+    def run_import(self, content, dry=False, status=0):
         options = ["--dry-run"] if dry else ["--mapping", self.mapping]
-        printed, told = self.run_command("import", self.file(content), *options, status=status, **where)
+        printed, told = self.run_command("import", self.file(content), *options, status=status)
         self.assertEqual(printed, "")
-        self.assertNotRegex(told, "OLD-|gaia_", "what is printed contains a key")
+        self.assertNotIn("gaia_", told, "what is printed contains a key")
         return told
-
-    def mapped(self):
-        with open(self.mapping, newline="") as file:
-            header, *rows = csv.reader(file)
-        self.assertEqual(header, ["old", "new"])
-        return dict(rows)
 
     def configs(self):
         """The config of each new key, by the old key."""

@@ -1,10 +1,8 @@
 """gaia-keys rotate: one key, many keys, and what is left when it is killed."""
 
-import csv
 import datetime
 import gc
 import itertools
-import json
 import warnings
 from unittest import mock
 
@@ -20,9 +18,6 @@ class Killed(BaseException):
 
 
 class RotateCase(Case):
-    def config(self, key_id):
-        return json.loads(self.items()[key_id[:31]])
-
     def assertNear(self, text, days):
         moments = [datetime.datetime.fromisoformat(each.replace("Z", "+00:00")) for each in (text, in_days(days))]
         self.assertLess(abs(moments[0] - moments[1]), datetime.timedelta(minutes=1), text)
@@ -95,18 +90,11 @@ class One(RotateCase):
 class Many(RotateCase):
     def setUp(self):
         super().setUp()
-        self.mapping = self.folder / "mapping.csv"
         self.keys = [self.local.create({"permissions": "read", "n": number}) for number in range(12)]
         self.local.create({"enabled": False})
         self.local.create({"expires_at": "2020-01-01T00:00:00Z"})
         self.options = ["--grace", "7d", "--mapping", self.mapping, "--yes"]
         self.all = ["rotate", "--older-than", "2100-01-01", *self.options]
-
-    def mapped(self):
-        with open(self.mapping, newline="") as file:
-            header, *rows = csv.reader(file)
-        self.assertEqual((header, len(rows)), (["old", "new"], len(dict(rows))))
-        return dict(rows)
 
     def details(self):
         return {entry["key_id"]: entry for entry in self.json("list")}

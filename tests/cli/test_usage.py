@@ -11,8 +11,6 @@ from test_responses import DETAILS
 
 READ = ["create", "x", "--permissions", "read"]
 SIGNED = {"auth": "sigv4", "AWS_REGION": "eu-central-1"}
-# What the variables of a shell or a file may hold by accident.
-ODD = ("SECRET\nX-Other: y", "SECRET\r", "SECRET\n", "\nSECRET", "SECRET\x7f", "SECRETü", "SECRET\U0001f511", "SECRET\x1b[31m", "SECRET\udcff")
 
 
 class Usage(Case):
@@ -41,58 +39,24 @@ class Usage(Case):
 
 
 class Secrets(Commands):
-    def setUp(self):
-        super().setUp()
-        self.seen = []
-        self.server = self.enterContext(Scripted(self.answer))
-        self.where = {"address": self.server.address}
-
-    def answer(self, method, path, headers, body):
-        self.seen.append((path, dict(headers)))
-        return 200, {}, []
-
     def silent(self, *arguments, **where):
-        """The error of a command, which tells nothing of what is secret and has sent nothing."""
+        """The error of a command, which tells nothing of what is secret."""
         told = self.error(*arguments, **where)
         self.assertNotIn("SECRET", told)
-        self.assertEqual(self.seen, [])
         return told
-
-    def test_credentials_that_no_header_may_have(self):
-        for value in ODD:
-            with self.subTest(value):
-                said = self.silent("list", auth="bearer", GAIA_KEYS_TOKEN=value)
-                self.assertIn("GAIA_KEYS_TOKEN", said)
-        for name in ("AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ACCESS_KEY_ID"):
-            for value in ODD[:5]:
-                with self.subTest(name, value=value):
-                    self.assertIn("AWS_", self.silent("list", **SIGNED | {name: value}))
-        self.silent("list", "--region", "SECRET\nx", **SIGNED)
-
-    def test_an_address_with_a_password_or_another_trick(self):
-        """What is checked is what is called, and errors don't repeat it."""
-        port = self.server.address.split(":")[1]
-        hosts = ["user:SECRET@keys.example", "", "SECRET:x", "keys.example:SECRET", "keys.example/?SECRET", "[::1SECRET"]
-        hosts += ["keys.example/#SECRET", "keys.example/%0aSECRET", "keys.example/\nSECRET"]
-        tricks = [f"SECRET@{self.server.address}", f"127.0.0.1.evil.test:{port}/SECRET", "[::1", "]"]
-        tricks += [f"evil.test{trick}@{self.server.address}" for trick in ("\\", "#", "?", "/SECRET\\")]
-        others = [" https://keys.example/SECRET", "ftp://keys.example/SECRET", "//keys.example/SECRET"]
-        for url in (*(f"https://{host}" for host in hosts), *(f"http://{trick}" for trick in tricks), *others):
-            with self.subTest(url):
-                said = self.silent("list", "--url", url)
-                self.assertRegex(said, "--url: (expected https://HOST|keys are sent only over https)")
 
     def test_proxies(self):
         """None for a loopback address. Elsewhere one is used, and its password is sent to it, but not shown."""
-        proxied = []
+        direct, proxied = [], []
+        server = self.enterContext(Scripted(lambda _, path, *__: direct.append(path) or (200, {}, [])))
         answer = lambda method, path, headers, body: proxied.append((path, headers.get("proxy-authorization"))) or (403, {}, b"SECRET")
         proxy = self.enterContext(Scripted(answer)).address
+        self.where = {"address": server.address}
         variables = dict.fromkeys(("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy", "ALL_PROXY"), f"http://{proxy}")
-        port = self.server.address.split(":")[1]
+        port = server.address.split(":")[1]
         for name in ("127.0.0.1", "localhost", "LOCALHOST"):
             self.run_command("list", "--url", f"http://{name}:{port}", auth="bearer", GAIA_KEYS_TOKEN="x", **variables)
-        self.assertEqual((proxied, len(self.seen)), ([], 3))
-        self.seen.clear()
+        self.assertEqual((proxied, len(direct)), ([], 3))
         for url, said in (
             (f"http://user:SECRET@{proxy}", "no response from https://keys.example"),
             ("http://user:SECRET@127.0.0.1:1", "no response from https://keys.example"),
@@ -117,19 +81,9 @@ class Secrets(Commands):
             self.assertEqual(told, f"gaia-keys: {status}: {said}\n")
         fault = f"<ErrorResponse><Error><Code>SignatureDoesNotMatch</Code><Message>{token}</Message></Error></ErrorResponse>"
         with Scripted(lambda *_: (403, {}, fault.encode())) as server:
-            where = {"GAIA_KEYS_URL": "", "GAIA_KEYS_STACK": "x", "AWS_ENDPOINT_URL": f"http://{server.address}"}
+            where = {"address": "", "GAIA_KEYS_URL": "", "GAIA_KEYS_STACK": "x", "AWS_ENDPOINT_URL": f"http://{server.address}"}
             told = self.silent("list", **where)
         self.assertEqual(told, "gaia-keys: DescribeStacks: SignatureDoesNotMatch: check the credentials and the clock\n")
-
-    def test_whatever_else_fails(self):
-        """One line without values; a traceback only for whoever asks for it."""
-        (self.folder / "sitecustomize.py").write_text(
-            "import gaia_keys.api\ndef broken(*_): raise KeyError('SECRET')\ngaia_keys.api.Api.keys = broken\n"
-        )
-        for debug, expected in (("0", "^gaia-keys: unexpected KeyError. For a traceback, .* set GAIA_KEYS_DEBUG=1.\n$"), ("1", "Traceback")):
-            process = self.start("list", GAIA_KEYS_DEBUG=debug, PYTHONPATH=str(self.folder))
-            self.assertRegex(process.communicate(timeout=60)[1], expected)
-            self.assertEqual(process.returncode, 2)
 
     def test_patience(self):
         """Whoever waits for longer than a second is told why, once."""

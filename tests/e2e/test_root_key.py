@@ -11,18 +11,17 @@ from stack_command import Case
 
 
 class RootKeys(Case):
-    @classmethod
-    def setUpClass(cls):
-        cls.emulator = shared()
-        cls.kms = cls.emulator.client("kms")
-
-    def stack(self, name):
-        self.keys = Stack(name, templates.MAIN)
-        return self.keys
+    def setUp(self):
+        super().setUp()
+        self.kms, self.keys = shared().client("kms"), Stack(self.id().rpartition("_")[2], templates.MAIN)
+        self.old = self.keys.outputs["KmsKeyId"]
 
     def root_key(self, *arguments, yes=True, **options):
         """What a command says, which asks nothing if `yes`."""
         return self.gaia_keys("root-key", *arguments, *["--yes"] * yes, **options)
+
+    def policy(self, key_id):
+        return json.loads(self.kms.get_key_policy(KeyId=key_id)["Policy"])
 
     def signer(self, key):
         return self.keys.send("GET", f"/{key[:31]}").expect(200)["root_key_id"]
@@ -48,11 +47,10 @@ class RootKeys(Case):
         return len(self.kms.list_keys(Limit=1000)["Keys"])
 
     def test_a_replacement_with_the_listed_rights_alone(self):
-        keys = self.stack("replaced")
         caller = self.with_rights("root-key replace", "root-key finish")
-        first, old = self.keys.create(permissions="read"), keys.outputs["KmsKeyId"]
+        first, old = self.keys.create(permissions="read"), self.old
         off = self.keys.create(permissions="read")
-        keys.send("PUT", f"/{off[:31]}", {"config": {"permissions": "read", "enabled": False}}).expect(200)
+        self.keys.send("PUT", f"/{off[:31]}", {"config": {"permissions": "read", "enabled": False}}).expect(200)
         self.assertIn("nothing to finish", self.root_key("finish", status=1, caller=caller))
         said = self.root_key("replace", "--kms-key", old, status=1, caller=caller)
         self.assertIn("is the primary one, and the only one", said)
@@ -61,8 +59,7 @@ class RootKeys(Case):
         new, secondary = self.kms_keys()
         self.assertEqual(secondary, old)
         self.assertIn(f"gaia-keys root-key replace --kms-key {old}", said)
-        policies = [json.loads(self.kms.get_key_policy(KeyId=key_id)["Policy"]) for key_id in (old, new)]
-        self.assertEqual(policies[0], policies[1])
+        self.assertEqual(self.policy(old), self.policy(new))
         second = self.keys.create(permissions="read")
         self.assertNotEqual(self.signer(first), self.signer(second))
         self.assertEqual([self.keys.reason(first), self.keys.reason(second)], [None, None])
@@ -109,12 +106,11 @@ class RootKeys(Case):
         self.assertEqual(self.keys.reason(first), "disabled")
 
     def test_a_replacement_is_interrupted_at_each_step(self):
-        keys = self.stack("interrupted")
-        first, old, count = self.keys.create(permissions="read"), keys.outputs["KmsKeyId"], self.count()
+        first, old, count = self.keys.create(permissions="read"), self.old, self.count()
         self.assertIn("stopped", self.root_key("replace", yes=False, typed="n\n", status=1))
         self.assertEqual(self.count(), count)
         self.assertIn("stopped", self.root_key("replace", yes=False, typed="y\nn\n", status=1))
-        self.assertNotIn("gaia-keys-", str(keys.cloudformation.list_change_sets(StackName=keys.name)))
+        self.assertNotIn("gaia-keys-", str(self.keys.cloudformation.list_change_sets(StackName=self.keys.name)))
         for denied in ("cloudformation:CreateChangeSet", "cloudformation:ExecuteChangeSet"):
             self.interrupted(denied, "replace")
             self.assertEqual((self.kms_keys(), self.count()), (("", ""), count + 1))
@@ -131,34 +127,30 @@ class RootKeys(Case):
 
         said = self.root_key("finish", "--kms-key", old, status=1)
         self.assertIn(first[:31], said)
-        keys.send("DELETE", f"/delete/{first[:31]}").expect(200)
+        self.keys.send("DELETE", f"/delete/{first[:31]}").expect(200)
         self.root_key("finish")
-        keys.deploy(KmsKeyId=new, SecondaryKmsKeyId=other)
+        self.keys.deploy(KmsKeyId=new, SecondaryKmsKeyId=other)
         said = self.root_key("replace", status=1)
         self.assertIn(f"To make it the primary one: gaia-keys root-key replace --kms-key {other}", said)
-        keys.deploy(SecondaryKmsKeyId="")
+        self.keys.deploy(SecondaryKmsKeyId="")
         symmetric = self.kms.create_key()["KeyMetadata"]["KeyId"]
         self.assertIn("GENERATE_VERIFY_MAC is needed", self.root_key("replace", "--kms-key", symmetric, status=1))
         self.assertIn("there is no KMS key mrk-0", self.root_key("replace", "--kms-key", "mrk-0", status=1))
 
     def test_several_regions_take_each_step_together(self):
-        keys = self.stack("regions")
-        there = boto3.Session(*ADMINISTRATOR).client("kms", "us-east-1", endpoint_url=self.emulator.url)
-        old = keys.outputs["KmsKeyId"]
-        self.kms.replicate_key(KeyId=old, ReplicaRegion="us-east-1")
+        there = boto3.Session(*ADMINISTRATOR).client("kms", "us-east-1", endpoint_url=shared().url)
+        self.kms.replicate_key(KeyId=self.old, ReplicaRegion="us-east-1")
         said = self.root_key("replace")
         _, new = self.kms_keys()
         self.assertIn(f"in us-east-1: gaia-keys root-key replace --region REGION --kms-key {new}", said)
-        policies = [json.loads(kms.get_key_policy(KeyId=new)["Policy"]) for kms in (self.kms, there)]
-        self.assertEqual(policies[0], policies[1])
+        self.assertEqual(self.policy(new), json.loads(there.get_key_policy(KeyId=new)["Policy"]))
         self.root_key("replace")
-        self.assertEqual(self.kms_keys(), (new, old))
+        self.assertEqual(self.kms_keys(), (new, self.old))
 
     def test_a_theft(self):
-        keys = self.stack("stolen")
-        first, old, count = self.keys.create(permissions="read"), keys.outputs["KmsKeyId"], self.count()
+        first, old, count = self.keys.create(permissions="read"), self.old, self.count()
         stolen = self.signer(first)
-        policy = json.loads(self.kms.get_key_policy(KeyId=old)["Policy"])
+        policy = self.policy(old)
         policy["Statement"].append({"Effect": "Allow", "Principal": "*", "Action": "kms:*", "Resource": "*"})
         self.kms.put_key_policy(KeyId=old, Policy=json.dumps(policy))
         self.assertIn("gaia-keys root-key repair", self.root_key("accept", status=1))
@@ -178,7 +170,7 @@ class RootKeys(Case):
         self.interrupted("apigateway:GET", "accept")
         said = self.root_key("accept", caller=caller)
         self.assertIn("gaia-keys stack set DeploymentType=Canary10Percent5Minutes", said)
-        keys.deploy(KmsKeyId=self.keys.parameters()["KmsKeyId"], DeploymentType="Canary10Percent5Minutes")
+        self.keys.deploy(KmsKeyId=self.keys.parameters()["KmsKeyId"], DeploymentType="Canary10Percent5Minutes")
         new, secondary = self.kms_keys()
         self.assertEqual((secondary, self.count()), ("", count + 1))
         self.assertEqual(self.keys.reason(first), "invalid")
@@ -201,14 +193,12 @@ class RootKeys(Case):
         self.assertEqual(self.keys.reason(replaced[1]), "invalid")
 
     def test_a_repair(self):
-        keys = self.stack("repaired")
-        key_id = keys.outputs["KmsKeyId"]
-        policy = self.kms.get_key_policy(KeyId=key_id)["Policy"]
+        policy = self.policy(self.old)
         self.assertIn("nothing to repair", self.root_key("repair"))
-        self.kms.schedule_key_deletion(KeyId=key_id)
-        self.kms.put_key_policy(KeyId=key_id, Policy=policy.replace("kms:GenerateMac", "kms:VerifyMac"))
+        self.kms.schedule_key_deletion(KeyId=self.old)
+        self.kms.put_key_policy(KeyId=self.old, Policy=json.dumps(policy).replace("kms:GenerateMac", "kms:VerifyMac"))
         self.interrupted("kms:EnableKey", "repair")
-        self.assertEqual(self.kms.describe_key(KeyId=key_id)["KeyMetadata"]["KeyState"], "Disabled")
+        self.assertEqual(self.kms.describe_key(KeyId=self.old)["KeyMetadata"]["KeyState"], "Disabled")
         self.assertIn("gaia-keys root-key accept", self.root_key("repair"))
-        self.assertEqual(self.kms.describe_key(KeyId=key_id)["KeyMetadata"]["KeyState"], "Enabled")
-        self.assertEqual(json.loads(self.kms.get_key_policy(KeyId=key_id)["Policy"]), json.loads(policy))
+        self.assertEqual(self.kms.describe_key(KeyId=self.old)["KeyMetadata"]["KeyState"], "Enabled")
+        self.assertEqual(self.policy(self.old), policy)

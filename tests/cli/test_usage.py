@@ -110,8 +110,8 @@ class Secrets(Commands):
 class Terminal(Case):
     def talk(self, *arguments, answer="", status=0, **more):
         """What stands on a terminal of 80 columns; `answer` is typed at a prompt."""
-        variables = {"COLUMNS": "80", "NO_COLOR": "1"} | more
-        return "".join(self.run_command(*arguments, stdin=f"{answer}\n", terminal=True, status=status, **variables))
+        where = {"status": status, "COLUMNS": "80", "NO_COLOR": "1"} | more
+        return "".join(self.run_command(*arguments, stdin=f"{answer}\n", terminal=True, **where))
 
     def test_what_changes_asks(self):
         key = self.local.create({"name": "reports \x1b[31m"})

@@ -1,8 +1,4 @@
-"""The templates as stacks of the emulator. A test file needs two lines:
-
-    keys = deployment.keys()            # template.yaml
-    protected = deployment.protected()  # examples/protected-api/template.yaml
-"""
+"""The templates as stacks of the emulator; `keys()` and `protected()` are those that test files share."""
 
 import functools
 import json
@@ -50,7 +46,16 @@ class Stack(account.Stack):
 
 
 def items(emulator, table):
-    return emulator.client("dynamodb").scan(TableName=table, ConsistentRead=True)["Items"]
+    pages = emulator.client("dynamodb").get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
+    return [item for page in pages for item in page["Items"]]
+
+
+def edited(text, *edits):
+    """A template with the second text in place of the first of each edit, which must be there once."""
+    for old, new in edits:
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    return text
 
 
 def failed_start(stack, function):

@@ -7,9 +7,8 @@ import unittest
 import urllib.parse
 import urllib.request
 
-import deployment
 import emulator as emulators
-from deployment import ROOT, templates
+from deployment import ROOT, Stack, templates
 
 sys.path.append(str(ROOT / ".ci"))
 from jwt_template import jwt_template  # noqa: E402
@@ -26,7 +25,7 @@ class Jwt(unittest.TestCase):
         cls.client, cls.stranger = cls.make_client("client"), cls.make_client("stranger")
         issuer = f"https://cognito-idp.{emulators.REGION}.amazonaws.com/{cls.pool}"
         template = jwt_template(templates.MAIN)
-        cls.keys = deployment.Stack("keys-jwt", template, JwtIssuer=issuer, JwtAudience=cls.client[0])
+        cls.keys = Stack("keys-jwt", template, JwtIssuer=issuer, JwtAudience=cls.client[0])
 
     @classmethod
     def make_client(cls, name):

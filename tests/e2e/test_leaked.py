@@ -7,8 +7,6 @@ import stack_command
 import test_protected
 from deployment import Stack, templates
 
-SECRET = r"gaia_\w{53}"
-
 
 class Leaked(stack_command.Case, test_protected.Case):
     @classmethod
@@ -43,11 +41,11 @@ class Leaked(stack_command.Case, test_protected.Case):
 
     def test_rotated(self):
         key = self.cached()
-        (new,) = re.findall(SECRET, self.gaia_keys("leaked", key[:31], "--rotate", "--yes"))
+        (new,) = re.findall(r"gaia_\w{53}", self.gaia_keys("leaked", key[:31], "--rotate", "--yes"))
         self.assertEqual(self.statuses(key), [403, 403])
         self.assertEqual(self.statuses(new), [200, 200])
         said = self.gaia_keys("leaked", key[:31], "--rotate", "--yes")  # its output was lost
-        self.assertEqual(re.findall(SECRET, said), [new])
+        self.assertEqual(re.findall(r"gaia_\w{53}", said), [new])
         self.assertIn("is denied: expired", said)
 
     def test_in_the_grace_period_of_a_rotation_it_is_disabled_and_its_successor_stays(self):

@@ -4,7 +4,7 @@ import unittest
 
 import deployment
 import emulator as emulators
-from deployment import Failed, Stack, templates
+from deployment import Failed, Stack, edited, templates
 
 
 class Case(unittest.TestCase):
@@ -66,8 +66,8 @@ class Rollback(Case):
         """The KMS key and the logs go, the table stays, protected; then the next attempt succeeds."""
         # An alarm that can't be made, tried when the functions are there already.
         alarm = "  StartFailedAlarm:\n    Type: AWS::CloudWatch::Alarm\n"
-        broken = templates.MAIN.replace("MetricName: StartFailed\n", "MetricName: ''\n")
-        broken = broken.replace(alarm, f"{alarm}    DependsOn: [ApiFunctionAliaslive, AuthorizerFunctionAliaslive]\n")
+        late = f"{alarm}    DependsOn: [ApiFunctionAliaslive, AuthorizerFunctionAliaslive]\n"
+        broken = edited(templates.MAIN, ("MetricName: StartFailed\n", "MetricName: ''\n"), (alarm, late))
         logs, dynamodb = self.emulator.client("logs"), self.emulator.client("dynamodb")
         keys, tables = ({key["KeyId"] for key in self.kms.list_keys()["Keys"]}, set(dynamodb.list_tables()["TableNames"]))
         with self.assertRaisesRegex(Failed, "StartFailedAlarm"):

@@ -11,20 +11,13 @@ import tempfile
 import unittest
 
 import deployment
-from deployment import ROOT, Stack, templates
+from deployment import ROOT, Stack, edited, templates
 
 sys.path.append(str(ROOT / "tests/cdk"))
 from test_cdk import API, APP, synth
 
 APIS = ("HttpApiUrl", "RestApiUrl")
 OWN, DEFAULT = "usage-plan-key-of-reports", "usage-plan-key-of-everybody-else"
-
-
-def edited(text, *edits):
-    for old, new in edits:
-        assert text.count(old) == 1, old
-        text = text.replace(old, new)
-    return text
 
 
 class Case(unittest.TestCase):
@@ -34,12 +27,9 @@ class Case(unittest.TestCase):
     def setUpClass(cls):
         cls.keys, cls.protected = deployment.keys(), cls.stack()
 
-    def status(self, api, key, method="GET"):
-        return self.protected.call(api, method, "", key, self.header).status
-
     def statuses(self, key, method="GET"):
         """The responses of both APIs."""
-        return [self.status(api, key, method) for api in APIS]
+        return [self.protected.call(api, method, "", key, self.header).status for api in APIS]
 
     def denials(self, key):
         """The reasons in the authorizer's log."""

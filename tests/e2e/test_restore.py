@@ -10,7 +10,7 @@ import random
 import re
 import time
 
-from deployment import Stack, documented_policies, templates, user
+from deployment import Stack, documented_policies, items, templates, user
 from emulator import ACCOUNT, shared
 from local import Gateway, Lost
 from stack_command import Case
@@ -133,8 +133,7 @@ class Restore(Case):
 
     @classmethod
     def items(cls, table):
-        pages = cls.dynamodb.get_paginator("scan").paginate(TableName=table)
-        return {(item["service"]["S"], item["id"]["S"]): item for page in pages for item in page["Items"]}
+        return {(item["service"]["S"], item["id"]["S"]): item for item in items(cls.emulator, table)}
 
     def configs(self, table):
         items = self.items(table).items()

@@ -7,16 +7,15 @@ import unittest
 
 import trustme
 
-import deployment
-import emulator as emulators
-from deployment import Stack, templates
+from deployment import Stack, edited, failed_start, templates
+from emulator import shared
 from local import Gateway
 
 
 class Tls(unittest.TestCase):
     def server(self, authority, name):
         """The emulator's URL behind a certificate for a name."""
-        gateway, context = Gateway(emulators.shared(), checks=False), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        gateway, context = Gateway(shared(), checks=False), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert(name).configure_cert(context)
         gateway.server.socket = context.wrap_socket(gateway.server.socket, server_side=True)
         self.enterContext(gateway)
@@ -26,8 +25,7 @@ class Tls(unittest.TestCase):
         variables = {"AWS_ENDPOINT_URL_DYNAMODB": url, "AWS_ENDPOINT_URL_KMS": url, "AWS_CA_BUNDLE": bundle}
         lines = "".join(f"        {name}: {value}\n" for name, value in variables.items())
         line = "        AWS_ENDPOINT_URL_DYNAMODB: !Ref AWS::NoValue\n"
-        assert templates.MAIN.count(line) == 1
-        return Stack("tls", templates.MAIN.replace(line, lines))
+        return Stack("tls", edited(templates.MAIN, (line, lines)))
 
     def test_the_bundle_is_trusted_and_nothing_else(self):
         folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
@@ -46,4 +44,4 @@ class Tls(unittest.TestCase):
             keys = self.deployed(url, bundle)
             for function in ("ApiFunction", "AuthorizerFunction"):
                 with self.subTest(expected, function=function):
-                    self.assertIn(expected, deployment.failed_start(keys, function)["error"])
+                    self.assertIn(expected, failed_start(keys, function)["error"])

@@ -57,7 +57,8 @@ class Deployment:
 
     def __init__(self, account):
         self.account, self.client = account, account.client
-        paths = ("template.yaml", "stacks/monitoring.yaml", "examples/protected-api/template.yaml", "tests/aws/probe.yaml")
+        example, probe = "examples/protected-api/template.yaml", "tests/aws/probe.yaml"
+        paths = ("template.yaml", "stacks/monitoring.yaml", example, probe)
         stacks = [Stack(account, name, template(path)) for name, path in zip(account.stacks, paths)]
         self.keys, self.monitoring, self.protected, self.probe = stacks
         self.usage_plan_key = f"{account.name}-usage-plan-key-of-the-proof"

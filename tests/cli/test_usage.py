@@ -81,8 +81,8 @@ class Secrets(Commands):
             self.assertEqual(told, f"gaia-keys: {status}: {said}\n")
         fault = f"<ErrorResponse><Error><Code>SignatureDoesNotMatch</Code><Message>{token}</Message></Error></ErrorResponse>"
         with Scripted(lambda *_: (403, {}, fault.encode())) as server:
-            where = {"address": "", "GAIA_KEYS_URL": "", "GAIA_KEYS_STACK": "x", "AWS_ENDPOINT_URL": f"http://{server.address}"}
-            told = self.silent("list", **where)
+            where = {"GAIA_KEYS_URL": "", "GAIA_KEYS_STACK": "x", "AWS_ENDPOINT_URL": f"http://{server.address}"}
+            told = self.silent("list", address="", **where)
         self.assertEqual(told, "gaia-keys: DescribeStacks: SignatureDoesNotMatch: check the credentials and the clock\n")
 
     def test_patience(self):

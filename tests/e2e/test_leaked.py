@@ -77,6 +77,7 @@ class Leaked(stack_command.Case, test_protected.Case):
         for arguments, stdin in ((["--disable"], ""), (["--yes"], ""), ([], ""), ([], key)):
             typed = "-" if stdin else key
             self.assertIn("--yes", self.gaia_keys("leaked", typed, *arguments, stdin=stdin, status=2))
+        self.assertIn("[y/N]", self.gaia_keys("leaked", key, "--disable", typed="n\n", status=1))
         self.assertEqual(self.statuses(key), [200, 200])
         said = self.gaia_keys("leaked", "secret", "--disable", "--yes", status=2)
         self.assertIn("expected a key, or its ID", said)

@@ -50,7 +50,7 @@ class Proof(unittest.TestCase):
         print(next(line for line in output.splitlines() if line.startswith("skipped: ")))
 
     def test_a_killed_run_is_removed(self):
-        """Also what CloudFormation doesn't know of: a policy that keeps it from deleting a role."""
+        """Also with a policy that CloudFormation doesn't know, though only in AWS that keeps it from deleting a role."""
 
         def interrupt(here):
             here.keys.deploy(ServiceName=here.account.name)

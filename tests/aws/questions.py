@@ -7,15 +7,12 @@ import collections
 import contextlib
 import datetime
 import itertools
-import pathlib
 import re
 import time
 
-from account import DENIED, Failed, code_of, document
+from account import ROOT, Failed, Stack, code_of
 from botocore.exceptions import ClientError
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-KEYS = "/es/api/v1/credentials/api_keys"
 APIS = ("HttpApiUrl", "RestApiUrl")
 FUNCTIONS = ("ApiFunction", "AuthorizerFunction")
 GUARDS = ("ApiErrorsAlarm", "RequestFailedAlarm", "AuthorizerErrorsAlarm", "StartFailedAlarm")
@@ -60,53 +57,40 @@ class Deployment:
 
     def __init__(self, account):
         self.account, self.client = account, account.client
-        self.keys, self.monitoring, self.protected, self.probe = account.stacks
-        self.template = template("template.yaml")
+        example, probe = "examples/protected-api/template.yaml", "tests/aws/probe.yaml"
+        paths = ("template.yaml", "stacks/monitoring.yaml", example, probe)
+        stacks = [Stack(account, name, template(path)) for name, path in zip(account.stacks, paths)]
+        self.keys, self.monitoring, self.protected, self.probe = stacks
         self.usage_plan_key = f"{account.name}-usage-plan-key-of-the-proof"
 
     def deploy(self):
-        deploy, own = self.account.deploy, {"KeysStack": self.keys}
-        deploy(self.keys, self.template, {"ServiceName": self.account.name})
-        has_role = self.client("apigateway").get_account().get("cloudwatchRoleArn")
-        example = {"AuthorizerCacheSeconds": "300", "SetUpRestApiLogging": "false" if has_role else "true"}
-        deploy(self.protected, template("examples/protected-api/template.yaml"), own | example)
-        monitored = {"Monitored": f"/gaia-api-keys/{self.keys}", "UsageLogGroups": self.output("UsageLogGroups", self.protected)}
-        deploy(self.monitoring, template("stacks/monitoring.yaml"), monitored)
-        probe = {"UsagePlanKey": self.usage_plan_key, "TrailBucket": self.account.bucket}
-        deploy(self.probe, template("tests/aws/probe.yaml"), own | probe)
+        self.keys.deploy(ServiceName=self.account.name)
+        own, has_role = {"KeysStack": self.keys.name}, self.client("apigateway").get_account().get("cloudwatchRoleArn")
+        self.protected.deploy(AuthorizerCacheSeconds=300, SetUpRestApiLogging="false" if has_role else "true", **own)
+        groups = self.protected.outputs["UsageLogGroups"]
+        self.monitoring.deploy(Monitored=f"/gaia-api-keys/{self.keys.name}", UsageLogGroups=groups)
+        self.probe.deploy(UsagePlanKey=self.usage_plan_key, TrailBucket=self.account.bucket, **own)
 
     def change(self, meanwhile=lambda: None, **parameters):
         """Deploys the keys' stack with other parameters; its status."""
         try:
-            self.account.deploy(self.keys, self.template, parameters, meanwhile)
+            self.keys.deploy(meanwhile=meanwhile, **parameters)
         except Failed as failure:
             return failure.status
         return "UPDATE_COMPLETE"
 
-    def output(self, name, stack=None):
-        return self.account.outputs[stack or self.keys][name]
-
-    def resource(self, name, stack=None):
-        return self.account.resource(stack or self.keys, name)
-
-    def manage(self, method, path="", body=None):
-        return self.account.send(method, self.output("ApiUrl") + KEYS + path, body, credentials=self.account.credentials)
-
-    def create(self, **config):
-        return self.manage("POST", body={"config": config}).expect(200)["api_key"]
-
-    def items(self, api, key, method="GET"):
-        """Status of a request to a protected API, by its output's name."""
-        headers = {"authorization": f"Search {key}"}
-        return self.account.send(method, self.output(api, self.protected), headers=headers).status
+    def statuses(self, key, method="GET"):
+        """Of requests to both protected APIs."""
+        return [self.protected.call(api, method, key=key).status for api in APIS]
 
     def echo(self, api, method, path):
         """What the probe's gateway says of a request."""
-        return self.account.send(method, self.output(api, self.probe) + path, headers={"authorization": "probe"})
+        return self.probe.call(api, method, path, key="probe")
 
     def live(self, function):
         """The version that a function's alias names, and its variables."""
-        found = self.client("lambda").get_function_configuration(FunctionName=self.resource(function), Qualifier="live")
+        name = self.keys.resource(function)
+        found = self.client("lambda").get_function_configuration(FunctionName=name, Qualifier="live")
         return found["Version"], found["Environment"]["Variables"]
 
     def logged(self, group, text):
@@ -114,19 +98,8 @@ class Deployment:
         pages = self.client("logs").get_paginator("filter_log_events").paginate(logGroupName=group, filterPattern=f'"{text}"')
         return sum(len(page["events"]) for page in pages)
 
-    @contextlib.contextmanager
-    def without_root_key(self, role):
-        """New instances of this role's function can't start. Those that run go on."""
-        iam, policy = self.client("iam"), {"RoleName": self.resource(role), "PolicyName": DENIED}
-        iam.put_role_policy(PolicyDocument=document("kms:GenerateMac"), **policy)
-        try:
-            time.sleep(4 * self.account.pause)  # until it is in force
-            yield
-        finally:
-            iam.delete_role_policy(**policy)
-
     def is_in(self, state, *alarms):
-        names = [self.resource(alarm) for alarm in alarms]
+        names = [self.keys.resource(alarm) for alarm in alarms]
         found = self.client("cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"]
         return all(alarm["StateValue"] == state for alarm in found)
 
@@ -142,7 +115,7 @@ class Deployment:
 
 @question("Which route takes a path with a trailing slash?", "the route without it, and both get the same response")
 def trailing_slash(here):
-    statuses = [here.manage("GET", path).status for path in ("", "/")]
+    statuses = [here.keys.send("GET", path).status for path in ("", "/")]
     route = here.echo("HttpApiUrl", "GET", "/exact/").json["route"]
     return (statuses, route) == ([200, 200], "GET /exact"), f"{route}; list {statuses[0]}, list with a slash {statuses[1]}"
 
@@ -150,15 +123,14 @@ def trailing_slash(here):
 @question("Which path does an authorizer judge if the caller encodes it?", "the path that the backend gets")
 def encoded_path(here):
     seen, same = [], []
-    for api in APIS:
-        for sent in ("/proxy/a%20b", "/proxy/a%2Fb", "/proxy/%2e%2e/b", "/proxy/%252e"):
-            response = here.echo(api, "GET", sent)
-            if response.status == 200:
-                judged, got = "/" + response.json["arn"].split("/GET/")[-1], response.json["path"]
-                same.append(judged == got)
-                seen.append(f"{sent}: judged {judged}, backend {got}")
-            else:
-                seen.append(f"{sent}: {response.status}")
+    for api, sent in itertools.product(APIS, ("a%20b", "a%2Fb", "%2e%2e/b", "%252e")):
+        response = here.echo(api, "GET", f"/proxy/{sent}")
+        text = f"{response.status}"
+        if response.status == 200:
+            judged, got = "/" + response.json["arn"].split("/GET/")[-1], response.json["path"]
+            same.append(judged == got)
+            text = f"judged {judged}, backend {got}"
+        seen.append(f"/proxy/{sent}: {text}")
     return bool(same) and all(same), "; ".join(seen)
 
 
@@ -177,28 +149,26 @@ def arn(here):
 
 @question("Does a gateway evaluate a cached policy for the request at hand?", "yes: method, expires_at and allowed_ips")
 def cached_policy(here):
-    seen, pause = [], here.account.pause
-    for api in APIS:
-        moment = now() + datetime.timedelta(seconds=9 * pause)
-        address = here.echo("HttpApiUrl", "GET", "/any").json["address"]
-        key = here.create(permissions="read", expires_at=moment.strftime("%Y-%m-%dT%H:%M:%SZ"), allowed_ips=[address])
-        first = here.items(api, key)
-        here.manage("DELETE", f"/delete/{key[:31]}").expect(200)
-        cached, written = here.items(api, key), here.items(api, key, "POST")
-        time.sleep(9 * pause)
-        expired = here.items(api, key)
-        time.sleep(3 * pause)  # for the log
-        asked = here.logged(here.output("AuthorizerLogGroup"), key[:31])
-        seen.append((first, cached, written, expired, asked))
-    text = "allowed {}, deleted but cached {}, POST {}, expired {}, denials by the authorizer {}"
-    return set(seen) == {(200, 200, 403, 403, 0)}, "; ".join(text.format(*each) for each in seen)
+    pause = here.account.pause
+    moment = now() + datetime.timedelta(seconds=9 * pause)
+    address = here.echo("HttpApiUrl", "GET", "/any").json["address"]
+    expires = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    key = here.keys.create(permissions="read", expires_at=expires, allowed_ips=[address])
+    seen = {"allowed": here.statuses(key)}
+    here.keys.send("DELETE", f"/delete/{key[:31]}").expect(200)
+    seen |= {"deleted but cached": here.statuses(key), "POST": here.statuses(key, "POST")}
+    time.sleep(9 * pause)
+    seen["expired"] = here.statuses(key)
+    time.sleep(3 * pause)  # for the log
+    seen["denials by the authorizer"] = here.logged(here.keys.outputs["AuthorizerLogGroup"], key[:31])
+    expected = [[200, 200], [200, 200], [403, 403], [403, 403], 0]
+    return list(seen.values()) == expected, ", ".join(f"{when} {what}" for when, what in seen.items())
 
 
 @question("Does a cached usageIdentifierKey count against its usage plan?", "yes: some 200s, then 429, and never 403")
 def usage_plan(here):
-    headers = {"authorization": f"Search {here.create(permissions='read', usage_plan_key=here.usage_plan_key)}"}
-    url = here.output("RestApiUrl", here.probe) + "/metered"
-    seen = [here.account.send("GET", url, headers=headers).status for _ in range(40)]
+    key = here.keys.create(permissions="read", usage_plan_key=here.usage_plan_key)
+    seen = [here.probe.call("RestApiUrl", path="/metered", key=key).status for _ in range(40)]
     return seen[0] == 200 and set(seen) == {200, 429}, str(dict(collections.Counter(seen)))
 
 
@@ -207,13 +177,9 @@ def usage_plan(here):
     "yes: each role opens its own partitions, its table, its KMS key and its algorithm only",
 )
 def roles(here):
-    wrong, outputs = [], here.account.outputs[here.keys]
+    wrong, outputs = [], here.keys.outputs
     for role in OPENS:
-        credentials = here.account.twin(role)
-        dynamodb, kms = here.client("dynamodb", *credentials), here.client("kms", *credentials)
-        calls = list(rights(role, dynamodb, kms, outputs, here.account.name))
-        # A new role's policies take a while to be in force.
-        here.account.wait(role, lambda: all(allowed(call, given) for expected, call, given in calls if expected))
+        calls = list(rights(here.keys, role, here.account.name))
         wrong += [f"{role} {call.__name__} {given}" for expected, call, given in calls if allowed(call, given) != expected]
     for partition in PARTITIONS:
         key = arguments("get_item", here.account.name + partition)
@@ -224,8 +190,9 @@ def roles(here):
     return not wrong, "; ".join(wrong) or "yes"
 
 
-def rights(role, dynamodb, kms, outputs, service):
-    """Calls with a role's clients: whether it may, the call, and what it is given."""
+def rights(keys, role, service):
+    """Calls as a role of the keys' stack: whether it may, the call, and what it is given."""
+    (dynamodb, kms), outputs = keys.as_role(role, "dynamodb", "kms"), keys.outputs
     table, mac = {"TableName": outputs["TableName"]}, {"KeyId": outputs["KmsKeyId"], "Message": b"x"}
     for operation, suffix in itertools.product(OPERATIONS, PARTITIONS):
         asked = table | arguments(operation, service + suffix)
@@ -261,9 +228,9 @@ def allowed(call, given):
 
 @question("Does the access log have key_id?", "yes, of both APIs", emulator="API Gateway writes no access log there")
 def access_log(here):
-    key = here.create(permissions="read")
-    statuses = [here.items(api, key) for api in APIS]
-    for group in here.output("UsageLogGroups", here.protected).split(","):
+    key = here.keys.create(permissions="read")
+    statuses = here.statuses(key)
+    for group in here.protected.outputs["UsageLogGroups"].split(","):
         here.account.wait(group, lambda: here.logged(group, key[:31]))
     return statuses == [200, 200], "yes"
 
@@ -271,7 +238,7 @@ def access_log(here):
 @question("Do the saved queries run?", "each completes", emulator="no saved queries there")
 def saved_queries(here):
     logs, seen = here.client("logs"), {}
-    for query in logs.describe_query_definitions(queryDefinitionNamePrefix=here.monitoring)["queryDefinitions"]:
+    for query in logs.describe_query_definitions(queryDefinitionNamePrefix=here.monitoring.name)["queryDefinitions"]:
         asked = {"logGroupNames": query["logGroupNames"], "queryString": query["queryString"]}
         started = logs.start_query(startTime=int(time.time()) - 3600, endTime=int(time.time()), **asked)["queryId"]
 
@@ -287,20 +254,20 @@ def saved_queries(here):
 def parameter(here):
     before = [here.live(function)[0] for function in FUNCTIONS]
     status = here.change(ReadRoutes=READ_ROUTES, Tracing="Active", DeploymentType="AllAtOnce")
-    after = [here.live(function) for function in FUNCTIONS]
-    published = all(version != old for (version, _), old in zip(after, before))
-    set_there = all(variables["READ_ROUTES"] == READ_ROUTES for _, variables in after)
-    opened = here.items("HttpApiUrl", here.create(permissions="read"), "POST")
-    seen = f"{status}, published: {published}, value: {set_there}, request: {opened}"
-    return published and set_there and (status, opened) == ("UPDATE_COMPLETE", 200), seen
+    versions, variables = zip(*map(here.live, FUNCTIONS))
+    published = [new != old for new, old in zip(versions, before)]
+    values = [each["READ_ROUTES"] == READ_ROUTES for each in variables]
+    opened = here.statuses(here.keys.create(permissions="read"), "POST")
+    seen = f"{status}, published: {published}, value: {values}, request: {opened}"
+    return (status, published, values, opened) == ("UPDATE_COMPLETE", [True] * 2, [True] * 2, [200] * 2), seen
 
 
 @question("Does X-Ray get traces with Tracing=Active?", "yes", emulator="no X-Ray there")
 def tracing(here):
-    name, xray = here.resource("ApiFunction"), here.client("xray")
+    name, xray = here.keys.resource("ApiFunction"), here.client("xray")
 
     def traces():
-        here.manage("POST", "/verify", {"api_key": "none"})
+        here.keys.reason("none")
         window = {"StartTime": now() - datetime.timedelta(minutes=10), "EndTime": now()}
         return xray.get_trace_summaries(FilterExpression=f'service("{name}")', **window)["TraceSummaries"]
 
@@ -309,20 +276,21 @@ def tracing(here):
 
 @question("What do protected APIs respond if the authorizer can't start?", "500, and 200 again as soon as it can")
 def authorizer_fails_to_start(here):
-    with here.without_root_key("AuthorizerFunctionRole"):
+    # New instances can't start. Those that run go on.
+    with here.keys.denied("AuthorizerFunctionRole", "kms:GenerateMac"):
         status = here.change(Tracing="PassThrough")
-        key = here.create(permissions="read")
-        failed = [here.items(api, key) for api in APIS]
-    here.account.wait("the authorizer starts", lambda: [here.items(api, key) for api in APIS] == [200, 200])
+        key = here.keys.create(permissions="read")
+        failed = here.statuses(key)
+    here.account.wait("the authorizer starts", lambda: here.statuses(key) == [200, 200])
     return (status, failed) == ("UPDATE_COMPLETE", [500, 500]), f"{failed}, then [200, 200]"
 
 
 @question("Does DynamoDB's metric of PutItem count neither transactions nor failed conditions?", "yes", "no such metric there")
 def put_item_metric(here):
-    dynamodb, table = here.client("dynamodb"), here.output("TableName")
+    dynamodb, table = here.client("dynamodb"), here.keys.outputs["TableName"]
     time.sleep(60 - time.time() % 60)
     start, item = now().replace(second=0, microsecond=0), {"service": {"S": "proof"}, "id": {"S": "proof"}}
-    here.create()
+    here.keys.create()
     dynamodb.put_item(TableName=table, Item=item)
     with contextlib.suppress(dynamodb.exceptions.ConditionalCheckFailedException):
         dynamodb.put_item(TableName=table, Item=item, ConditionExpression="attribute_not_exists(id)")
@@ -347,9 +315,9 @@ def put_item_metric(here):
 
 @question("Do events of the KMS key reach the log group, and its alarm fires?", "yes", emulator="no CloudTrail there")
 def kms_event(here):
-    kms, key, since = here.client("kms"), here.output("KmsKeyId"), now()
+    kms, key, since = here.client("kms"), here.keys.outputs["KmsKeyId"], now()
     kms.put_key_policy(KeyId=key, Policy=kms.get_key_policy(KeyId=key)["Policy"])  # the same again
-    group, alarm = f"/aws/events/{here.keys}/kms", here.resource("KmsKeyAlarm", here.monitoring)
+    group, alarm = f"/aws/events/{here.keys.name}/kms", here.monitoring.resource("KmsKeyAlarm")
     here.account.wait("an event of KMS", lambda: here.logged(group, "PutKeyPolicy"), 1200)
     here.account.wait("KmsKeyAlarm", lambda: here.fired(alarm, since), 600)
     return True, "yes"
@@ -363,11 +331,11 @@ def rollback(here):
 
     def traffic():
         for _ in range(20):
-            here.manage("POST", "/verify", {"api_key": "none"})
+            here.keys.send("POST", "/verify", {"api_key": "none"})  # whatever the response is
 
-    with here.without_root_key("ApiFunctionRole"):
+    with here.keys.denied("ApiFunctionRole", "kms:GenerateMac"):
         status = here.change(traffic, ReadRoutes="POST /rollback")
-    after, fired = here.live("ApiFunction")[0], here.fired(here.resource("StartFailedAlarm"), since)
+    after, fired = here.live("ApiFunction")[0], here.fired(here.keys.resource("StartFailedAlarm"), since)
     seen = f"{status}, fired: {fired}, version {before}, then {after}"
     return (status, after, fired) == ("UPDATE_ROLLBACK_COMPLETE", before, True), seen
 
@@ -388,7 +356,7 @@ def during_alarm(here):
         nonlocal pushed
         if time.monotonic() - pushed > 30:
             metric = {"MetricName": "StartFailed", "Value": 3}
-            here.client("cloudwatch").put_metric_data(Namespace=f"GaiaApiKeys/{here.keys}", MetricData=[metric])
+            here.client("cloudwatch").put_metric_data(Namespace=f"GaiaApiKeys/{here.keys.name}", MetricData=[metric])
             pushed = time.monotonic()
 
     def firing():

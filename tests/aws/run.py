@@ -6,7 +6,6 @@ tests. Exits with 1 if something isn't as expected, with 2 if something is left.
 """
 
 import argparse
-import pathlib
 import re
 import secrets
 import signal
@@ -14,7 +13,7 @@ import sys
 import traceback
 
 from account import Account
-from questions import QUESTIONS, ROOT, Deployment
+from questions import QUESTIONS, Deployment
 
 
 def row(*cells):
@@ -74,14 +73,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--region", required=True)
     parser.add_argument("--name", type=name, default=f"gaia-proof-{secrets.token_hex(3)}", help="of the stacks")
-    parser.add_argument("--binary", type=pathlib.Path, default=ROOT / "target/lambda/gaia-api-keys/bootstrap")
     parser.add_argument("--remove", action="store_true", help="only remove what an earlier run of this name left")
     options = parser.parse_args()
-    account = Account(options.name, options.region, options.binary)
+    account = Account(options.name, options.region)
     if options.remove:
         return 2 if remove(account) else 0
-    if not options.binary.exists():
-        parser.error(f"{options.binary} is missing; make it with: cargo lambda build --release --output-format binary")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: remove everything first
     return run(account, QUESTIONS)
 

@@ -80,7 +80,3 @@ class Replay(unittest.TestCase):
         self.assertEqual(self.plan([expired], {KEYS[0]: item(expires_at="2020-01-01T01:00:00.5+01:00")}), {}, "as it is written")
         self.plan([expired], {KEYS[0]: item(n=1)})
         self.assertGreater(int(self.steps[0].after["ttl"]["N"]), times.now().timestamp() + 29 * 86400)
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -1,10 +1,8 @@
 """gaia-keys rotate: one key, many keys, and what is left when it is killed."""
 
-import csv
 import datetime
 import gc
 import itertools
-import json
 import warnings
 from unittest import mock
 
@@ -20,9 +18,6 @@ class Killed(BaseException):
 
 
 class RotateCase(Case):
-    def config(self, key_id):
-        return json.loads(self.items()[key_id[:31]])
-
     def assertNear(self, text, days):
         moments = [datetime.datetime.fromisoformat(each.replace("Z", "+00:00")) for each in (text, in_days(days))]
         self.assertLess(abs(moments[0] - moments[1]), datetime.timedelta(minutes=1), text)
@@ -95,18 +90,11 @@ class One(RotateCase):
 class Many(RotateCase):
     def setUp(self):
         super().setUp()
-        self.mapping = self.folder / "mapping.csv"
         self.keys = [self.local.create({"permissions": "read", "n": number}) for number in range(12)]
         self.local.create({"enabled": False})
         self.local.create({"expires_at": "2020-01-01T00:00:00Z"})
         self.options = ["--grace", "7d", "--mapping", self.mapping, "--yes"]
         self.all = ["rotate", "--older-than", "2100-01-01", *self.options]
-
-    def mapped(self):
-        with open(self.mapping, newline="") as file:
-            header, *rows = csv.reader(file)
-        self.assertEqual((header, len(rows)), (["old", "new"], len(dict(rows))))
-        return dict(rows)
 
     def details(self):
         return {entry["key_id"]: entry for entry in self.json("list")}
@@ -173,24 +161,6 @@ class Many(RotateCase):
         self.assertEqual(self.mapped()[SAMPLE][:31], new[:31])
         self.assertRotatedOnce()
 
-    def test_a_mapping_that_was_lost(self):
-        self.killed(*self.all, after=8)
-        listed = self.local.list()
-        self.mapping.unlink()
-        told = self.run_command("rotate", "--older-than", "2026-01-01", *self.options)[1]
-        self.assertIn("1 not rotated: rotated already", told)
-        self.assertEqual(self.local.list(), listed)
-
-    def test_interrupted_by_hand(self):
-        with self.gateway(*[None] * 8, lambda: process.send_signal(2), checks=False):
-            process = self.start(*self.all)
-            told = process.communicate(timeout=60)[1]
-        self.assertEqual(process.returncode, 130, told)
-        self.assertIn("To continue what a command began, run it again.", told)
-        self.assertNotIn("Traceback", told)
-        self.run_command(*self.all)
-        self.assertRotatedOnce()
-
     def test_throttled_and_stopped(self):
         """The service fails for longer than a request is repeated, after it carried that out."""
         with self.gateway(*[None, "throttled", "done, then lost"] * 2, *["done, then 503"] * 6):
@@ -231,5 +201,4 @@ class ManyDisclosed(Many):
         self.run_command(*self.all, "--expires", "never")
         self.assertRotatedOnce()
 
-    test_what_others_change_meanwhile = test_a_mapping_that_was_lost = test_a_response_that_got_lost = None
-    test_those_that_match = None
+    test_what_others_change_meanwhile = test_a_response_that_got_lost = None

@@ -2,7 +2,6 @@
 
 import datetime
 import itertools
-import json
 
 from command import Case
 from local import KEYS
@@ -16,18 +15,15 @@ class TwoOperators(Case):
         self.id = key[:31]
         return key
 
-    def config(self):
-        return json.loads(self.items()[self.id])
-
     def other(self, **fields):
         """The other one sets fields, and the service says that it is done."""
-        answer = self.local.send("PUT", f"{KEYS}/{self.id}", {"config": self.config() | fields})
+        answer = self.local.send("PUT", f"{KEYS}/{self.id}", {"config": self.config(self.id) | fields})
         self.assertEqual((answer[0], answer[1]["result"]), (200, "updated"))
-        self.left = self.config()
+        self.left = self.config(self.id)
 
     def other_rotates(self):
         self.assertEqual(self.local.send("POST", f"{KEYS}/{self.id}/rotate", {"grace_seconds": 0})[0], 200)
-        self.left = self.config()
+        self.left = self.config(self.id)
 
     def meanwhile(self, faults, command, *options, status=0):
         """What the command tells. Some faults befall it after it has read the key; a function is the other one's change."""
@@ -50,7 +46,7 @@ class TwoOperators(Case):
             with self.subTest(command, other=theirs, before=before):
                 self.new()
                 self.meanwhile([*before, lambda: self.other(**theirs)], *command)
-                self.assertEqual(self.config(), {"permissions": "write", "n": 1} | own | theirs)
+                self.assertEqual(self.config(self.id), {"permissions": "write", "n": 1} | own | theirs)
 
     def test_no_restriction_is_undone(self):
         """A change of the field that the other one restricted meanwhile is not made anew. What is rotated stays so."""
@@ -68,11 +64,11 @@ class TwoOperators(Case):
                 told = self.meanwhile(faults, *command, status=1)
                 check = f"check `gaia-keys get {self.id}`, then run the command again"
                 self.assertEqual(told, f"gaia-keys: somebody else changed this key meanwhile: {check}\n")
-                self.assertEqual(self.config(), self.left)
+                self.assertEqual(self.config(self.id), self.left)
         for command in (["update", "--name", "x"], ["update", "--permissions", "read"], ["disable"]):
             key = self.new()
             self.meanwhile([self.other_rotates], *command)
-            expires = datetime.datetime.fromisoformat(self.config()["expires_at"].replace("Z", "+00:00"))
+            expires = datetime.datetime.fromisoformat(self.config(self.id)["expires_at"].replace("Z", "+00:00"))
             self.assertLessEqual(expires, datetime.datetime.now(datetime.timezone.utc))
             self.assertFalse(self.json("verify", stdin=key, status=1)["valid"])
 
@@ -99,20 +95,20 @@ class TwoOperators(Case):
                 told = self.error(command[0], self.id, *command[1:], status=1)
                 self.assertEqual(told, "gaia-keys: others keep changing this key: try again\n")
                 self.assertEqual([status for *_, status in gateway.requests].count(412), 5)
-        self.assertEqual(self.config(), {"permissions": "write", "n": 19})
+        self.assertEqual(self.config(self.id), {"permissions": "write", "n": 19})
 
     def test_deleted_or_rotated_as_it_is_by_then(self):
         restrict = lambda: self.other(allowed_ips=["192.0.2.1"])
         self.new()
         with self.gateway(None, restrict, checks=False):
             made = self.json("rotate", self.id, "--grace", "7d")
-        self.assertEqual(json.loads(self.items()[made["key_id"]])["allowed_ips"], ["192.0.2.1"], "the new key is restricted too")
+        self.assertEqual(self.config(made["key_id"])["allowed_ips"], ["192.0.2.1"], "the new key is restricted too")
         self.assertEqual(self.meanwhile([restrict], "delete", "--yes"), f"{self.id} was deleted\n")
         gone = lambda: self.local.send("DELETE", f"{KEYS}/delete/{self.id}")
         for command in (["update", "--name", "x"], ["disable"], ["rotate", "--grace", "0"]):
             self.new()
             self.assertEqual(self.meanwhile([gone], *command, status=1), "gaia-keys: no such key\n")
-            self.assertNotIn(self.id, self.items())
+            self.assertEqual(self.local.send("GET", f"{KEYS}/{self.id}")[0], 404)
 
     def test_deleted_only_if_it_was_there(self):
         """A 429 or 5xx before the 404 doesn't make a key that never existed one that was deleted."""
@@ -122,14 +118,3 @@ class TwoOperators(Case):
             self.assertEqual(said, "gaia-keys: no such key\n")
             self.new()
             self.assertEqual(self.meanwhile([fault], "delete", "--yes"), f"{self.id} was deleted\n")
-
-    def test_update_beside_disable(self):
-        """Both commands as two people start them, ten times: whoever is told that the key is disabled can rely on it."""
-        for number in range(10):
-            self.new(n=number)
-            update = self.start("update", self.id, "--name", "x", "--config", '{"team": "search"}')
-            disable = self.start("disable", self.id)
-            for process in (update, disable):
-                self.assertEqual((process.communicate(timeout=60)[1], process.returncode), ("", 0))
-            changed = {"enabled": False, "name": "x", "team": "search"}
-            self.assertEqual(self.config(), {"permissions": "write", "n": number} | changed)

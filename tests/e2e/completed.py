@@ -90,7 +90,7 @@ def with_log_stream(original, service, method, path, headers, body, *more):
 @replaces(apigateway, "_evaluate_authorizer_policy")
 @replaces(apigateway_v1, "_evaluate_policy")
 def with_conditions(original, policy, arn):
-    """The conditions of an authorizer's policy count, also if it comes from the cache. All requests come from 127.0.0.1."""
+    """The conditions of an authorizer's policy count, also if it comes from the cache."""
     usage_plan_key.set(policy.get("tests:UsagePlanKey"))
     context = iam_evaluator.EvalContext(
         principal_arn="*",
@@ -99,7 +99,6 @@ def with_conditions(original, policy, arn):
         action="execute-api:Invoke",
         resource_arn=arn,
         region=arn.split(":")[3],
-        source_ip="127.0.0.1",
     )
     policy = {name: value for name, value in policy.items() if not name.startswith("tests:")}
     return iam_evaluator.evaluate(context, [iam_evaluator.parse_policy_document(policy)]).decision

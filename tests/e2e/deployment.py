@@ -1,8 +1,4 @@
-"""The templates as stacks of the emulator. A test file needs two lines:
-
-    keys = deployment.keys()            # template.yaml
-    protected = deployment.protected()  # examples/protected-api/template.yaml
-"""
+"""The templates as stacks of the emulator; `keys()` and `protected()` are those that test files share."""
 
 import functools
 import json
@@ -10,52 +6,28 @@ import sys
 import unittest
 
 import emulator as emulators
-from emulator import ADMINISTRATOR, BINARY, REGION, ROOT, for_emulator, templates  # noqa: F401 (for the tests)
+from emulator import ADMINISTRATOR, REGION, ROOT, templates  # noqa: F401 (for the tests)
 
 sys.path.append(str(ROOT / "tests/docs"))
-from account import Failed, document  # noqa: F401
+import account
+from account import BINARY, Failed, document  # noqa: F401
 from local import blocks
 
-KEYS = "/es/api/v1/credentials/api_keys"
 SHARED = ("gaia-api-keys", "protected-api")
 
 
-class Stack:
-    """A stack that exists: its outputs, and the API of the emulator. Unless it is shared, it goes with its test file."""
+class Stack(account.Stack):
+    """A stack that exists. Unless it is shared, it goes with its test file."""
 
-    def __init__(self, name, text, emulator, **parameters):
-        self.name, self.text, self.emulator = name, text, emulator
-        self.cloudformation = emulator.client("cloudformation")
+    def __init__(self, name, text, **parameters):
+        self.emulator = emulators.shared()
+        super().__init__(self.emulator, name, text)
         if name not in SHARED:
             unittest.addModuleCleanup(self.delete)
         self.deploy(**parameters)
 
-    def deploy(self, text=None, **parameters):
-        """Creates or updates the stack. Parameters that aren't named keep their values."""
-        self.emulator.deploy(self.name, text or self.text, parameters)
-        self.text = text or self.text
-
-    @property
-    def outputs(self):
-        return self.emulator.outputs[self.name]
-
-    def describe(self):
-        """What CloudFormation says of the stack, or None."""
-        return self.emulator.describe(self.name)
-
     def delete(self):
-        if found := self.describe():
-            self.cloudformation.delete_stack(StackName=self.name)
-            assert self.emulator.settled(found["StackId"]) == "DELETE_COMPLETE"
-
-    def resource(self, logical_id):
-        """The physical ID of a resource."""
-        return self.emulator.resource(self.name, logical_id)
-
-    def as_role(self, role, service):
-        """A client with a role's credentials. The emulator lets the root user assume what Lambda may assume."""
-        role = self.emulator.client("iam").get_role(RoleName=self.resource(role))["Role"]
-        return self.emulator.client(service, *self.emulator.assume(role["Arn"]))
+        assert super().delete() == "DELETE_COMPLETE"
 
     def items(self):
         """The table's items, as boto3's client returns them."""
@@ -72,18 +44,18 @@ class Stack:
         """The management API's URL for a client that can't be made to connect to the emulator: by path in place of host."""
         return f"{self.emulator.url}/_aws/execute-api/{self.outputs['ApiArn'].split(':')[-1]}/$default"
 
-    def send(self, method, path="", body=None, caller=ADMINISTRATOR, **options):
-        """A request to the management API, signed unless there is no caller; the path is below KEYS."""
-        return self.emulator.send(method, self.outputs["ApiUrl"] + KEYS + path, body, credentials=caller, **options)
-
-    def call(self, output, method, path="", key=None, header="authorization"):
-        """A request to a protected API: to the URL in an output, and what `path` adds."""
-        headers = {} if key is None else {header: f"Search {key}" if header == "authorization" else key}
-        return self.emulator.send(method, self.outputs[output] + path, headers=headers)
-
 
 def items(emulator, table):
-    return emulator.client("dynamodb").scan(TableName=table, ConsistentRead=True)["Items"]
+    pages = emulator.client("dynamodb").get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
+    return [item for page in pages for item in page["Items"]]
+
+
+def edited(text, *edits):
+    """A template with the second text in place of the first of each edit, which must be there once."""
+    for old, new in edits:
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    return text
 
 
 def failed_start(stack, function):
@@ -117,11 +89,11 @@ def user(emulator, name, *policies):
 @functools.cache
 def keys():
     """template.yaml with its default parameters, in the emulator that all test files share."""
-    return Stack(SHARED[0], templates.MAIN, emulators.shared())
+    return Stack(SHARED[0], templates.MAIN)
 
 
 @functools.cache
 def protected():
     """examples/protected-api/template.yaml beside it."""
     keys()
-    return Stack(SHARED[1], templates.EXAMPLE, emulators.shared())
+    return Stack(SHARED[1], templates.EXAMPLE)

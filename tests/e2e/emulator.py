@@ -1,6 +1,7 @@
 """An emulator of AWS, as a process and as an account: MiniStack, which checks signatures and evaluates IAM policies."""
 
 import atexit
+import contextlib
 import functools
 import http.client
 import json
@@ -20,7 +21,6 @@ import stack as templates
 from account import Account
 from stack import yaml_parse
 
-BINARY = pathlib.Path(os.environ.get("TEST_BINARY") or ROOT / "target/lambda/gaia-api-keys/bootstrap")
 LOGS = ROOT / "target/e2e/logs"
 ACCOUNT, REGION = "111122223333", "eu-central-1"
 ADMINISTRATOR = ("administrator", "a-secret-of-the-tests")  # the account's root user
@@ -61,6 +61,8 @@ def for_emulator(template):
             properties = dict(resource["Properties"])
             resources |= routes_of_body(name, properties.pop("Body"))
             resources[name]["Properties"] = {"ProtocolType": "HTTP"} | properties
+    if "DeploymentType" in template.get("Parameters", {}):  # has an effect, as it has with CodeDeploy
+        resources["ApiFunctionRole"]["Properties"]["Description"] = {"Ref": "DeploymentType"}
     return template | {"Resources": resources}
 
 
@@ -107,15 +109,14 @@ class Emulator(Account):
     credentials = ADMINISTRATOR
 
     def __init__(self, name):
-        super().__init__(name, REGION, BINARY)
-        if not BINARY.exists():
-            raise SystemExit(f"{BINARY} is missing; make it with: cargo lambda build --release --output-format binary")
+        super().__init__(name, REGION)
 
     def __enter__(self):
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             self.port = listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.address = f"127.0.0.1:{self.port}"
+        self.url = f"http://{self.address}"
         self.options = {"endpoint_url": self.url, "config": Config(retries={"total_max_attempts": 1}, read_timeout=120)}
         self.options |= {"aws_access_key_id": ADMINISTRATOR[0], "aws_secret_access_key": ADMINISTRATOR[1]}
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | {
@@ -145,11 +146,9 @@ class Emulator(Account):
     def listens(self):
         if self.process.poll() is not None:  # another process may have taken the port
             raise SystemExit(f"the emulator did not start; see {LOGS / self.name}.log")
-        try:
+        with contextlib.suppress(OSError):
             socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
-        except OSError:
-            return False
-        return True
+            return True
 
     def __exit__(self, *_):
         os.killpg(self.process.pid, signal.SIGKILL)
@@ -160,7 +159,6 @@ class Emulator(Account):
         connection = self.connect(self.url)
         connection.request("POST", "/_ministack/reset")
         assert connection.getresponse().status == 200
-        self.outputs.clear()
         vars(self).pop("artifact", None)
 
     def packaged(self, text, parameters):

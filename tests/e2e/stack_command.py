@@ -1,52 +1,58 @@
-"""The installed command gaia-keys with --stack, as an operator runs it against the emulator."""
+"""gaia-keys with --stack, as an operator runs it against the emulator. tests/cli has the rest of what it does."""
 
-import os
-import pathlib
-import pty
 import re
-import subprocess
 import sys
-import unittest
+import time
 
 import deployment
-from emulator import ADMINISTRATOR, REGION
+from emulator import ADMINISTRATOR, REGION, ROOT
 
-COMMAND = pathlib.Path(sys.executable).parent / "gaia-keys"
+sys.path.append(str(ROOT / "tests/cli"))
+from command import Commands, settings  # noqa: E402, F401 (for the tests)
 
 
-class Case(unittest.TestCase):
+class Case(Commands):
+    """`keys` is the stack."""
+
     callers = 0
 
-    def gaia_keys(self, keys, *arguments, status=0, stdin="", typed=None, caller=ADMINISTRATOR):
-        """What it prints, and what it says. Without answers that are `typed`, commands that ask need --yes."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        environment |= {"GAIA_KEYS_STACK": keys.name, "GAIA_KEYS_URL": keys.local_url()}
-        environment |= {"AWS_ENDPOINT_URL": keys.emulator.url, "AWS_REGION": REGION}
-        environment |= {"AWS_ACCESS_KEY_ID": caller[0], "AWS_SECRET_ACCESS_KEY": caller[1]}
-        environment |= {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
-        where = {"input": stdin}
-        if typed:
-            terminal, where["stdin"] = pty.openpty()
-            os.write(terminal, typed.encode())
-            del where["input"]
-        command = [COMMAND, *arguments]
-        process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, **where)
-        self.assertEqual(process.returncode, status, process.stdout + process.stderr)
-        self.assertNotRegex(process.stderr, "Traceback|gaia_[0-9A-Z]{26}_")
-        return process.stdout, process.stderr
+    def variables(self, keys=None, caller=ADMINISTRATOR, **more):
+        """Where the command finds the stack, and who runs it."""
+        keys = keys or self.keys
+        return {
+            "address": keys.emulator.address,
+            "auth": "sigv4",
+            "GAIA_KEYS_STACK": keys.name,
+            "GAIA_KEYS_URL": keys.local_url(),
+            "AWS_ENDPOINT_URL": keys.emulator.url,
+            "AWS_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": caller[0],
+            "AWS_SECRET_ACCESS_KEY": caller[1],
+            "AWS_SESSION_TOKEN": "",
+            "COLUMNS": "80",
+            "NO_COLOR": "1",
+        } | more
 
-    def with_rights(self, keys, *commands):
+    def sleep(self, _, sleep=time.sleep):
+        sleep(0.05)  # what it waits for is done sooner than in AWS
+
+    def gaia_keys(self, *arguments, status=0, stdin="", typed=None, **who):
+        """What it prints and says. Answers are `typed` on a terminal; without one, commands that ask need --yes."""
+        given = {"stdin": typed or stdin, "terminal": typed is not None}
+        return "".join(self.run_command(*arguments, status=status, **given, **self.variables(**who)))
+
+    def with_rights(self, *commands):
         """A caller who may do what the help of these commands lists, and nothing else."""
         listed = []
         for command in commands:
-            actions = self.gaia_keys(keys, *command.split(), "--help")[0].split("IAM actions:\n")[1]
+            actions = self.gaia_keys(*command.split(), "--help").split("IAM actions:\n")[1]
             for service, names in re.findall(r"^  (\S+):(\S+(?:, \S+)*)", actions, flags=re.MULTILINE):
                 listed += [f"{service}:{name}" for name in names.split(", ")]
-        return self.caller(keys, ("Allow", listed))
+        return self.caller(("Allow", listed))
 
-    def caller(self, keys, *rights):
+    def caller(self, *rights):
         """A user with these rights: an effect, and IAM actions."""
         Case.callers += 1
         statements = [{"Effect": effect, "Action": actions, "Resource": "*"} for effect, actions in rights]
         policy = {"Version": "2012-10-17", "Statement": statements}
-        return deployment.user(keys.emulator, f"caller-{Case.callers}", policy)
+        return deployment.user(self.keys.emulator, f"caller-{Case.callers}", policy)

@@ -2,25 +2,20 @@
 
 import contextlib
 import datetime
-import io
 import json
-import os
 import re
 import signal
-import subprocess
 import time
-import unittest
 from unittest import mock
 
 from botocore.client import BaseClient
 from botocore.exceptions import ReadTimeoutError
 from botocore.validate import validate_parameters
 
-import deployment
-from deployment import Stack, templates
-from emulator import ADMINISTRATOR, REGION, shared
-from gaia_keys import main, times
-from test_command import COMMAND
+import stack_command
+from deployment import Stack, templates, user
+from emulator import shared
+from gaia_keys import times
 
 ID = "gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV"
 GROUP = {"LogicalResourceId": "Group", "PhysicalResourceId": "group", "ResourceType": "AWS::CodeDeploy::DeploymentGroup"}
@@ -61,24 +56,7 @@ def described(status=None, watched=None):
     return answer
 
 
-class Case(unittest.TestCase):
-    def environment(self, keys=None, caller=ADMINISTRATOR):
-        keys, (access_key, secret) = keys or self.keys, caller
-        settings = {"AWS_REGION": REGION, "AWS_ACCESS_KEY_ID": access_key, "AWS_SECRET_ACCESS_KEY": secret, "NO_COLOR": "1"}
-        settings |= {"AWS_ENDPOINT_URL": keys.emulator.url, "AWS_CONFIG_FILE": os.devnull, "COLUMNS": "80"}
-        return dict(os.environ) | settings | {"GAIA_KEYS_STACK": keys.name, "GAIA_KEYS_URL": keys.local_url()}
-
-    def run_command(self, *arguments, status=0, typed=None, **settings):
-        """What a command prints, in this process, so that AWS can be replaced. `typed`: on a terminal of 80 columns."""
-        class Stream(io.StringIO):
-            isatty = lambda _: typed is not None
-        printed, environment = Stream(), mock.patch.dict(os.environ, self.environment(**settings), clear=True)
-        argv, stdin = mock.patch("sys.argv", ["gaia-keys", *arguments]), mock.patch("sys.stdin", Stream(typed))
-        with environment, argv, stdin, contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-            code = main.status()
-        self.assertEqual(code, status, printed.getvalue())
-        return printed.getvalue()
-
+class Case(stack_command.Case):
     def found(self, output, *expected):
         self.assertEqual([line for line in expected if not re.search(f"(?m)^{line}", output)], [], output)
 
@@ -86,15 +64,15 @@ class Case(unittest.TestCase):
 class Doctor(Case):
     @classmethod
     def setUpClass(cls):
-        cls.client, cls.keys = staticmethod(shared().client), Stack("doctor", templates.MAIN, shared())
+        cls.client, cls.keys = staticmethod(shared().client), Stack("doctor", templates.MAIN)
         cls.table, kms = cls.keys.outputs["TableName"], cls.client("kms")
-        cls.secret = cls.keys.send("POST", "/", {"config": {"permissions": "read"}}).expect(200)["api_key"]
+        cls.secret = cls.keys.create(permissions="read")
         settings = {"KeySpec": "HMAC_256", "KeyUsage": "GENERATE_VERIFY_MAC"}
         policy = kms.get_key_policy(KeyId=cls.keys.outputs["KmsKeyId"])["Policy"]
         cls.secondary = kms.create_key(Policy=policy, **settings)["KeyMetadata"]["KeyId"]
         cls.keys.deploy(SecondaryKmsKeyId=cls.secondary)
         watched = {"Monitored": "/gaia-api-keys/doctor", "AlarmEmail": "team@example.com"}
-        Stack("doctor-monitoring", templates.MONITORING, shared(), **watched)
+        Stack("doctor-monitoring", templates.MONITORING, **watched)
         cls.client("cloudtrail").create_trail(Name="trail", S3BucketName=shared().bucket)
         cls.client("cloudtrail").start_logging(Name="trail")
         cls.protect(True)  # the emulator's CloudFormation doesn't
@@ -114,25 +92,25 @@ class Doctor(Case):
 
     def test_1_all_is_well(self):
         with aws(DescribeStacks=described()):
-            output = self.run_command("doctor")
+            output = self.gaia_keys("doctor")
             self.assertEqual(re.findall("(?m)^(?!ok  ).+", output), [])
             self.found(output, "ok +a key's life .*rotated and deleted", "ok +notification .*team@example.com", "ok +root keys")
             before = self.keys.items()
-            self.assertNotIn("FAIL", self.run_command("doctor", "--read-only", "--json"))
+            self.assertNotIn("FAIL", self.gaia_keys("doctor", "--read-only", "--json"))
         self.assertEqual(self.keys.items(), before)
         self.assertEqual([item["id"]["S"] for item in before if item["service"]["S"] == "gaia"], [self.secret[5:31]])
 
     def test_2_what_the_caller_may_not_see_is_a_warning(self):
         policy = {"Statement": [{"Effect": "Allow", "Action": ["cloudformation:*", "execute-api:Invoke"], "Resource": "*"}]}
-        caller = deployment.user(shared(), "doctor-reader", policy)
-        self.found(self.run_command("doctor", "--read-only", caller=caller), "warn +table +not checked: you may not", "ok +stack")
+        caller = user(shared(), "doctor-reader", policy)
+        self.found(self.gaia_keys("doctor", "--read-only", caller=caller), "warn +table +not checked: you may not", "ok +stack")
 
     def test_2_the_network_fails_in_between(self):
         def lost(*_):
             raise ReadTimeoutError(endpoint_url="https://kms")
 
         with aws(DescribeKey=lost):
-            output = self.run_command("doctor", "--read-only", status=1)
+            output = self.gaia_keys("doctor", "--read-only", status=1)
         self.found(output, "FAIL +KMS key +Read timeout.*Next: check", "ok +table")
 
     def test_3_what_the_emulator_lacks(self):
@@ -152,7 +130,7 @@ class Doctor(Case):
             DescribeTable=lambda *_: {"Table": {"TableStatus": "ARCHIVED", "KeySchema": schema}},
             DescribeAlarms=lambda asked, real: real() if "AlarmTypes" in asked else {"MetricAlarms": []},
         ):
-            output = self.run_command("doctor", status=1)
+            output = self.gaia_keys("doctor", status=1)
         self.found(
             output, "FAIL +clock .*off by 100 days", "FAIL +stack .*UPDATE_ROLLBACK_FAILED .*stack set --ignore-alarms",
             "FAIL +alarms .*StartFailedAlarm-.* was deleted", "FAIL +alarms +deployments by group ignore alarms",
@@ -195,7 +173,7 @@ class Doctor(Case):
         kms.disable_key(KeyId=self.secondary)
         kms.schedule_key_deletion(KeyId=outputs["KmsKeyId"], PendingWindowInDays=7)
         with aws(DescribeStacks=described()):
-            output = self.run_command("doctor", status=1)
+            output = self.gaia_keys("doctor", status=1)
         self.found(
             output, "FAIL +table .*no deletion protection", "FAIL +table .*no point-in-time recovery", "FAIL +table .*no TTL",
             "FAIL +logs .*for 60 days, and LogRetentionDays is 90", "warn +logs .*for ever", "FAIL +logs .*doesn't exist", "warn +logs .*errors and warnings",
@@ -209,29 +187,27 @@ class Doctor(Case):
         )
 
     def test_5_another_service_or_table(self):
-        keys, dynamodb = Stack("moved", templates.MAIN, shared(), ServiceName="moved", DeploymentType="AllAtOnce"), self.client("dynamodb")
+        keys, dynamodb = Stack("moved", templates.MAIN, ServiceName="moved", DeploymentType="AllAtOnce"), self.client("dynamodb")
         known = dynamodb.describe_table(TableName=self.table)["Table"]
         settings = {"AttributeDefinitions": known["AttributeDefinitions"], "KeySchema": known["KeySchema"], "BillingMode": "PAY_PER_REQUEST"}
         dynamodb.create_table(TableName="moved-Table-old", **settings)
-        output = self.run_command("doctor", "--read-only", keys=keys, status=1)
+        output = self.gaia_keys("doctor", "--read-only", keys=keys, status=1)
         self.found(output, "warn +keys .*moved-Table-old", "warn +stack +DeploymentType is AllAtOnce", "warn +notification +no stack")
         dynamodb.put_item(TableName=keys.outputs["TableName"], Item={"service": {"S": "gaia"}, "id": {"S": ID[5:]}})
-        self.found(self.run_command("doctor", "--read-only", keys=keys, status=1), "FAIL +keys .*no key of service moved, and keys of gaia")
+        self.found(self.gaia_keys("doctor", "--read-only", keys=keys, status=1), "FAIL +keys .*no key of service moved, and keys of gaia")
 
 
 class LogAndStack(Case):
     @classmethod
     def setUpClass(cls):
-        # The emulator gets a template after SAM, in which DeploymentType has no effect: here it has one.
-        text = templates.MAIN.replace("AlarmDescription: A function could", "AlarmDescription: !Sub ${DeploymentType} A function could")
-        cls.keys = Stack("parameters", text, shared())
+        cls.keys = Stack("parameters", templates.MAIN)
 
     def denied(self):
         """A key that was created, updated, deleted and used."""
-        key = self.keys.send("POST", "/", {"config": {"permissions": "read"}}).expect(200)["api_key"]
+        key = self.keys.create(permissions="read")
         self.keys.send("PUT", f"/{key[:31]}", {"config": {"permissions": "write"}})
         self.keys.send("DELETE", f"/delete/{key[:31]}")
-        self.keys.send("POST", "/verify", {"api_key": key})
+        self.keys.reason(key)
         return key
 
     def test_what_it_shows(self):
@@ -242,18 +218,17 @@ class LogAndStack(Case):
         failed = {"message": "request failed", "level": "ERROR", "cause": "why " * 40}
         texts = ["thread 'main' panicked at \x1b[31m", "START", *map(json.dumps, (foreign, odd, failed))]
         logs.put_log_events(**group, logEvents=[{"timestamp": int(time.time() * 1000), "message": text} for text in texts])
-        audit = self.run_command("log", "audit", "--key", key)
+        audit = self.gaia_keys("log", "audit", "--key", key)
         self.found(audit, f"\\S+ +create +{key[:31]} +arn:.+ read +127", ".* read to write ", ".* delete ", ".* a/\\\\x9b31mx{90}$")
-        lines = map(json.loads, self.run_command("log", "audit", "--key", key[:31], "--json").splitlines())
+        lines = map(json.loads, self.gaia_keys("log", "audit", "--key", key[:31], "--json").splitlines())
         self.assertEqual([line["action"] for line in lines], ["create", "update", "delete", "create"])
-        self.found(self.run_command("log", "denied", "--key", key[:31]), f"\\S+ +not_found +{key[:31]} +127.* verify by arn:")
-        self.found(self.run_command("log", "errors"), "\\S+ +api +panic +thread 'main' panicked at \\\\x1b", f"\\S+ +api +request failed +{failed['cause'].strip()}")
+        self.found(self.gaia_keys("log", "denied", "--key", key[:31]), f"\\S+ +not_found +{key[:31]} +127.* verify by arn:")
+        self.found(self.gaia_keys("log", "errors"), "\\S+ +api +panic +thread 'main' panicked at \\\\x1b", f"\\S+ +api +request failed +{failed['cause'].strip()}")
         for kind in ("audit", "denied", "errors"):
-            shown = self.run_command("log", kind, typed="")
+            shown = self.gaia_keys("log", kind, typed="")
             self.assertNotRegex(shown, "[\x1b\x9b]|START")
             self.assertLessEqual(max(map(len, shown.splitlines())), 80)
-        command, ctrl_c = [COMMAND, "log", "denied", "--follow"], lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
-        with subprocess.Popen(command, env=self.environment(), stdout=subprocess.PIPE, text=True, preexec_fn=ctrl_c) as process:
+        with self.start("log", "denied", "--follow", **self.variables()) as process:
             for _ in range(2):
                 while key[:31] not in (line := process.stdout.readline()):
                     self.assertNotRegex(line, "[\x1b\x9b]")
@@ -268,60 +243,57 @@ class LogAndStack(Case):
         event = {"logStreamName": "a", "timestamp": 1, "message": json.dumps({"message": "denied", "key_id": ID})}
         pages = lambda asked, _: {"events": [event]} if "nextToken" in asked else {"events": [], "nextToken": "more"}
         with aws(FilterLogEvents=pages) as requests:
-            self.assertIn(ID, self.run_command("log", "denied", "--key", ID, "--since", "2h"))
+            self.assertIn(ID, self.gaia_keys("log", "denied", "--key", ID, "--since", "2h"))
         self.assertEqual([request.get("nextToken") for _, request in requests], [None, "more"] * 2)
         pattern = '{ (($.message = "denied")) && (($.key_id = "ID") || ($.rotated_to = "ID")) }'.replace("ID", ID)
         self.assertEqual(requests[0][1]["filterPattern"], pattern)
         self.assertAlmostEqual(requests[0][1]["startTime"] / 1000, time.time() - 7200, delta=60)
 
-    def values(self):
-        return {each["ParameterKey"]: each["ParameterValue"] for each in self.keys.describe()["Parameters"]}
-
     def test_a_change_and_the_way_back(self):
-        before, alarm = self.values(), self.keys.resource("StartFailedAlarm")
+        before, alarm = self.keys.parameters(), self.keys.resource("StartFailedAlarm")
         shared().client("cloudwatch").set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="a test")
-        output = self.run_command("stack", "set", "MaxReadUnits=2000", "KeyDisclosure=id", "--yes")
+        output = self.gaia_keys("stack", "set", "MaxReadUnits=2000", "KeyDisclosure=id", "--yes")
         self.assertIn(f"{alarm} fires: CodeDeploy stops", output)
-        self.assertEqual(self.values(), before | {"MaxReadUnits": "2000", "KeyDisclosure": "id"})
-        self.assertIn("* MaxReadUnits        2000", self.run_command("stack", "show"))
-        self.assertIn("nothing changes", self.run_command("stack", "set", "KeyDisclosure=id", "--yes"))
+        self.assertEqual(self.keys.parameters(), before | {"MaxReadUnits": "2000", "KeyDisclosure": "id"})
+        self.assertIn("* MaxReadUnits        2000", self.gaia_keys("stack", "show"))
+        self.assertIn("nothing changes", self.gaia_keys("stack", "set", "KeyDisclosure=id", "--yes"))
         back = re.search("to go back: gaia-keys (.*)", output)[1].split()
-        self.assertIn("Change parameters? [y/N]", self.run_command(*back, typed="n\n", status=1))
-        self.run_command(*back, typed="y\n")
-        self.assertEqual(self.values(), before)
+        self.assertIn("Change parameters? [y/N]", self.gaia_keys(*back, typed="n\n", status=1))
+        self.gaia_keys(*back, typed="y\n")
+        self.assertEqual(self.keys.parameters(), before)
 
     def test_a_stack_of_another_region(self):
-        said = self.run_command("--stack", "elsewhere", "stack", "show", status=2)
+        said = self.gaia_keys("--stack", "elsewhere", "stack", "show", status=2)
         self.assertIn("no stack elsewhere in eu-central-1 of this account", said)
 
     def test_all_at_once_for_one_change(self):
         self.keys.deploy(DeploymentType="Linear10PercentEvery1Minute")
         for kind in ("Linear10PercentEvery1Minute", "Canary10Percent5Minutes"):  # the second time, after an interruption
-            self.run_command("stack", "set", "TrackUsage=false", "--all-at-once", "--yes")
-            self.assertEqual(self.values(), self.values() | {"DeploymentType": kind, "TrackUsage": "false"})
+            self.gaia_keys("stack", "set", "TrackUsage=false", "--all-at-once", "--yes")
+            self.assertEqual(self.keys.parameters(), self.keys.parameters() | {"DeploymentType": kind, "TrackUsage": "false"})
             self.keys.deploy(DeploymentType="AllAtOnce")
 
     def test_what_would_be_lost(self):
         self.keys.deploy(SecondaryKmsKeyId="0" * 36)
-        own, before = self.keys.outputs["TableName"], self.values()
+        own, before = self.keys.outputs["TableName"], self.keys.parameters()
         for change, loss in (
             ("ServiceName=other", "part of every API key"), ("ExistingTableName=other", "leave the table"),
             (f"KmsKeyId={'1' * 36}", "isn't a KMS key in use"), ("SecondaryKmsKeyId=", "secondary root key become invalid"),
         ):
-            self.assertRegex(self.run_command("stack", "set", change, "--yes", status=2), f"WARNING: .*{loss}.*\n.*needs a person")
-            self.assertIn("Type the stack's name", self.run_command("stack", "set", change, typed="y\n", status=1))
-        self.assertNotIn("WARN", self.run_command("stack", "set", f"ExistingTableName={own}", typed="n\n", status=1))
-        self.assertEqual(self.values(), before)
+            self.assertRegex(self.gaia_keys("stack", "set", change, "--yes", status=2), f"WARNING: .*{loss}(?s:.*)needs a person")
+            self.assertIn("Type the stack's name", self.gaia_keys("stack", "set", change, typed="y\n", status=1))
+        self.assertNotIn("WARN", self.gaia_keys("stack", "set", f"ExistingTableName={own}", typed="n\n", status=1))
+        self.assertEqual(self.keys.parameters(), before)
         left = self.keys.cloudformation.list_change_sets(StackName="parameters")["Summaries"]
         self.assertEqual({change["ExecutionStatus"] for change in left}, {"EXECUTE_COMPLETE"})
-        self.run_command("stack", "set", "SecondaryKmsKeyId=", typed="parameters\n")
-        self.assertEqual(self.values(), before | {"SecondaryKmsKeyId": ""})
+        self.gaia_keys("stack", "set", "SecondaryKmsKeyId=", typed="parameters\n")
+        self.assertEqual(self.keys.parameters(), before | {"SecondaryKmsKeyId": ""})
 
     def test_the_way_back_names_what_an_empty_parameter_meant(self):
         """The stack's own table and KMS key have left it by then: an empty parameter would make new ones."""
-        keys = Stack("left", templates.MAIN, shared())
+        keys = Stack("left", templates.MAIN)
         own = [f"ExistingTableName={keys.outputs['TableName']}", f"KmsKeyId={keys.outputs['KmsKeyId']}"]
-        output = self.run_command("stack", "set", *own, "--yes", keys=keys)
+        output = self.gaia_keys("stack", "set", *own, "--yes", keys=keys)
         self.assertIn(f"to go back: gaia-keys stack set {' '.join(own)}\n", output)
 
     def test_errors(self):
@@ -329,13 +301,13 @@ class LogAndStack(Case):
             (["Bogus=1"], "it has DefaultUsagePlanKey, "), (["KeyDisclosure=1"], "AllowedValues"), ([], "expected NAME=VALUE"),
             (["KeyDisclosure"], "expected NAME"), (["Tracing=a", "Tracing=b"], "each name once"), (["A=1", "--all-at-once", "--ignore-alarms"], "neither"),
         ):
-            self.assertIn(error, self.run_command("stack", "set", *words, "--yes", status=2))
+            self.assertIn(error, self.gaia_keys("stack", "set", *words, "--yes", status=2))
         for status, hint in (("UPDATE_IN_PROGRESS", "under way"), ("UPDATE_ROLLBACK_FAILED", "--ignore"), ("ROLLBACK_COMPLETE", "delete")):
             with aws(DescribeStacks=described(status)):
-                self.assertRegex(self.run_command("stack", "set", "Tracing=Active", "--yes", status=2), f"{status}.*{hint}")
+                self.assertRegex(self.gaia_keys("stack", "set", "Tracing=Active", "--yes", status=2), f"{status}.*{hint}")
         with aws(DescribeStacks=described("UPDATE_ROLLBACK_COMPLETE")):
-            self.assertIn("is UPDATE_ROLLBACK_COMPLETE: ", self.run_command("stack", "set", "Tracing=Active", "--yes", status=1))
-            self.found(self.run_command("doctor", "--read-only", status=1), "warn +stack .*UPDATE_ROLLBACK_COMPLETE: .*mend the cause")
+            self.assertIn("is UPDATE_ROLLBACK_COMPLETE: ", self.gaia_keys("stack", "set", "Tracing=Active", "--yes", status=1))
+            self.found(self.gaia_keys("doctor", "--read-only", status=1), "warn +stack .*UPDATE_ROLLBACK_COMPLETE: .*mend the cause")
 
     def test_a_rollback_that_an_alarm_blocks(self):
         """The emulator has no CodeDeploy."""
@@ -349,6 +321,6 @@ class LogAndStack(Case):
                 UpdateDeploymentGroup=lambda asked, _: alarms.update(asked["alarmConfiguration"]) or {},
                 ContinueUpdateRollback=lambda *_: now.extend(["UPDATE_ROLLBACK_IN_PROGRESS", ends]) or {},
             ) as requests:
-                self.run_command("stack", "set", "--ignore-alarms", "--yes", status=status)
+                self.gaia_keys("stack", "set", "--ignore-alarms", "--yes", status=status)
             did = [request.get("alarmConfiguration", name) for name, request in requests if name[0] in "UC"]
             self.assertEqual(did, [alarms | {"enabled": False}, "ContinueUpdateRollback", alarms | {"enabled": True}])

@@ -7,9 +7,8 @@ import unittest
 import urllib.parse
 import urllib.request
 
-import deployment
 import emulator as emulators
-from deployment import ROOT, templates
+from deployment import ROOT, Stack, templates
 
 sys.path.append(str(ROOT / ".ci"))
 from jwt_template import jwt_template  # noqa: E402
@@ -26,7 +25,7 @@ class Jwt(unittest.TestCase):
         cls.client, cls.stranger = cls.make_client("client"), cls.make_client("stranger")
         issuer = f"https://cognito-idp.{emulators.REGION}.amazonaws.com/{cls.pool}"
         template = jwt_template(templates.MAIN)
-        cls.keys = deployment.Stack("keys-jwt", template, cls.emulator, JwtIssuer=issuer, JwtAudience=cls.client[0])
+        cls.keys = Stack("keys-jwt", template, JwtIssuer=issuer, JwtAudience=cls.client[0])
 
     @classmethod
     def make_client(cls, name):
@@ -58,11 +57,8 @@ class Jwt(unittest.TestCase):
         self.assertEqual((audit["actor"], self.send("GET", f"/{key}", token=token).json["created_by"]), (subject, subject))
 
     def test_nothing_else_opens(self):
-        header, claims, signature = self.token(self.client).split(".")
-        widened = base64.urlsafe_b64decode(claims + "==").replace(b'"sub"', b'"was"')
         for name, token, status in (
             ("none", None, 401),
-            ("forged", ".".join([header, base64.urlsafe_b64encode(widened).decode().rstrip("="), signature]), 401),
             ("another audience", self.token(self.stranger), 401),
             ("another scope", self.token(self.client, "gaia-api-keys/other"), 403),
         ):
@@ -70,7 +66,3 @@ class Jwt(unittest.TestCase):
                 with self.subTest(f"{name} {method} {path}"):
                     self.assertEqual(self.send(method, path, {"config": {}}, token).status, status)
         self.assertEqual(self.keys.send("GET", "/").status, 401, "a signature")
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -57,7 +57,3 @@ class LifeOfAKey(unittest.TestCase):
     def test_unknown_paths_and_methods_are_the_functions_own(self):
         self.assertEqual(self.send("GET", "_of_others", status=404), {"detail": "Not Found"})
         self.assertEqual(self.keys.send("PATCH", "/", {}, caller=self.caller).headers["allow"], "GET, POST")
-
-
-if __name__ == "__main__":
-    unittest.main()

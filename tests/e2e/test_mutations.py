@@ -45,10 +45,11 @@ def notices(test, edit):
 class Mutations(unittest.TestCase):
     def test_every_edit_is_noticed(self):
         count = os.cpu_count()
-        command = [sys.executable, "-B", __file__, str(count)]
-        environments = [os.environ | {"TEST_EMULATOR": f"edits-{number}"} for number in range(count)]
-        processes = [subprocess.Popen([*command, str(n)], env=env, stdout=subprocess.PIPE) for n, env in enumerate(environments)]
-        said = {}
+        said, processes = {}, []
+        for number in range(count):
+            command = [sys.executable, "-B", __file__, str(count), str(number)]
+            environment = os.environ | {"TEST_EMULATOR": f"edits-{number}"}
+            processes.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE))
         for process in processes:
             output, _ = process.communicate(timeout=600)
             self.assertEqual(process.returncode, 0)

@@ -1,10 +1,10 @@
-"""What operators do to a deployment: settings, adoption, roll-backs."""
+"""What operators do to a deployment: settings, adoption, roll-backs, monitoring."""
 
 import unittest
 
 import deployment
 import emulator as emulators
-from deployment import Failed, Stack, templates
+from deployment import Failed, Stack, edited, templates
 
 
 class Case(unittest.TestCase):
@@ -12,12 +12,6 @@ class Case(unittest.TestCase):
     def setUpClass(cls):
         cls.emulator = emulators.shared()
         cls.kms = cls.emulator.client("kms")
-
-    def create(self, keys):
-        return keys.send("POST", "/", {"config": {"permissions": "read"}}).expect(200)["api_key"]
-
-    def verify(self, keys, key):
-        return keys.send("POST", "/verify", {"api_key": key}).expect(200)
 
 
 class Settings(Case):
@@ -28,8 +22,8 @@ class Settings(Case):
         return [int(alias(FunctionName=name, Name="live")["FunctionVersion"]) for name in names]
 
     def test_a_changed_setting_is_a_new_version(self):
-        keys = Stack("changed", templates.MAIN, self.emulator)
-        key, (api, authorizer) = self.create(keys), self.live(keys)
+        keys = Stack("changed", templates.MAIN)
+        key, (api, authorizer) = keys.create(permissions="read"), self.live(keys)
         keys.deploy(KeyDisclosure="id")
         self.assertGreater(self.live(keys)[0], api)
         self.assertEqual(self.live(keys)[1], authorizer)  # which has no such setting
@@ -37,8 +31,7 @@ class Settings(Case):
 
         keys.deploy(TrackUsage="false", ReadRoutes="POST /search")
         self.assertGreater(self.live(keys)[1], authorizer)
-        asked = {"api_key": key, "route": "POST /search", "permission": "read"}
-        self.assertTrue(keys.send("POST", "/verify", asked).expect(200)["valid"])
+        self.assertIsNone(keys.reason(key, route="POST /search", permission="read"))
         self.assertNotIn({"S": "gaia#use"}, [item["service"] for item in keys.items()])
         self.assertEqual(keys.log("ApiLogGroup", message="usage not recorded"), [])
 
@@ -46,13 +39,13 @@ class Settings(Case):
         before = dict(keys.outputs)
         keys.deploy(ExistingTableName=before["TableName"], KmsKeyId=before["KmsKeyId"])
         self.assertEqual(keys.outputs, before)
-        self.assertTrue(self.verify(keys, key)["valid"])
+        self.assertIsNone(keys.reason(key))
 
 
 class Adoption(Case):
     def test_a_deleted_stack_is_adopted(self):
-        keys = Stack("deleted", templates.MAIN, self.emulator)
-        key, outputs = self.create(keys), keys.outputs
+        keys = Stack("deleted", templates.MAIN)
+        key, outputs = keys.create(permissions="read"), keys.outputs
         keys.delete()
         groups = self.emulator.client("logs").describe_log_groups()["logGroups"]
         left = {group["logGroupName"] for group in groups if "/deleted/" in group["logGroupName"]}
@@ -60,10 +53,10 @@ class Adoption(Case):
         self.assertEqual(self.kms.describe_key(KeyId=outputs["KmsKeyId"])["KeyMetadata"]["KeyState"], "Enabled")
 
         adopted = {"ExistingTableName": outputs["TableName"], "KmsKeyId": outputs["KmsKeyId"]}
-        again = Stack("adopted", templates.MAIN, self.emulator, **adopted)
-        self.assertTrue(self.verify(again, key)["valid"])
+        again = Stack("adopted", templates.MAIN, **adopted)
+        self.assertIsNone(again.reason(key))
         self.assertEqual(again.send("GET", f"/{key[:31]}").expect(200)["api_key"], key)
-        new = self.create(again)
+        new = again.create(permissions="read")
         again.delete()
         self.assertIn({"S": new[5:31]}, [item["id"] for item in deployment.items(self.emulator, outputs["TableName"])])
 
@@ -73,12 +66,12 @@ class Rollback(Case):
         """The KMS key and the logs go, the table stays, protected; then the next attempt succeeds."""
         # An alarm that can't be made, tried when the functions are there already.
         alarm = "  StartFailedAlarm:\n    Type: AWS::CloudWatch::Alarm\n"
-        broken = templates.MAIN.replace("MetricName: StartFailed\n", "MetricName: ''\n")
-        broken = broken.replace(alarm, f"{alarm}    DependsOn: [ApiFunctionAliaslive, AuthorizerFunctionAliaslive]\n")
+        late = f"{alarm}    DependsOn: [ApiFunctionAliaslive, AuthorizerFunctionAliaslive]\n"
+        broken = edited(templates.MAIN, ("MetricName: StartFailed\n", "MetricName: ''\n"), (alarm, late))
         logs, dynamodb = self.emulator.client("logs"), self.emulator.client("dynamodb")
         keys, tables = ({key["KeyId"] for key in self.kms.list_keys()["Keys"]}, set(dynamodb.list_tables()["TableNames"]))
         with self.assertRaisesRegex(Failed, "StartFailedAlarm"):
-            Stack("first", broken, self.emulator)
+            Stack("first", broken)
         groups = [group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]]
         self.assertEqual([name for name in groups if "/first/" in name], [])
         (made,) = {key["KeyId"] for key in self.kms.list_keys()["Keys"]} - keys
@@ -89,15 +82,29 @@ class Rollback(Case):
         dynamodb.update_table(TableName=table, DeletionProtectionEnabled=False)
         dynamodb.delete_table(TableName=table)
         self.emulator.client("cloudformation").delete_stack(StackName="first")
-        keys = Stack("first", templates.MAIN, self.emulator)
+        keys = Stack("first", templates.MAIN)
 
         # A failed update leaves the stack as it was, and it can be updated again.
-        key = self.create(keys)
+        key = keys.create(permissions="read")
         self.assertRaises(Failed, keys.deploy, broken, KeyDisclosure="id")
         self.assertEqual([entry["api_key"] for entry in keys.send("GET", "/").expect(200)], [key])
         keys.deploy(KeyDisclosure="id")
         self.assertEqual([entry["api_key"] for entry in keys.send("GET", "/").json], [key[:31]])
 
 
-if __name__ == "__main__":
-    unittest.main()
+class Monitoring(Case):
+    def test_it_watches_what_the_keys_stack_names(self):
+        keys = deployment.keys()
+        Stack("monitoring", templates.MONITORING, AlarmEmail="team@example.com")
+        logs, cloudwatch, sns = (keys.emulator.client(name) for name in ("logs", "cloudwatch", "sns"))
+        alarms = {alarm.get("MetricName"): alarm for alarm in cloudwatch.describe_alarms()["MetricAlarms"]}
+        for output in ("ApiLogGroup", "AuthorizerLogGroup"):
+            filters = logs.describe_metric_filters(logGroupName=keys.outputs[output])["metricFilters"]
+            (denied,) = [f["metricTransformations"][0] for f in filters if "denied" in f["filterPattern"]]
+            self.assertEqual((denied["metricName"], denied["metricNamespace"]), ("Denied", alarms["Denied"]["Namespace"]))
+        self.assertEqual(alarms["5xx"]["Dimensions"], [{"Name": "ApiId", "Value": keys.resource("Api")}])
+        groups = logs.describe_log_groups(logGroupNamePrefix="/aws/events/")["logGroups"]
+        self.assertEqual([group["logGroupName"] for group in groups], [f"/aws/events/{keys.name}/kms"])
+        (mail,) = sns.list_subscriptions()["Subscriptions"]
+        self.assertEqual((mail["Protocol"], mail["Endpoint"]), ("email", "team@example.com"))
+        self.assertEqual(alarms["Denied"]["AlarmActions"], [mail["TopicArn"]])

@@ -1,6 +1,6 @@
-"""The protected APIs of the examples, in SAM and CDK: what opens them, denials, failures, the cache, other settings.
+"""The protected APIs of the examples, in SAM and CDK: what opens them, denials, other settings.
 
-tests/integration has every config, format and cached response.
+tests/integration has every config, format, failure and cached response; tests/aws asks about the cache.
 """
 
 import json
@@ -8,19 +8,32 @@ import pathlib
 import shutil
 import sys
 import tempfile
-import time
 import unittest
 
 import deployment
-import emulator as emulators
-from deployment import ROOT, Stack, templates
-from protected import APIS, Case, denied_to_authorizer, in_seconds
+from deployment import ROOT, Stack, edited, templates
 
 sys.path.append(str(ROOT / "tests/cdk"))
 from test_cdk import API, APP, synth
 
-HEADERS, REST_HEADERS = "Headers: [Authorization] #", "Headers: [Authorization]\n"
-CACHED = 6  # seconds
+APIS = ("HttpApiUrl", "RestApiUrl")
+OWN, DEFAULT = "usage-plan-key-of-reports", "usage-plan-key-of-everybody-else"
+
+
+class Case(unittest.TestCase):
+    header = "authorization"
+
+    @classmethod
+    def setUpClass(cls):
+        cls.keys, cls.protected = deployment.keys(), cls.stack()
+
+    def statuses(self, key, method="GET"):
+        """The responses of both APIs."""
+        return [self.protected.call(api, method, "", key, self.header).status for api in APIS]
+
+    def denials(self, key):
+        """The reasons in the authorizer's log."""
+        return [entry["reason"] for entry in self.keys.log("AuthorizerLogGroup", message="denied", key_id=key[:31])]
 
 
 class Example(Case):
@@ -28,19 +41,19 @@ class Example(Case):
 
     def test_what_keys_open(self):
         """A denial is a log entry with the reason. No log has a secret."""
-        deleted = self.create(permissions="write")
-        self.revoke(deleted)
+        deleted = self.keys.create(permissions="write")
+        self.keys.send("DELETE", f"/delete/{deleted}").expect(200)
         table = [
-            (self.create(permissions="read"), 200, 403, ["permission"] * 2),
-            (self.create(permissions="write"), 200, 200, []),
-            (self.create(routes=["POST /items"]), 403, 200, ["route"] * 2),
-            (self.create(team="a"), 403, 403, ["permission"] * 4),
-            (self.create(permissions="write", enabled=False), 403, 403, ["disabled"] * 4),
-            (self.create(permissions="write", expires_at=in_seconds(-1)), 403, 403, ["expired"] * 4),
-            (self.create(permissions="write", allowed_ips=["127.0.0.0/8"]), 200, 200, []),
-            (self.create(permissions="write", allowed_ips=["192.0.2.0/24"]), 403, 403, ["source_ip"] * 4),
+            (self.keys.create(permissions="read"), 200, 403, ["permission"] * 2),
+            (self.keys.create(permissions="write"), 200, 200, []),
+            (self.keys.create(routes=["POST /items"]), 403, 200, ["route"] * 2),
+            (self.keys.create(team="a"), 403, 403, ["permission"] * 4),
+            (self.keys.create(permissions="write", enabled=False), 403, 403, ["disabled"] * 4),
+            (self.keys.create(permissions="write", expires_at="2026-01-01T00:00:00Z"), 403, 403, ["expired"] * 4),
+            (self.keys.create(permissions="write", allowed_ips=["127.0.0.0/8"]), 200, 200, []),
+            (self.keys.create(permissions="write", allowed_ips=["192.0.2.0/24"]), 403, 403, ["source_ip"] * 4),
             (deleted, 403, 403, ["not_found"] * 4),
-            (self.create(permissions="write") + "x", 403, 403, []),
+            (self.keys.create(permissions="write") + "x", 403, 403, []),
         ]
         for key, get, post, reasons in table:
             with self.subTest(key[:31], reasons=reasons):
@@ -55,43 +68,10 @@ class Example(Case):
 
     def test_what_is_passed_on_and_recorded(self):
         for api in APIS:
-            key = self.create(permissions="read")
+            key = self.keys.create(permissions="read")
             expected = {"key_id": key[:31], "service": "gaia", "permissions": "read"}
             self.assertEqual(self.protected.call(api, "GET", key=key).expect(200), expected)
             self.assertIsNotNone(self.keys.send("GET", f"/{key[:31]}").expect(200)["last_used_at"])
-
-    def test_a_failure_never_opens(self):
-        key, broken = self.create(permissions="write"), self.create(permissions="write")
-        self.keys.emulator.client("dynamodb").update_item(
-            TableName=self.keys.outputs["TableName"],
-            Key={"service": {"S": "gaia"}, "id": {"S": broken[5:31]}},
-            UpdateExpression="SET config = :broken",
-            ExpressionAttributeValues={":broken": {"S": '{"permissions": "write", "enabled": 1}'}},
-        )
-        self.assertEqual(self.statuses(broken), [500, 500])
-        with denied_to_authorizer(self.keys, "dynamodb:GetItem"):
-            self.assertEqual(self.statuses(key), [500, 500])
-        self.assertEqual(self.statuses(key), [200, 200])
-
-
-class Cache(Case):
-    @staticmethod
-    def stack():
-        return Stack("cached", templates.EXAMPLE, emulators.shared(), AuthorizerCacheSeconds=CACHED)
-
-    def test_a_revoked_key_lives_until_the_time_is_over(self):
-        """But no key longer than its `expires_at`, and each request is judged by the cached policy."""
-        deleted, expiring = self.create(permissions="read"), self.create(permissions="read", expires_at=in_seconds(4))
-        keys, cached = (deleted, expiring), time.monotonic()
-        self.assertEqual([self.statuses(key) for key in keys], [[200, 200]] * 2)
-        self.revoke(deleted)
-        self.assertEqual([self.statuses(deleted), self.statuses(deleted, "POST")], [[200, 200], [403, 403]])
-        time.sleep(max(0, cached + 4 - time.monotonic()))
-        self.assertEqual(self.statuses(expiring), [403, 403])
-        self.assertEqual(self.denials(expiring) + self.denials(deleted), [], "the authorizer was asked")
-        time.sleep(max(0, cached + CACHED + 1 - time.monotonic()))
-        self.assertEqual([self.statuses(key) for key in keys], [[403, 403]] * 2)
-        self.assertEqual(self.denials(deleted), ["not_found"] * 2)
 
 
 class Settings(Case):
@@ -101,20 +81,18 @@ class Settings(Case):
 
     @classmethod
     def setUpClass(cls):
-        emulator, settings = emulators.shared(), {"KeyHeader": cls.header, "ReadRoutes": "POST /items", "ServiceName": "other.1"}
-        cls.keys = Stack("settings", templates.MAIN, emulator, SimpleResponses="true", **settings)
-        text, simple = templates.EXAMPLE, "Headers: [X-Api-Key]\n              Context: [httpMethod, path, identity.sourceIp] #"
-        for old, new in (
-            (REST_HEADERS, "Headers: [X-Api-Key]\n"),
-            (HEADERS, simple),
+        settings = {"KeyHeader": cls.header, "ReadRoutes": "POST /items", "ServiceName": "other.1"}
+        cls.keys = Stack("settings", templates.MAIN, SimpleResponses="true", **settings)
+        text = edited(
+            templates.EXAMPLE,
+            ("Headers: [Authorization]\n", "Headers: [X-Api-Key]\n"),
+            ("Headers: [Authorization] #", "Headers: [X-Api-Key]\n              Context: [httpMethod, path, identity.sourceIp] #"),
             ("EnableSimpleResponses: false", "EnableSimpleResponses: true"),
-        ):
-            assert text.count(old) == 1, old
-            text = text.replace(old, new)
-        cls.protected = Stack("settings-api", text, emulator, KeysStack="settings", AuthorizerCacheSeconds=300)
+        )
+        cls.protected = Stack("settings-api", text, KeysStack="settings", AuthorizerCacheSeconds=300)
 
     def test_the_header_and_read_routes(self):
-        read, nothing = self.create(permissions="read"), self.create(team="a")
+        read, nothing = self.keys.create(permissions="read"), self.keys.create(team="a")
         for key, method, expected in ((read, "GET", 200), (read, "POST", 200), (nothing, "GET", 403), (nothing, "POST", 403)):
             with self.subTest(method, expected=expected):
                 self.assertEqual(self.statuses(key, method), [expected] * 2)
@@ -122,21 +100,21 @@ class Settings(Case):
         self.assertEqual(self.statuses(read), [401, 401])
 
     def test_simple_responses_are_cached_by_route(self):
-        key = self.create(routes=["GET /items"])
+        key = self.keys.create(routes=["GET /items"])
         self.assertEqual([self.statuses(key, method) for method in ("GET", "POST", "GET")], [[200] * 2, [403] * 2, [200] * 2])
 
     def test_use_that_cannot_be_recorded(self):
         """The key opens all the same. With TrackUsage=false nothing is recorded, and the role may write nothing."""
-        with denied_to_authorizer(self.keys, "dynamodb:PutItem"):
-            self.assertEqual(self.statuses(self.create(permissions="read")), [200, 200])
+        with self.keys.denied("AuthorizerFunctionRole", "dynamodb:PutItem"):
+            self.assertEqual(self.statuses(self.keys.create(permissions="read")), [200, 200])
         failed = len(self.keys.log("AuthorizerLogGroup", message="usage not recorded"))
         self.assertGreater(failed, 0)
         self.keys.deploy(TrackUsage="false")
         self.addCleanup(self.keys.deploy, TrackUsage="true")
-        key = self.create(permissions="read")
+        key = self.keys.create(permissions="read")
         self.assertEqual(self.statuses(key), [200, 200])
         self.assertEqual(len(self.keys.log("AuthorizerLogGroup", message="usage not recorded")), failed)
-        dynamodb = self.keys.as_role("AuthorizerFunctionRole", "dynamodb")
+        (dynamodb,) = self.keys.as_role("AuthorizerFunctionRole", "dynamodb")
         with self.assertRaisesRegex(dynamodb.exceptions.ClientError, "AccessDenied"):
             item = {"service": {"S": "other.1#use"}, "id": {"S": key[5:31]}}
             dynamodb.put_item(TableName=self.keys.outputs["TableName"], Item=item)
@@ -150,16 +128,48 @@ class Cdk(Case):
         template = json.loads(synth(folder, artifact=deployment.BINARY.parent)[API])
         # The CDK's own check asks SSM for the version of its bootstrap stack.
         del template["Parameters"]["BootstrapVersion"], template["Rules"]
-        return Stack("cdk", json.dumps(template), emulators.shared())
+        return Stack("cdk", json.dumps(template))
 
     def test_keys_open_what_they_may(self):
         for key, expected in (
-            (self.create(permissions="read"), [200, 403]),
-            (self.create(routes=["POST /items"]), [403, 200]),
+            (self.keys.create(permissions="read"), [200, 403]),
+            (self.keys.create(routes=["POST /items"]), [403, 200]),
             ("none", [403, 403]),
         ):
             self.assertEqual([self.statuses(key, method) for method in ("GET", "POST")], [[each] * 2 for each in expected])
 
 
-if __name__ == "__main__":
-    unittest.main()
+class UsagePlans(Case):
+    """usage-plans.yaml: who gets a 429, and what the others get."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.keys = Stack("metered", templates.MAIN, DefaultUsagePlanKey=DEFAULT)
+        text = edited(
+            (ROOT / "examples/protected-api/usage-plans.yaml").read_text(),
+            ("Limit: 1000", "Limit: 3"),
+            ("RateLimit: 50, BurstLimit: 100", "RateLimit: 0.001, BurstLimit: 3"),
+        )
+        parameters = {"KeysStack": "metered", "DefaultUsagePlanKey": DEFAULT, "ReportsUsagePlanKey": OWN}
+        cls.protected = Stack("metered-api", text, AuthorizerCacheSeconds=300, **parameters)
+
+    def metered(self, key, count):
+        """What a caller gets, who names another's usage plan key itself: that counts for nothing."""
+        headers = {"authorization": f"Search {key}", "x-api-key": OWN}
+        url = self.protected.outputs["RestApiUrl"]
+        return [self.keys.emulator.send("GET", url, headers=headers).status for _ in range(count)]
+
+    def test_who_is_limited(self):
+        key = self.keys.create(permissions="read", usage_plan_key=OWN)
+        first, second = (self.keys.create(permissions="read") for _ in range(2))
+        self.assertEqual(self.metered(key, 4), [200, 200, 200, 429])
+        rotated = self.keys.send("POST", f"/{key[:31]}/rotate", {"grace_seconds": 3600}).expect(200)["api_key"]
+        self.assertEqual(self.metered(rotated, 1), [429], "one quota for both keys of a rotation")
+        self.assertEqual(self.metered(first, 2) + self.metered(second, 2), [200, 200, 200, 429], "all others share a rate")
+        unknown = self.keys.create(permissions="read", usage_plan_key="a-value-that-no-plan-has")
+        self.assertEqual(self.metered(unknown, 1), [403])
+
+    def test_a_changed_default_counts_after_the_deployment(self):
+        self.keys.deploy(DefaultUsagePlanKey="a-value-that-no-plan-has")
+        self.addCleanup(self.keys.deploy, DefaultUsagePlanKey=DEFAULT)
+        self.assertEqual(self.metered(self.keys.create(permissions="read"), 1), [403])

@@ -5,55 +5,41 @@ items as of the point in time into the restored table. The proxy also says to wh
 what one was restored from; it has the backup of a deleted table, filters log entries, and returns them in pages.
 """
 
-import http.client
-import http.server
 import json
-import os
 import random
 import re
-import subprocess
-import threading
 import time
-import unittest
 
-import deployment
-from emulator import ACCOUNT, ADMINISTRATOR, REGION
-from test_command import COMMAND
+from deployment import Stack, documented_policies, items, templates, user
+from emulator import ACCOUNT, shared
+from local import Gateway, Lost
+from stack_command import Case
 
 MEANING = ("permissions", "routes", "enabled", "expires_at", "allowed_ips", "usage_plan_key")
 # Numbers and an order that a program which reads and writes JSON would change.
 ODD = '"z":123456789012345678901234567890,"team":"süd","a":1.50,"e":1E-7'
 
 
-class Proxy(http.server.BaseHTTPRequestHandler):
+class Proxy(Gateway):
     """`writes`: requests that write. `stop`: the one at which the command is killed. `meanwhile`: called before one."""
 
-    protocol_version, wbufsize = "HTTP/1.1", -1
     writes, stop, meanwhile, past, restored, backups, window = [], None, {}, {}, {}, [], 0
 
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["content-length"]))
-        action = self.headers.get("x-amz-target", "").rpartition(".")[2] or re.search(rb"Action=(\w+)", body)[1].decode()
+    def forward(self, emulator, method, path, headers, body):
+        named = re.search(rb"Action=(\w+)", body)
+        action = named[1].decode() if named else headers["X-Amz-Target"].rpartition(".")[2]
         self.writes += [action] * (not action.startswith(("Describe", "List", "Query", "Filter")))
         stops = self.stop and self.stop[:2] == (action, self.writes.count(action)) and self.stop[2]
         if stops == "before":
             Restore.process.kill()
-            raise ConnectionAbortedError
+            raise Lost
         self.meanwhile.pop(action, lambda: None)()
-        connection = http.client.HTTPConnection("127.0.0.1", Restore.emulator.port, timeout=60)
-        connection.request("POST", self.path, body, dict(self.headers))
-        response = connection.getresponse()
-        content = response.read()
-        connection.close()
-        if response.status == 200 and hasattr(self, action):
+        status, passed, content = super().forward(emulator, method, path, headers, body)
+        if status == 200 and hasattr(self, action):
             content = json.dumps(getattr(self, action)(json.loads(body), json.loads(content))).encode()
         if stops == "after":
             Restore.process.kill()
-        self.send_response(response.status)
-        self.send_header("content-type", response.headers["content-type"])
-        self.send_header("content-length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+        return status, passed, content
 
     def RestoreTableToPointInTime(self, asked, answer):
         table, source = asked["TargetTableName"], f"table/{asked['SourceTableName']}"
@@ -90,9 +76,6 @@ class Proxy(http.server.BaseHTTPRequestHandler):
         more = {"nextToken": str(at + 50)} if at + 50 < len(events) else {}
         return more | {"events": events[max(at - 1, 0) : at + 50]}  # one of them twice
 
-    def log_message(self, *_):
-        pass
-
 
 def parsed(config):
     """The digits of numbers are texts."""
@@ -108,40 +91,31 @@ def rest(config):
     return [(name, value) for name, value in config.items() if name not in MEANING]
 
 
-class Restore(unittest.TestCase):
+class Restore(Case):
     @classmethod
     def setUpClass(cls):
-        cls.emulator = deployment.emulators.shared()
+        cls.emulator = shared()
         cls.dynamodb = cls.emulator.client("dynamodb")
-        # DeploymentType changes a resource, as it does where there is CodeDeploy.
-        text = deployment.templates.MAIN.replace(": Management API of the API keys.", ": !Ref DeploymentType")
-        cls.stack = deployment.Stack("restore", text, cls.emulator, DeploymentType="Linear10PercentEvery1Minute")
-        manage = deployment.documented_policies(cls.stack)[0]
-        cls.alice, cls.bob = (deployment.user(cls.emulator, f"restore-{name}", manage) for name in ("alice", "bob"))
+        cls.keys = Stack("restore", templates.MAIN, DeploymentType="Linear10PercentEvery1Minute")
+        manage = documented_policies(cls.keys)[0]
+        cls.alice, cls.bob = (user(cls.emulator, f"restore-{name}", manage) for name in ("alice", "bob"))
         cls.secrets = {}
-        cls.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
-        cls.server.handle_error = lambda *_: None  # the command was killed
-        cls.addClassCleanup(cls.server.shutdown)
-        threading.Thread(target=cls.server.serve_forever, args=[0.05], daemon=True).start()
+        cls.proxy = cls.enterClassContext(Proxy(cls.emulator, checks=False))
+        cls.proxy.server.handle_error = lambda *_: None  # the command was killed
 
-    def run_command(self, *arguments, status=0, stop=None):
-        """What it printed, to both outputs. At `stop`, it is killed."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        environment |= {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.server.server_port}", "AWS_REGION": REGION}
-        environment |= {"AWS_ACCESS_KEY_ID": ADMINISTRATOR[0], "AWS_SECRET_ACCESS_KEY": ADMINISTRATOR[1]}
-        environment |= {"AWS_CONFIG_FILE": os.devnull, "GAIA_KEYS_URL": self.stack.local_url(), "TZ": "America/New_York"}
+    def restore(self, *arguments, status=0, stop=None):
+        """What the command printed, to both outputs. At `stop`, it is killed."""
         Proxy.writes[:], Proxy.stop, status = [], stop, -9 if stop else status
-        ends = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        command = [COMMAND, "--stack", "restore", "restore", *arguments]
-        type(self).process = subprocess.Popen(command, env=environment, **ends)
-        printed = self.process.communicate(timeout=120)[0]
+        where = {"AWS_ENDPOINT_URL": f"http://{self.proxy.address}", "TZ": "America/New_York"}
+        Restore.process = self.start("restore", *arguments, **self.variables(**where))
+        printed = "".join(self.process.communicate(timeout=120))
         self.assertEqual(self.process.returncode, status, printed)
         self.assertNotRegex(printed, r"gaia_\w{26}_|Traceback")
         return printed
 
     def send(self, method, path="", body=None, caller=None, **more):
         body = b'{"config":%s}' % body.encode() if isinstance(body, str) else body
-        response = self.stack.send(method, path, body, caller=caller or self.alice, **more)
+        response = self.keys.send(method, path, body, caller=caller or self.alice, **more)
         return response.json if path.endswith("/rotate") else response.expect(200)
 
     def create(self, config, caller=None):
@@ -155,12 +129,11 @@ class Restore(unittest.TestCase):
         return self.send("POST", "/verify", {"api_key": self.secrets[key], "source_ip": "192.0.2.1"}).get("reason")
 
     def table(self):
-        return next(each["OutputValue"] for each in self.stack.describe()["Outputs"] if each["OutputKey"] == "TableName")
+        return next(each["OutputValue"] for each in self.keys.describe()["Outputs"] if each["OutputKey"] == "TableName")
 
     @classmethod
     def items(cls, table):
-        pages = cls.dynamodb.get_paginator("scan").paginate(TableName=table)
-        return {(item["service"]["S"], item["id"]["S"]): item for page in pages for item in page["Items"]}
+        return {(item["service"]["S"], item["id"]["S"]): item for item in items(cls.emulator, table)}
 
     def configs(self, table):
         items = self.items(table).items()
@@ -176,10 +149,10 @@ class Restore(unittest.TestCase):
     def test_1_refusals(self):
         self.create("{}")
         point, table, on = self.now(), self.table(), {"PointInTimeRecoveryEnabled": True}
-        self.assertIn("has no point-in-time recovery", self.run_command("--to", point, "--yes", status=1))
+        self.assertIn("has no point-in-time recovery", self.restore("--to", point, "--yes", status=1))
         self.dynamodb.update_continuous_backups(TableName=table, PointInTimeRecoverySpecification=on)
         Proxy.window = 60
-        self.assertIn("wait some minutes", self.run_command("--to", point, "--yes", status=1))
+        self.assertIn("wait some minutes", self.restore("--to", point, "--yes", status=1))
         Proxy.window = 0
         for status, said, *arguments in (
             (2, "cannot prompt", "--to", point),
@@ -189,9 +162,9 @@ class Restore(unittest.TestCase):
             (1, "begins at", "--to", "2026-01-01", "--yes"),
             (1, "check the stack's ServiceName", "--to", point, "--yes"),  # nothing is in `past`
         ):
-            self.assertIn(said, self.run_command(*arguments, status=status))
+            self.assertIn(said, self.restore(*arguments, status=status))
         Proxy.restored.clear()
-        self.assertIn("is no such restore", self.run_command("--to", point, "--yes", status=2))
+        self.assertIn("is no such restore", self.restore("--to", point, "--yes", status=2))
         self.assertEqual((self.table(), Proxy.writes), (table, []))
 
     def test_2_changes_since_a_mistake_and_interruptions(self):
@@ -252,7 +225,7 @@ class Restore(unittest.TestCase):
         self.dynamodb.put_item(TableName=old, Item=item | {"config": {"S": '{"permissions":"write"}'}})
         bob = f"arn:aws:iam::{ACCOUNT}:user/restore-bob"
         command = ("--to", point, "--without", bob, "--from", mistake[0], "--until", mistake[1], "--yes")
-        told = self.run_command(*command[:3], "nobody", *command[4:], status=1)
+        told = self.restore(*command[:3], "nobody", *command[4:], status=1)
         self.assertIn(f"there are changes by {bob[:-3]}alice, {bob}", told)
         self.assertEqual(Proxy.writes, [], "a wrong caller is named before the table is restored")
         latest = []
@@ -268,9 +241,9 @@ class Restore(unittest.TestCase):
         ):
             for number, stop in enumerate(stops.split()):
                 action, _, count = stop.partition("-")
-                self.run_command(*command, stop=(action, int(count or 1), ("after", "before")[number % 2]))
-        self.run_command(*command)
-        printed = self.run_command(*command)
+                self.restore(*command, stop=(action, int(count or 1), ("after", "before")[number % 2]))
+        self.restore(*command)
+        printed = self.restore(*command)
         self.assertEqual((Proxy.writes, "0 keys" in printed), ([], True), "nothing is left to do")
 
         new, damaged = self.table(), self.configs(old)
@@ -291,7 +264,7 @@ class Restore(unittest.TestCase):
         repeated = self.send("POST", "", '{"permissions":"read"}', headers=once)
         self.assertEqual(repeated["api_key"], self.secrets[raised])
         self.assertLessEqual({"0ld", "n3w"}, set(items["gaia#meta", "root_keys"]["ids"]["SS"]))
-        found = {each["ParameterKey"]: each["ParameterValue"] for each in self.stack.describe()["Parameters"]}
+        found = self.keys.parameters()
         self.assertEqual((found["DeploymentType"], found["ExistingTableName"]), ("Linear10PercentEvery1Minute", new))
         found = self.dynamodb.describe_table(TableName=new)["Table"]
         tags = self.dynamodb.list_tags_of_resource(ResourceArn=found["TableArn"])["Tags"]
@@ -307,8 +280,8 @@ class Restore(unittest.TestCase):
         self.send("DELETE", f"/delete/{deleted}")
         self.send("PUT", f"/{changed}", {"config": {"permissions": "read"}})
         only = [part for key in (deleted, changed, same, later) for part in ("--only", key)]
-        self.run_command("--to", point, *only, "--yes", stop=("PutItem", 1, "after"))
-        printed = self.run_command("--to", point, *only, "--yes", status=1)
+        self.restore("--to", point, *only, "--yes", stop=("PutItem", 1, "after"))
+        printed = self.restore("--to", point, *only, "--yes", status=1)
         lines = (later, "none: there was no such key"), (deleted, "none: it is as it was"), (changed, "set a, e")
         self.assertRegex(printed, "(?s)" + ".*".join(f"{key} +{said}" for key, said in lines))
         configs, odd = self.configs(table), list(parsed("{%s}" % ODD).items())
@@ -324,10 +297,6 @@ class Restore(unittest.TestCase):
         self.send("DELETE", f"/delete/{revoked}")
         self.dynamodb.update_table(TableName=table, DeletionProtectionEnabled=False)
         self.dynamodb.delete_table(TableName=table)
-        self.assertIn("was deleted. Its last backup", self.run_command("--to", point, "--yes"))
+        self.assertIn("was deleted. Its last backup", self.restore("--to", point, "--yes"))
         self.assertNotEqual(self.table(), table)
         self.assertEqual((self.verdict(key), self.verdict(revoked)), (None, "not_found"))
-
-
-if __name__ == "__main__":
-    unittest.main()

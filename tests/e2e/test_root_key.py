@@ -1,11 +1,8 @@
 """`gaia-keys root-key`: a replacement, a theft and a changed policy; each wrong order, and each interruption."""
 
 import json
-import pathlib
 import re
-import tempfile
 import time
-import unittest
 
 import boto3
 from deployment import Stack, templates
@@ -14,37 +11,24 @@ from stack_command import Case
 
 
 class RootKeys(Case):
-    @classmethod
-    def setUpClass(cls):
-        cls.emulator = shared()
-        cls.kms = cls.emulator.client("kms")
-
-    def stack(self, name):
-        """A stack, with something that depends on DeploymentType: the emulator has no CodeDeploy."""
-        text = templates.MAIN.replace("Description: Role of the management API.", "Description: !Ref DeploymentType")
-        self.keys = Stack(name, text, self.emulator)
-        return self.keys
+    def setUp(self):
+        super().setUp()
+        self.kms, self.keys = shared().client("kms"), Stack(self.id().rpartition("_")[2], templates.MAIN)
+        self.old = self.keys.outputs["KmsKeyId"]
 
     def root_key(self, *arguments, yes=True, **options):
-        """What a command prints and says, together."""
-        return "".join(self.gaia_keys(self.keys, "root-key", *arguments, *["--yes"] * yes, **options))
+        """What a command says, which asks nothing if `yes`."""
+        return self.gaia_keys("root-key", *arguments, *["--yes"] * yes, **options)
 
-    def create(self):
-        return self.keys.send("POST", "/", {"config": {"permissions": "read"}}).expect(200)["api_key"]
-
-    def reason(self, key):
-        """Why a key is denied, or None if it is valid."""
-        return self.keys.send("POST", "/verify", {"api_key": key}).expect(200).get("reason")
+    def policy(self, key_id):
+        return json.loads(self.kms.get_key_policy(KeyId=key_id)["Policy"])
 
     def signer(self, key):
         return self.keys.send("GET", f"/{key[:31]}").expect(200)["root_key_id"]
 
-    def parameters(self):
-        return {each["ParameterKey"]: each["ParameterValue"] for each in self.keys.describe()["Parameters"]}
-
     def kms_keys(self):
         """The parameters that name the primary and the secondary one."""
-        found = self.parameters()
+        found = self.keys.parameters()
         self.assertEqual(found["DeploymentType"], "Canary10Percent5Minutes")
         return found["KmsKeyId"], found["SecondaryKmsKeyId"]
 
@@ -57,17 +41,16 @@ class RootKeys(Case):
 
     def interrupted(self, denied, *arguments):
         """A run by a caller who may do everything but this, so it ends there."""
-        return self.root_key(*arguments, caller=self.caller(self.keys, ("Allow", "*"), ("Deny", denied)), status=2)
+        return self.root_key(*arguments, caller=self.caller(("Allow", "*"), ("Deny", denied)), status=2)
 
     def count(self):
         return len(self.kms.list_keys(Limit=1000)["Keys"])
 
     def test_a_replacement_with_the_listed_rights_alone(self):
-        keys = self.stack("replaced")
-        caller = self.with_rights(keys, "root-key replace", "root-key finish")
-        first, old = self.create(), keys.outputs["KmsKeyId"]
-        off = self.create()
-        keys.send("PUT", f"/{off[:31]}", {"config": {"permissions": "read", "enabled": False}}).expect(200)
+        caller = self.with_rights("root-key replace", "root-key finish")
+        first, old = self.keys.create(permissions="read"), self.old
+        off = self.keys.create(permissions="read")
+        self.keys.send("PUT", f"/{off[:31]}", {"config": {"permissions": "read", "enabled": False}}).expect(200)
         self.assertIn("nothing to finish", self.root_key("finish", status=1, caller=caller))
         said = self.root_key("replace", "--kms-key", old, status=1, caller=caller)
         self.assertIn("is the primary one, and the only one", said)
@@ -76,11 +59,10 @@ class RootKeys(Case):
         new, secondary = self.kms_keys()
         self.assertEqual(secondary, old)
         self.assertIn(f"gaia-keys root-key replace --kms-key {old}", said)
-        policies = [json.loads(self.kms.get_key_policy(KeyId=key_id)["Policy"]) for key_id in (old, new)]
-        self.assertEqual(policies[0], policies[1])
-        second = self.create()
+        self.assertEqual(self.policy(old), self.policy(new))
+        second = self.keys.create(permissions="read")
         self.assertNotEqual(self.signer(first), self.signer(second))
-        self.assertEqual([self.reason(first), self.reason(second)], [None, None])
+        self.assertEqual([self.keys.reason(first), self.keys.reason(second)], [None, None])
         said = self.root_key("status", yes=False, caller=caller)
         self.assertRegex(said, rf"(?m)^{new} +primary +Enabled .*\n{old} +secondary +Enabled ")
         self.assertRegex(said, rf"(?m)^{self.signer(second)} +yes +1 +0 .*\n{self.signer(first)} +yes +1 +1 ")
@@ -93,7 +75,7 @@ class RootKeys(Case):
 
         said = self.root_key("replace", "--kms-key", old, caller=caller)  # the way back
         self.assertEqual(self.kms_keys(), (old, new))
-        self.assertEqual([self.reason(first), self.reason(second)], [None, None])
+        self.assertEqual([self.keys.reason(first), self.keys.reason(second)], [None, None])
         self.assertIn("isn't the primary one yet", self.root_key("finish", status=1, caller=caller))
         self.assertIn(second[:31], self.root_key("finish", "--kms-key", new, status=1, caller=caller))
         self.root_key("replace", caller=caller)
@@ -101,11 +83,10 @@ class RootKeys(Case):
 
         said = self.root_key("finish", status=1, caller=caller)
         (rotate,) = re.findall(r"gaia-keys (rotate .*) --grace 7d --mapping", said)
-        with tempfile.TemporaryDirectory() as folder:
-            grace = ["--grace", "1h", "--mapping", f"{folder}/mapping.csv", "--yes"]
-            self.assertIn("1 rotated, 0 failed", self.gaia_keys(keys, *rotate.split(), *grace)[1])
+        grace = ["--grace", "1h", "--mapping", "mapping.csv", "--yes"]
+        self.assertIn("1 rotated, 0 failed", self.gaia_keys(*rotate.split(), *grace))
         self.assertIn("the last grace period ends at", self.root_key("finish", status=1, caller=caller))
-        self.gaia_keys(keys, "disable", first[:31])
+        self.gaia_keys("disable", first[:31])
 
         self.interrupted("cloudformation:ExecuteChangeSet", "finish")
         self.assertEqual(self.kms_keys(), (new, old))
@@ -113,7 +94,7 @@ class RootKeys(Case):
         self.assertEqual((self.kms_keys(), self.named()), ((new, ""), {self.signer(first), self.signer(second)}))
         self.root_key("finish", caller=caller)
         self.assertEqual(self.named(), {self.signer(second)})
-        self.assertEqual([self.reason(first), self.reason(second)], ["invalid", None])
+        self.assertEqual([self.keys.reason(first), self.keys.reason(second)], ["invalid", None])
         self.assertEqual(self.kms.describe_key(KeyId=old)["KeyMetadata"]["KeyState"], "Enabled")
         self.assertIn("nothing to finish", self.root_key("finish", status=1, caller=caller))
 
@@ -122,15 +103,14 @@ class RootKeys(Case):
         self.assertIn(f"first run aws kms enable-key --key-id {old}", said)
         self.kms.enable_key(KeyId=old)
         self.root_key("replace", "--kms-key", old, caller=caller)
-        self.assertEqual(self.reason(first), "disabled")
+        self.assertEqual(self.keys.reason(first), "disabled")
 
     def test_a_replacement_is_interrupted_at_each_step(self):
-        keys = self.stack("interrupted")
-        first, old, count = self.create(), keys.outputs["KmsKeyId"], self.count()
+        first, old, count = self.keys.create(permissions="read"), self.old, self.count()
         self.assertIn("stopped", self.root_key("replace", yes=False, typed="n\n", status=1))
         self.assertEqual(self.count(), count)
         self.assertIn("stopped", self.root_key("replace", yes=False, typed="y\nn\n", status=1))
-        self.assertNotIn("gaia-keys-", str(keys.cloudformation.list_change_sets(StackName=keys.name)))
+        self.assertNotIn("gaia-keys-", str(self.keys.cloudformation.list_change_sets(StackName=self.keys.name)))
         for denied in ("cloudformation:CreateChangeSet", "cloudformation:ExecuteChangeSet"):
             self.interrupted(denied, "replace")
             self.assertEqual((self.kms_keys(), self.count()), (("", ""), count + 1))
@@ -143,43 +123,39 @@ class RootKeys(Case):
         self.assertIn("isn't the secondary one", self.root_key("finish", "--kms-key", other, status=1))
         self.root_key("replace")
         self.assertEqual((self.kms_keys(), self.count()), ((new, old), count + 2))
-        self.assertIsNone(self.reason(first))
+        self.assertIsNone(self.keys.reason(first))
 
         said = self.root_key("finish", "--kms-key", old, status=1)
         self.assertIn(first[:31], said)
-        keys.send("DELETE", f"/delete/{first[:31]}").expect(200)
+        self.keys.send("DELETE", f"/delete/{first[:31]}").expect(200)
         self.root_key("finish")
-        keys.deploy(KmsKeyId=new, SecondaryKmsKeyId=other)
+        self.keys.deploy(KmsKeyId=new, SecondaryKmsKeyId=other)
         said = self.root_key("replace", status=1)
         self.assertIn(f"To make it the primary one: gaia-keys root-key replace --kms-key {other}", said)
-        keys.deploy(SecondaryKmsKeyId="")
+        self.keys.deploy(SecondaryKmsKeyId="")
         symmetric = self.kms.create_key()["KeyMetadata"]["KeyId"]
         self.assertIn("GENERATE_VERIFY_MAC is needed", self.root_key("replace", "--kms-key", symmetric, status=1))
         self.assertIn("there is no KMS key mrk-0", self.root_key("replace", "--kms-key", "mrk-0", status=1))
 
     def test_several_regions_take_each_step_together(self):
-        keys = self.stack("regions")
-        there = boto3.Session(*ADMINISTRATOR).client("kms", "us-east-1", endpoint_url=self.emulator.url)
-        old = keys.outputs["KmsKeyId"]
-        self.kms.replicate_key(KeyId=old, ReplicaRegion="us-east-1")
+        there = boto3.Session(*ADMINISTRATOR).client("kms", "us-east-1", endpoint_url=shared().url)
+        self.kms.replicate_key(KeyId=self.old, ReplicaRegion="us-east-1")
         said = self.root_key("replace")
         _, new = self.kms_keys()
         self.assertIn(f"in us-east-1: gaia-keys root-key replace --region REGION --kms-key {new}", said)
-        policies = [json.loads(kms.get_key_policy(KeyId=new)["Policy"]) for kms in (self.kms, there)]
-        self.assertEqual(policies[0], policies[1])
+        self.assertEqual(self.policy(new), json.loads(there.get_key_policy(KeyId=new)["Policy"]))
         self.root_key("replace")
-        self.assertEqual(self.kms_keys(), (new, old))
+        self.assertEqual(self.kms_keys(), (new, self.old))
 
     def test_a_theft(self):
-        keys = self.stack("stolen")
-        first, old, count = self.create(), keys.outputs["KmsKeyId"], self.count()
+        first, old, count = self.keys.create(permissions="read"), self.old, self.count()
         stolen = self.signer(first)
-        policy = json.loads(self.kms.get_key_policy(KeyId=old)["Policy"])
+        policy = self.policy(old)
         policy["Statement"].append({"Effect": "Allow", "Principal": "*", "Action": "kms:*", "Resource": "*"})
         self.kms.put_key_policy(KeyId=old, Policy=json.dumps(policy))
         self.assertIn("gaia-keys root-key repair", self.root_key("accept", status=1))
         self.assertIn("gaia-keys root-key repair", self.root_key("status", yes=False))
-        caller = self.with_rights(keys, "root-key status", "root-key repair", "root-key accept")
+        caller = self.with_rights("root-key status", "root-key repair", "root-key accept")
         self.assertRegex(self.root_key("repair", caller=caller), "(?m)^now +Allow +\\* +kms:\\*")
 
         self.interrupted("cloudformation:CreateChangeSet", "accept")
@@ -194,17 +170,16 @@ class RootKeys(Case):
         self.interrupted("apigateway:GET", "accept")
         said = self.root_key("accept", caller=caller)
         self.assertIn("gaia-keys stack set DeploymentType=Canary10Percent5Minutes", said)
-        keys.deploy(KmsKeyId=self.parameters()["KmsKeyId"], DeploymentType="Canary10Percent5Minutes")
+        self.keys.deploy(KmsKeyId=self.keys.parameters()["KmsKeyId"], DeploymentType="Canary10Percent5Minutes")
         new, secondary = self.kms_keys()
         self.assertEqual((secondary, self.count()), ("", count + 1))
-        self.assertEqual(self.reason(first), "invalid")
+        self.assertEqual(self.keys.reason(first), "invalid")
         self.assertNotIn("accept_any_until", self.item())
         self.assertNotIn(stolen, self.named())
         (rotate,) = re.findall(r"gaia-keys (rotate .*) --mapping", said)
-        with tempfile.TemporaryDirectory() as folder:
-            self.gaia_keys(keys, *rotate.split(), "--mapping", f"{folder}/mapping.csv", "--yes")
-            replaced = (pathlib.Path(folder) / "mapping.csv").read_text().split()[1].split(",")
-        self.assertEqual((replaced[0], self.reason(replaced[1])), (first[:31], None))
+        self.gaia_keys(*rotate.split(), "--mapping", "mapping.csv", "--yes")
+        replaced = (self.folder / "mapping.csv").read_text().split()[1].split(",")
+        self.assertEqual((replaced[0], self.keys.reason(replaced[1])), (first[:31], None))
         self.assertEqual(self.named(), {self.signer(replaced[1])})
 
         # Another theft, or the command run once more by mistake.
@@ -215,21 +190,15 @@ class RootKeys(Case):
         self.root_key("accept", yes=False, typed="y\n", caller=caller)
         self.assertNotEqual(self.kms_keys()[0], new)
         self.assertEqual((self.count(), len(self.named())), (count + 2, 1))
-        self.assertEqual(self.reason(replaced[1]), "invalid")
+        self.assertEqual(self.keys.reason(replaced[1]), "invalid")
 
     def test_a_repair(self):
-        keys = self.stack("repaired")
-        key_id = keys.outputs["KmsKeyId"]
-        policy = self.kms.get_key_policy(KeyId=key_id)["Policy"]
+        policy = self.policy(self.old)
         self.assertIn("nothing to repair", self.root_key("repair"))
-        self.kms.schedule_key_deletion(KeyId=key_id)
-        self.kms.put_key_policy(KeyId=key_id, Policy=policy.replace("kms:GenerateMac", "kms:VerifyMac"))
+        self.kms.schedule_key_deletion(KeyId=self.old)
+        self.kms.put_key_policy(KeyId=self.old, Policy=json.dumps(policy).replace("kms:GenerateMac", "kms:VerifyMac"))
         self.interrupted("kms:EnableKey", "repair")
-        self.assertEqual(self.kms.describe_key(KeyId=key_id)["KeyMetadata"]["KeyState"], "Disabled")
+        self.assertEqual(self.kms.describe_key(KeyId=self.old)["KeyMetadata"]["KeyState"], "Disabled")
         self.assertIn("gaia-keys root-key accept", self.root_key("repair"))
-        self.assertEqual(self.kms.describe_key(KeyId=key_id)["KeyMetadata"]["KeyState"], "Enabled")
-        self.assertEqual(json.loads(self.kms.get_key_policy(KeyId=key_id)["Policy"]), json.loads(policy))
-
-
-if __name__ == "__main__":
-    unittest.main()
+        self.assertEqual(self.kms.describe_key(KeyId=self.old)["KeyMetadata"]["KeyState"], "Enabled")
+        self.assertEqual(self.policy(self.old), policy)

@@ -25,16 +25,6 @@ DAYS = 7
 QUERY = 'filter key_id = "{}" | stats count(*) as requests, min(@timestamp), max(@timestamp) by sourceIp, route, status'
 
 
-class KeyOrId(click.ParamType):
-    """A key, or its ID. What was typed may be a secret, so no error repeats it."""
-
-    name = "key"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        text: str = options.read_secret() if value == "-" else value
-        return text if id_of(text) else self.fail("expected a key, or its ID: gaia_ and 26 characters", param, ctx)
-
-
 @click.command(
     epilog=options.example(
         "gaia-keys leaked gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV --rotate",
@@ -48,7 +38,7 @@ class KeyOrId(click.ParamType):
         "logs:FilterLogEvents           the authorizer's log",
     )
 )
-@click.argument("key", metavar="KEY", type=KeyOrId())
+@click.argument("key", metavar="KEY", type=options.Parsed(options.key_or_id))
 @click.option("--rotate", "how", flag_value="rotate", help="Create a key with the same config, and expire this one.")
 @click.option("--disable", "how", flag_value="disable", help="Disable the key.")
 @click.option("--yes", is_flag=True, help="Don't ask for confirmation.")

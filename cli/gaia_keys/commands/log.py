@@ -188,10 +188,10 @@ def arriving(search: Search, start: datetime.datetime) -> Iterator[Entry]:
     + options.actions("cloudformation:DescribeStacks", "logs:FilterLogEvents     the log groups of both functions")
 )
 @click.argument("kind", type=click.Choice(list(KINDS)))
-@click.option("--key", "key_id", metavar="KEY", type=options.KeyId(), help="Only entries about this key.")
+@click.option("--key", "key_id", metavar="KEY", type=options.KEY_ID, help="Only entries about this key.")
 @click.option(
     "--since",
-    type=options.When(-1),
+    type=options.PAST,
     metavar="WHEN",
     default="1d",
     show_default=True,

@@ -39,19 +39,15 @@ DEPLOYMENT_TYPE = "gaia-api-keys:deployment-type"
 IDLE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE")
 
 
-class Moment(click.ParamType):
+def moment(text: str) -> datetime.datetime:
     """A time in the past. No span: the same command, run again, must mean the same time."""
+    time = times.parse(text)
+    if time > times.now():
+        raise ValueError(f"'{text}' is in the future")
+    return time
 
-    name = "time"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime.datetime:
-        try:
-            time: datetime.datetime = times.parse(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-        if time > times.now():
-            self.fail(f"'{value}' is in the future", param, ctx)
-        return time
+MOMENT = options.Parsed(moment)
 
 
 @click.command(
@@ -64,13 +60,11 @@ class Moment(click.ParamType):
     + "\n\n"
     + ACTIONS
 )
-@click.option("--to", type=Moment(), required=True, metavar="TIME", help="Point in time: 2026-11-24T09:00:00Z.")
+@click.option("--to", type=MOMENT, required=True, metavar="TIME", help="Point in time: 2026-11-24T09:00:00Z.")
 @click.option("--without", metavar="ACTOR", help="Leave out what this caller changed (see `gaia-keys log audit`) ...")
-@click.option("--from", "since", type=Moment(), metavar="TIME", help="... from this time on ...")
-@click.option("--until", type=Moment(), metavar="TIME", help="... until before this time.")
-@click.option(
-    "--only", type=options.KeyId(), multiple=True, metavar="KEY", help="Bring back only this key. Repeatable."
-)
+@click.option("--from", "since", type=MOMENT, metavar="TIME", help="... from this time on ...")
+@click.option("--until", type=MOMENT, metavar="TIME", help="... until before this time.")
+@click.option("--only", type=options.KEY_ID, multiple=True, metavar="KEY", help="Bring back only this key. Repeatable.")
 @click.option("--yes", is_flag=True, help="Don't ask for confirmation.")
 @located
 def restore(

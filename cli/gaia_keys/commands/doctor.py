@@ -19,7 +19,7 @@ from gaia_keys.aws import Stack
 from gaia_keys.commands import log
 from gaia_keys.commands.stack import GROUP, firing, known, live, next_step
 from gaia_keys.connection import Connection, located
-from gaia_keys.errors import Failed, Stopped
+from gaia_keys.errors import Failed, Stopped, of_aws
 from gaia_keys.keys import ID_LENGTH, Key
 from gaia_keys.output import result
 
@@ -491,8 +491,6 @@ CHECKS: list[tuple[str, Callable[[Deployment], Findings]]] = [
 
 def examined(it: Deployment, check: Callable[[Deployment], Findings]) -> Findings:
     """What a check finds, or why it can't be made."""
-    from gaia_keys.main import of_aws
-
     try:
         yield from check(it)
     except (Failed, Stopped) as error:

@@ -215,6 +215,13 @@ class Api:
         """One key with its details."""
         return responses.one(self.ask("GET", f"{self.base}/{key_id}")[0], key_id)
 
+    def look_up(self, key_id: str) -> Key | None:
+        """The key, or None if there is none."""
+        try:
+            return self.find(key_id)
+        except NoSuchKey:
+            return None
+
     def create(self, config: Config, idempotency_key: str | None = None) -> str:
         """The new key, secret included; the same again for the same `idempotency_key`."""
         headers = {"Idempotency-Key": idempotency_key or os.urandom(16).hex()}

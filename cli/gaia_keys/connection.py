@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from gaia_keys.aws import Account, Stack
+
 if TYPE_CHECKING:
     from gaia_keys.api import Api
-    from gaia_keys.aws import Stack
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -27,8 +28,6 @@ class Connection:
     region: str | None = None
 
     def deployed(self) -> Stack:
-        from gaia_keys.aws import Account, Stack
-
         if not self.stack:
             raise click.UsageError(
                 "Missing option '--stack' (or GAIA_KEYS_STACK): the name of the CloudFormation stack."

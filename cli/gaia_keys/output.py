@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+import time
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import TracebackType
@@ -208,6 +209,24 @@ class Progress:
     ) -> None:
         if self.terminal:
             self.bar.__exit__(kind, error, trace)
+
+
+class Status:
+    """Says each status of a stack once, when it changes; a terminal also shows how long it has been so."""
+
+    def __init__(self) -> None:
+        self.last, self.since = "", time.monotonic()
+
+    def say(self, status: str) -> None:
+        terminal = sys.stderr.isatty()
+        if status != self.last:
+            # Over the time of the last one.
+            click.echo(" " * 60 * terminal + "\r" * terminal, nl=False, err=True)
+            self.last, self.since = status, time.monotonic()
+            say(status)
+        elif terminal and status.endswith("_IN_PROGRESS"):
+            seconds = int(time.monotonic() - self.since)
+            click.echo(f"{status} {seconds // 60}:{seconds % 60:02}\r", nl=False, err=True)
 
 
 def each(items: Iterable[tuple[str, T]], total: int, work: Callable[[T], None]) -> tuple[int, int]:

@@ -13,22 +13,36 @@ import json
 import re
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from gaia_keys import times
-from gaia_keys.errors import Failed, NoSuchKey, Stopped
+from gaia_keys.aws import Stack, wait_for
+from gaia_keys.connection import Connection
+from gaia_keys.errors import Failed, Stopped
 from gaia_keys.keys import ID_LENGTH
 from gaia_keys.output import say, table
-
-if TYPE_CHECKING:
-    from gaia_keys.connection import Connection
 
 TAG = "gaia-api-keys"
 # Seconds during which functions start with a root key that the table doesn't name.
 ACCEPTED = 3600
 RETAINED = "The KMS key leaves the stack that created it, and stays in the account, enabled: its DeletionPolicy says so"
+
+
+def item(service: str) -> dict[str, dict[str, str]]:
+    """The key of the table's item that names the root keys."""
+    return {"service": {"S": f"{service}#meta"}, "id": {"S": "root_keys"}}
+
+
+def named(stack: Stack, service: str) -> tuple[set[str], datetime.datetime | None]:
+    """The IDs of the root keys that may be in use, and until when others are accepted."""
+    response = stack.client("dynamodb").get_item(
+        TableName=stack.output("TableName"), Key=item(service), ConsistentRead=True
+    )
+    found = response.get("Item", {})
+    until = int(found.get("accept_any_until", {}).get("N", 0))
+    return set(found.get("ids", {}).get("SS", [])), times.at(until) if until else None
 
 
 class Deployment:
@@ -49,15 +63,9 @@ class Deployment:
 
     def settle(self) -> None:
         """Waits for an update that is under way, perhaps of an interrupted run."""
-        from gaia_keys.aws import wait_for
-
-        def settled() -> str | None:
-            status: str = self.stack.describe()["StackStatus"]
-            return None if status.endswith("_IN_PROGRESS") else status
-
-        if not settled():
+        if not self.stack.at_rest():
             say(f"waiting for the update of the stack {self.stack.name} that is under way")
-        status = wait_for(settled)
+        status = wait_for(self.stack.at_rest)
         if not status.endswith("_COMPLETE"):
             raise Failed(f"the stack {self.stack.name} is {status}; see aws cloudformation continue-update-rollback")
         self.read()
@@ -174,13 +182,10 @@ class Deployment:
     # The table's item that names the root keys
 
     def item(self) -> dict[str, Any]:
-        key = {"service": {"S": f"{self.service}#meta"}, "id": {"S": "root_keys"}}
-        return {"TableName": self.stack.output("TableName"), "Key": key}
+        return {"TableName": self.stack.output("TableName"), "Key": item(self.service)}
 
-    def named(self) -> tuple[set[str], int]:
-        """The IDs of the root keys that may be in use, and until when others are accepted, in epoch seconds, or 0."""
-        found = self.stack.client("dynamodb").get_item(ConsistentRead=True, **self.item()).get("Item", {})
-        return set(found.get("ids", {}).get("SS", [])), int(found.get("accept_any_until", {}).get("N", 0))
+    def named(self) -> tuple[set[str], datetime.datetime | None]:
+        return named(self.stack, self.service)
 
     def accept_any(self) -> None:
         """Lets functions start for a while with root keys that the item doesn't name. Without it, they do anyway."""
@@ -215,24 +220,19 @@ class Deployment:
 
     def deploy(self, before: Callable[[], None] = lambda: None, **parameters: str) -> None:
         """Deploys parameters, once they and what changes were shown. `before` runs right before that."""
-        from gaia_keys.commands.stack import Status, show_rows
-
         change = self.stack.prepare(parameters)
         if change is None:
             return
-        rows, words = show_rows(change), " ".join(f"{name}={value}" for name, value in parameters.items())
-        if any((row["action"], row["resource"]) == ("Remove", "KmsKey") for row in rows):
-            say(RETAINED)
-        kind = parameters.get("DeploymentType", self.deployment_type)
-        back = f" DeploymentType is {self.deployment_type} again afterwards." if kind != self.deployment_type else ""
-        try:
+        words = " ".join(f"{name}={value}" for name, value in parameters.items())
+        with change:
+            if any((row["action"], row["resource"]) == ("Remove", "KmsKey") for row in change.show()):
+                say(RETAINED)
+            kind = parameters.get("DeploymentType", self.deployment_type)
+            back = f" DeploymentType is {self.deployment_type} again afterwards." * (kind != self.deployment_type)
             self.confirm(f"Deploy {words}?{back}")
-        except BaseException:
-            change.discard()
-            raise
-        before()
-        say(f"deploying {words}; this may take some minutes")
-        change.execute(Status())
+            before()
+            say(f"deploying {words}; this may take some minutes")
+            change.execute()
         self.did("deployed", words)
         self.read()
 
@@ -255,9 +255,7 @@ class Deployment:
         from gaia_keys.api import NOBODY
 
         try:
-            self.api.find(NOBODY)
-        except NoSuchKey:
-            pass
+            self.api.look_up(NOBODY)
         except Stopped as error:
             hint = "If a function doesn't start, `gaia-keys log errors` says why. Then run this again"
             raise Stopped(f"the management API failed: {error}. {hint}") from None

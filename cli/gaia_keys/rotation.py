@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Union
 
 from gaia_keys import times
 from gaia_keys.changes import CHANGES
-from gaia_keys.errors import Changed, Failed, Gone, NoSuchKey
+from gaia_keys.errors import Changed, Failed, Gone
 from gaia_keys.filters import Filter
 from gaia_keys.keys import Config, Key, id_of
 from gaia_keys.mapping import Mapping
@@ -92,10 +92,7 @@ def rotate_one(api: Api, key_id: str, grace: datetime.timedelta, expires: Expire
 def successor(api: Api, old: Key) -> Key | None:
     """The key that replaces an old one, or None."""
     key_id = old.details["rotated_to"]
-    try:
-        return api.find(key_id) if key_id and id_of(key_id) else None
-    except NoSuchKey:
-        return None
+    return api.look_up(key_id) if key_id and id_of(key_id) else None
 
 
 class Rotation:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from gaia_keys import changes, lossless, options, times
+from gaia_keys import changes, lossless, options, root_keys, times
 from gaia_keys.aws import Stack
 from gaia_keys.commands import log
 from gaia_keys.commands.stack import GROUP, firing, known, live, next_step
@@ -438,23 +438,17 @@ def authorized(it: Deployment, key: str) -> Finding | None:
     return fail("the authorizer denies a key that may read", "gaia-keys log denied")
 
 
-def root_keys(it: Deployment) -> Findings:
+def named_root_keys(it: Deployment) -> Findings:
     """Whether `#meta` names the primary root key, and whether all keys are under one that it names."""
     service = it.parameters["ServiceName"]
-    key = {"service": {"S": f"{service}#meta"}, "id": {"S": "root_keys"}}
-    item = (
-        it.client("dynamodb").get_item(TableName=it.output("TableName"), Key=key, ConsistentRead=True).get("Item", {})
-    )
-    named = set(item.get("ids", {}).get("SS", []))
-    until = int(item.get("accept_any_until", {}).get("N", "0"))
+    named, until = root_keys.named(it.stack, service)
     newest = next((each for each in reversed(it.keys) if each.created), None)
     primary = it.primary or (newest and newest.details["root_key_id"])
-    values = json.dumps({":ids": {"SS": [primary]}})
+    key, values = json.dumps(root_keys.item(service)), json.dumps({":ids": {"SS": [primary]}})
     then = f"if no other root key should sign: aws dynamodb update-item --table-name {it.output('TableName')}"
-    then += f" --key '{json.dumps(key)}' --update-expression 'ADD ids :ids' --expression-attribute-values '{values}'"
-    if until > times.now().timestamp():
-        end = times.written(datetime.datetime.fromtimestamp(until, times.UTC))
-        yield warn(f"until {end}, functions start with any root key", "wait, and run this again")
+    then += f" --key '{key}' --update-expression 'ADD ids :ids' --expression-attribute-values '{values}'"
+    if until and until > times.now():
+        yield warn(f"until {times.written(until)}, functions start with any root key", "wait, and run this again")
     if primary is None:
         yield ok("no root key has signed a key yet")
     elif primary not in named:
@@ -485,7 +479,7 @@ CHECKS: list[tuple[str, Callable[[Deployment], Findings]]] = [
     ("access", anonymous),
     ("keys", stored),
     ("a key's life", life),
-    ("root keys", root_keys),
+    ("root keys", named_root_keys),
 ]
 
 

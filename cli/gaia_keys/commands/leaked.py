@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gaia_keys import changes, gateways, options, rotation, times
-from gaia_keys.connection import located
-from gaia_keys.errors import Failed, NoSuchKey
-from gaia_keys.keys import ID_LENGTH, id_of
+from gaia_keys.aws import Stack
+from gaia_keys.connection import Connection, located
+from gaia_keys.errors import Failed
+from gaia_keys.keys import ID_LENGTH, Key, id_of
 from gaia_keys.output import print_key, say, table
 
 if TYPE_CHECKING:
     from gaia_keys.api import Api
-    from gaia_keys.aws import Stack
-    from gaia_keys.connection import Connection
-    from gaia_keys.keys import Key
 
 # How far back denied uses are looked for.
 DAYS = 7
@@ -41,7 +39,7 @@ QUERY = 'filter key_id = "{}" | stats count(*) as requests, min(@timestamp), max
 @click.argument("key", metavar="KEY", type=options.Parsed(options.key_or_id))
 @click.option("--rotate", "how", flag_value="rotate", help="Create a key with the same config, and expire this one.")
 @click.option("--disable", "how", flag_value="disable", help="Disable the key.")
-@click.option("--yes", is_flag=True, help="Don't ask for confirmation.")
+@options.yes
 @located
 def leaked(connection: Connection, key: str, how: str | None, yes: bool) -> int:
     """Stop a key that leaked.
@@ -57,7 +55,7 @@ def leaked(connection: Connection, key: str, how: str | None, yes: bool) -> int:
         raise click.UsageError("--yes needs --rotate or --disable")
     options.promptable(yes)
     stack, api, key_id = connection.deployed(), connection.api(), key[:ID_LENGTH]
-    found = find(api, key_id)
+    found = api.look_up(key_id)
     if found:
         print_key(found, False, False)
     else:
@@ -88,14 +86,6 @@ def leaked(connection: Connection, key: str, how: str | None, yes: bool) -> int:
     return 0
 
 
-def find(api: Api, key_id: str) -> Key | None:
-    """The key with its details, or None."""
-    try:
-        return api.find(key_id)
-    except NoSuchKey:
-        return None
-
-
 def stop(api: Api, key: Key, how: str | None) -> str | None:
     """Denies a key from now on. Returns the new key, if the service gives one."""
     new = None
@@ -117,7 +107,7 @@ def stop(api: Api, key: Key, how: str | None) -> str | None:
 
 def is_denied(api: Api, key: str, key_id: str) -> bool:
     """Whether a key is denied, as the service says if the secret is known, otherwise by its state. Says it too."""
-    found = find(api, key_id)
+    found = api.look_up(key_id)
     whole = key if len(key) > ID_LENGTH else (found and found.api_key)
     if whole:
         reason, how = api.verify(whole, {}).reason, "verify"

@@ -54,7 +54,7 @@ def entry_of(event: dict[str, Any], function: str) -> Entry:
         fields = json.loads(event["message"])
     except (ValueError, RecursionError):
         fields = None
-    moment = datetime.datetime.fromtimestamp(event["timestamp"] / 1000, times.UTC)
+    moment = times.at(event["timestamp"] / 1000)
     identity = (event["logStreamName"], str(event["timestamp"]), event["message"])
     return Entry(identity, moment, function, event["message"], fields if isinstance(fields, dict) else {})
 

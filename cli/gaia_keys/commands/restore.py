@@ -13,9 +13,8 @@ from typing import Any
 
 import click
 
-from gaia_keys import options, replay, times
+from gaia_keys import options, replay, root_keys, times
 from gaia_keys.aws import Stack, wait_for
-from gaia_keys.commands.stack import Status, show_rows
 from gaia_keys.connection import Connection, located
 from gaia_keys.errors import Failed, Stopped
 from gaia_keys.output import say, table
@@ -65,7 +64,7 @@ MOMENT = options.Parsed(moment)
 @click.option("--from", "since", type=MOMENT, metavar="TIME", help="... from this time on ...")
 @click.option("--until", type=MOMENT, metavar="TIME", help="... until before this time.")
 @click.option("--only", type=options.KEY_ID, multiple=True, metavar="KEY", help="Bring back only this key. Repeatable.")
-@click.option("--yes", is_flag=True, help="Don't ask for confirmation.")
+@options.yes
 @located
 def restore(
     connection: Connection,
@@ -188,23 +187,19 @@ class Restoration:
     def check(self, logs: bool = True) -> None:
         """That the stack is idle, and that log and table reach back to the point in time."""
         self.step("Check")
-        status = wait_for(self.idle)
+        status = wait_for(self.stack.at_rest)
         if status not in IDLE:
             raise Failed(f"the stack {self.stack.name} is {status}: see `gaia-keys stack show`")
         if logs:
             name = self.stack.output("ApiLogGroup")
             found = self.logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
             (group,) = (each for each in found if each["logGroupName"] == name)
-            oldest = datetime.datetime.fromtimestamp(group["creationTime"] / 1000, times.UTC)
+            oldest = times.at(group["creationTime"] / 1000)
             if days := group.get("retentionInDays"):
                 oldest = max(oldest, times.now() - datetime.timedelta(days=days))
             if self.point < oldest:
                 begins = f"the audit log {name} begins at {times.written(oldest)}"
                 raise Failed(f"{begins}: without what it lacks, revoked keys would work again")
-
-    def idle(self) -> str | None:
-        status: str = self.stack.describe()["StackStatus"]
-        return None if status.endswith("_IN_PROGRESS") else status
 
     def make(self) -> None:
         """Restores into the target, unless an earlier run did, and waits until it is there."""
@@ -356,7 +351,7 @@ class Restoration:
             left["tags"] = lambda: self.dynamodb.tag_resource(ResourceArn=arn, Tags=pairs)
         if named := self.unnamed_root_keys():
             left["root keys"] = lambda: self.dynamodb.update_item(
-                Key={"service": {"S": f"{self.service}#meta"}, "id": {"S": "root_keys"}},
+                Key=root_keys.item(self.service),
                 UpdateExpression="ADD ids :ids",
                 ExpressionAttributeValues={":ids": {"SS": named}},
                 **where,
@@ -410,17 +405,14 @@ class Restoration:
         change = self.stack.prepare({"ExistingTableName": self.target, "DeploymentType": "AllAtOnce"})
         if change is None:
             raise Failed(f"the stack {self.stack.name} has this table already: run the command again")
-        show_rows(change)
-        try:
+        with change:
+            change.show()
             self.ask("Deploy this? Requests may fail for about a minute. The old table stays.")
             self.replay()  # what was changed while nobody answered
-        except (Failed, click.Abort):
-            change.discard()
-            raise
-        if before != "AllAtOnce":
-            arn = (self.describe(self.target) or {})["TableArn"]
-            self.dynamodb.tag_resource(ResourceArn=arn, Tags=[{"Key": DEPLOYMENT_TYPE, "Value": before}])
-        change.execute(Status())
+            if before != "AllAtOnce":
+                arn = (self.describe(self.target) or {})["TableArn"]
+                self.dynamodb.tag_resource(ResourceArn=arn, Tags=[{"Key": DEPLOYMENT_TYPE, "Value": before}])
+            change.execute()
         self.current = self.target
         self.did("switch", f"{self.stack.name} uses {self.target}")
 
@@ -432,7 +424,7 @@ class Restoration:
             return
         self.step(f"Set DeploymentType={before} again")
         if change := self.stack.prepare({"DeploymentType": before}):
-            change.execute(Status())
+            change.execute()
         self.dynamodb.untag_resource(ResourceArn=arn, TagKeys=[DEPLOYMENT_TYPE])
         self.did("settle", f"DeploymentType={before}")
 

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import datetime
 import json
-import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from gaia_keys import gateways, options, times
-from gaia_keys.connection import located
+from gaia_keys.connection import Connection, located
 from gaia_keys.errors import Failed, Stopped
+from gaia_keys.keys import Key
 from gaia_keys.lossless import shown
 from gaia_keys.output import print_keys, say, table
 from gaia_keys.root_keys import ACCEPTED, Deployment
-
-if TYPE_CHECKING:
-    from gaia_keys.connection import Connection
-    from gaia_keys.keys import Key
 
 REPLACE, FINISH, ACCEPT, REPAIR = (f"gaia-keys root-key {word}" for word in ("replace", "finish", "accept", "repair"))
 ELSEWHERE = (
@@ -40,7 +36,6 @@ DEPLOYS = (
 CREATES = ("kms:CreateKey, TagResource, ReplicateKey            the new KMS key, in each Region that has the old one",)
 NAMES = ("dynamodb:UpdateItem                                 the root keys in use",)
 
-yes_option = click.option("--yes", is_flag=True, help="Don't ask for confirmation.")
 kms_key_option = click.option("--kms-key", metavar="ID", help="Use this KMS key instead of creating one.")
 
 
@@ -66,10 +61,6 @@ def report(deployment: Deployment, *lines: str) -> int:
     return 0
 
 
-def moment(seconds: float) -> str:
-    return times.written(datetime.datetime.fromtimestamp(int(seconds), times.UTC))
-
-
 def pending(deployment: Deployment) -> bool:
     """Whether the secondary KMS key was created to replace the primary one."""
     return bool(deployment.secondary) and deployment.tags(deployment.secondary).get("replace") == deployment.primary
@@ -77,8 +68,9 @@ def pending(deployment: Deployment) -> bool:
 
 def refuse_during_accept(deployment: Deployment) -> None:
     until = deployment.named()[1]
-    if until > time.time():
-        raise Failed(f"{ACCEPT} was started, and any root key is accepted until {moment(until)}; first run it again")
+    if until and until > times.now():
+        end = times.written(until)
+        raise Failed(f"{ACCEPT} was started, and any root key is accepted until {end}; first run it again")
 
 
 @root_key.command(epilog=options.example("gaia-keys root-key status") + options.actions(*READS))
@@ -102,15 +94,15 @@ def status(connection: Connection, as_json: bool) -> int:
         say(f"The table names these root keys: {', '.join(sorted(named)) or 'none'}")
         raise
     if as_json:
-        accepted = moment(until) if until else None
+        accepted = times.written(until) if until else None
         click.echo(shown({"kms_keys": kms_keys, "root_keys": root_keys, "accept_any_until": accepted}))
         return 0
     table(headed(root_keys))
     say("The primary KMS key gives the root key of the newest API key, if that was created after the last deployment")
     if any(key["policy"] == "changed" or key["state"] != "Enabled" for key in kms_keys if key["role"] != "not in use"):
         say(f"A KMS key in use isn't as the template has it. Next: {REPAIR}")
-    elif until > time.time():
-        say(f"Functions accept any root key until {moment(until)}. Next: {ACCEPT}")
+    elif until and until > times.now():
+        say(f"Functions accept any root key until {times.written(until)}. Next: {ACCEPT}")
     elif deployment.secondary:
         say(f"Next: {REPLACE if pending(deployment) else FINISH}")
     return 0
@@ -152,7 +144,7 @@ def count(keys: list[Key], named: set[str]) -> list[dict[str, Any]]:
 
 @root_key.command(epilog=options.example("gaia-keys root-key replace") + options.actions(*READS, *CREATES, *DEPLOYS))
 @kms_key_option
-@yes_option
+@options.yes
 @located
 def replace(connection: Connection, kms_key: str | None, yes: bool) -> int:
     """Sign new API keys with another root key. All API keys stay valid.
@@ -174,10 +166,9 @@ def replace(connection: Connection, kms_key: str | None, yes: bool) -> int:
         done = deployment.tags(old).get("replace") == secondary
         if kms_key == old or (done and not kms_key):
             return report(deployment, f"KMS key {old} is the primary one already", *after_replace(secondary))
-        if kms_key and kms_key != secondary:
-            raise Failed(f"KMS key {secondary} is the secondary one. {either(secondary)}")
-        if not kms_key and not pending(deployment):
-            raise Failed(f"KMS key {secondary} is the secondary one. {either(secondary)}")
+        if kms_key != secondary if kms_key else not pending(deployment):
+            either = f"To make it the primary one: {REPLACE} --kms-key {secondary}. To retire it: {FINISH}"
+            raise Failed(f"KMS key {secondary} is the secondary one. {either}")
         new = deployment.usable(secondary)
     else:
         say("Two deployments: the new KMS key as the secondary one, then as the primary one. Each is shown first.")
@@ -197,10 +188,6 @@ def replace(connection: Connection, kms_key: str | None, yes: bool) -> int:
     return report(deployment, *after_replace(old))
 
 
-def either(secondary: str) -> str:
-    return f"To make it the primary one: {REPLACE} --kms-key {secondary}. To retire it: {FINISH}"
-
-
 def after_replace(old: str) -> tuple[str, ...]:
     rotate = f"gaia-keys rotate --older-than {times.written(times.now())} --grace 7d --mapping mapping.csv"
     back = f"To go back: {REPLACE} --kms-key {old}"
@@ -209,7 +196,7 @@ def after_replace(old: str) -> tuple[str, ...]:
 
 @root_key.command(epilog=options.example("gaia-keys root-key finish") + options.actions(*READS, *NAMES, *DEPLOYS))
 @click.option("--kms-key", metavar="ID", help="The secondary KMS key, if it is the one that replace created.")
-@yes_option
+@options.yes
 @located
 def finish(connection: Connection, kms_key: str | None, yes: bool) -> int:
     """Retire the old root key after a replacement.
@@ -292,7 +279,7 @@ def deployment_type(deployment: Deployment) -> tuple[str, ...]:
     )
 )
 @kms_key_option
-@yes_option
+@options.yes
 @located
 def accept(connection: Connection, kms_key: str | None, yes: bool) -> int:
     """After a theft: use another root key alone. ALL API KEYS BECOME INVALID.
@@ -360,7 +347,7 @@ def is_accepted(deployment: Deployment, kms_key: str | None) -> bool:
     epilog=options.example("gaia-keys root-key repair")
     + options.actions(*READS, "kms:CancelKeyDeletion, EnableKey, PutKeyPolicy      what is to be repaired")
 )
-@yes_option
+@options.yes
 @located
 def repair(connection: Connection, yes: bool) -> int:
     """Put the KMS keys in use back in order.

@@ -10,7 +10,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 import click
 
@@ -97,6 +97,11 @@ def fit(widths: dict[str, int], whole: Collection[str], optional: Sequence[str],
     return fitting
 
 
+def coloured(text: str, colour: str | None, stream: TextIO) -> str:
+    """The text, in colour on a terminal."""
+    return click.style(text, fg=colour) if colour and stream.isatty() and not os.environ.get("NO_COLOR") else text
+
+
 def table(rows: Sequence[Mapping[str, object]], as_json: bool = False, optional: Sequence[str] = ()) -> None:
     """Prints rows, which have the same columns, as a table or as JSON.
 
@@ -109,18 +114,15 @@ def table(rows: Sequence[Mapping[str, object]], as_json: bool = False, optional:
     texts = [{name: "" if cell is None else printable(str(cell)) for name, cell in row.items()} for row in rows]
     names = [name for name in (texts[0] if texts else ()) if any(row[name] for row in texts)]
     widths = {name: max(width(name), *(width(row[name]) for row in texts)) for name in names}
-    terminal = sys.stdout.isatty()
-    if terminal:
+    if sys.stdout.isatty():
         whole = {name for name in names if name == names[0] or any(id_of(row[name]) for row in texts)}
         widths = fit(widths, whole, optional, shutil.get_terminal_size().columns)
-    colours = COLOURS if terminal and not os.environ.get("NO_COLOR") else {}
     for row in [{name: name.upper() for name in names}, *texts] if names else []:
         cells = []
         for name, room in widths.items():
             cell = cut(row[name], room)
-            space = " " * (room - width(cell))
-            colour = colours.get(row[name].split(",")[0]) if name in COLOURED else None
-            cells.append((click.style(cell, fg=colour) if colour else cell) + space)
+            colour = COLOURS.get(row[name].split(",")[0]) if name in COLOURED else None
+            cells.append(coloured(cell, colour, sys.stdout) + " " * (room - width(cell)))
         print((" " * GAP).join(cells).rstrip())
     sys.stdout.flush()
 

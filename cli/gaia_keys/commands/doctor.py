@@ -6,7 +6,6 @@ import datetime
 import fnmatch
 import functools
 import json
-import os
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ from gaia_keys.commands.stack import GROUP, firing, known, live, next_step
 from gaia_keys.connection import Connection, located
 from gaia_keys.errors import Failed, Stopped, of_aws
 from gaia_keys.keys import ID_LENGTH, Key
-from gaia_keys.output import result
+from gaia_keys.output import COLOURS, coloured, printable
 
 if TYPE_CHECKING:
     from gaia_keys.api import Api
@@ -34,7 +33,6 @@ NAME = "gaia-keys doctor"
 # Whoever may do one of these with the KMS key can make API keys.
 USES = ("kms:GenerateMac", "kms:CreateGrant")
 RESPOND = "docs/operations.md says what to do about each alarm"
-COLOURS = {"ok": "green", "warn": "yellow", "FAIL": "red"}
 
 
 class Finding(NamedTuple):
@@ -544,9 +542,4 @@ def print_finding(name: str, finding: Finding) -> None:
     """One line, however long: what to do must not be cut off."""
     end = "" if finding.what.endswith(("?", ".")) else "."
     line = f"  {name:14}{finding.what}{finding.next_step and f'{end} Next: {finding.next_step}'}"
-    word = f"{finding.result:4}"
-    if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
-        click.echo(click.style(word, fg=COLOURS[finding.result]), nl=False)
-        result(line)
-    else:
-        result(word + line)
+    print(coloured(f"{finding.result:4}", COLOURS[finding.result], sys.stdout) + printable(line), flush=True)

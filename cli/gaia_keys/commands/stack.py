@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from gaia_keys import connection, lossless, options
 from gaia_keys.aws import KEPT, Change, Stack
 from gaia_keys.connection import Connection, located
 from gaia_keys.errors import Failed, Stopped
-from gaia_keys.output import clean, result, say, table
+from gaia_keys.output import clean, coloured, result, say, table
 
 GROUP = "AWS::CodeDeploy::DeploymentGroup"
 # Parameters whose empty value makes a new table or KMS key, and the output that names the one in use.
@@ -222,9 +221,7 @@ def propose(stack: Stack, change: Change, changes: dict[str, str], heeded: bool)
     click.echo()
     lost = losses(stack, changes, change.show())
     for line in lost:
-        coloured = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
-        text = clean(f"WARNING: {line}")
-        click.echo(click.style(text, fg="red") if coloured else text, err=True)
+        click.echo(coloured(clean(f"WARNING: {line}"), "red", sys.stderr), err=True)
     on = firing(alarms(stack))
     if on and heeded and changes.get("DeploymentType", before["DeploymentType"]) != "AllAtOnce":
         say(f"{', '.join(on)} fires: CodeDeploy stops a changed function. Use --all-at-once or --ignore-alarms")

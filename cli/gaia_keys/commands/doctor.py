@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from gaia_keys import changes, lossless, options, root_keys, times
+from gaia_keys import changes, options, root_keys, times
 from gaia_keys.aws import Stack
 from gaia_keys.commands import log
 from gaia_keys.commands.stack import GROUP, firing, known, live, next_step
 from gaia_keys.connection import Connection, located
 from gaia_keys.errors import Failed, Stopped, of_aws
 from gaia_keys.keys import ID_LENGTH, Key
-from gaia_keys.output import COLOURS, coloured, printable
+from gaia_keys.output import COLOURS, coloured, print_json, printable
 
 if TYPE_CHECKING:
     from gaia_keys.api import Api
@@ -534,7 +534,7 @@ def doctor(where: Connection, read_only: bool, as_json: bool) -> int:
             if not as_json:
                 print_finding(name, finding)
     if as_json:
-        click.echo(lossless.shown(rows))
+        print_json(rows)
     return 1 if any(row["result"] == "FAIL" for row in rows) else 0
 
 

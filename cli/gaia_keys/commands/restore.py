@@ -144,13 +144,13 @@ class Restoration:
     def did(self, what: str, result: str) -> None:
         self.done.append({"step": what, "result": result})
 
-    def describe(self, name: str) -> dict[str, Any] | None:
-        """A table, or None if there is none."""
+    def describe(self, name: str) -> dict[str, Any]:
+        """A table; empty if there is none."""
         try:
             found: dict[str, Any] = self.dynamodb.describe_table(TableName=name)["Table"]
-            return found
         except self.dynamodb.exceptions.ResourceNotFoundException:
-            return None
+            return {}
+        return found
 
     def items(self, name: str, partition: str) -> dict[str, Item]:
         """The items of a partition by ID. If there is no such table, there are none."""
@@ -223,7 +223,7 @@ class Restoration:
             raise Failed(f"{self.target} has no keys of the service '{self.service}': check the stack's ServiceName")
 
     def restored(self) -> dict[str, Any] | None:
-        found = self.describe(self.target) or {}
+        found = self.describe(self.target)
         restoring = found.get("RestoreSummary", {}).get("RestoreInProgress")
         return found if found.get("TableStatus") == "ACTIVE" and not restoring else None
 
@@ -337,7 +337,7 @@ class Restoration:
             left["point-in-time recovery"] = lambda: self.dynamodb.update_continuous_backups(
                 PointInTimeRecoverySpecification=on, **where
             )
-        described, old = self.describe(self.target) or {}, self.describe(self.source) or {}
+        described, old = self.describe(self.target), self.describe(self.source)
         settings = {"DeletionProtectionEnabled": True}
         if "OnDemandThroughput" in old:  # which caps the bill
             settings["OnDemandThroughput"] = old["OnDemandThroughput"]
@@ -410,7 +410,7 @@ class Restoration:
             self.ask("Deploy this? Requests may fail for about a minute. The old table stays.")
             self.replay()  # what was changed while nobody answered
             if before != "AllAtOnce":
-                arn = (self.describe(self.target) or {})["TableArn"]
+                arn = self.describe(self.target)["TableArn"]
                 self.dynamodb.tag_resource(ResourceArn=arn, Tags=[{"Key": DEPLOYMENT_TYPE, "Value": before}])
             change.execute()
         self.current = self.target
@@ -418,7 +418,7 @@ class Restoration:
 
     def settle(self) -> None:
         """Sets DeploymentType as it was before the switch."""
-        arn = (self.describe(self.target) or {})["TableArn"]
+        arn = self.describe(self.target)["TableArn"]
         before = self.tags(arn).get(DEPLOYMENT_TYPE)
         if before is None:
             return
@@ -439,12 +439,10 @@ class Restoration:
         rows = [{"key": key, "change": "none: there was no such key at that time"} for key in missing]
         to_do = []
         for key in (key for key in keys if key not in missing):
-            fields = replay.differences(was[key[5:]], now.get(key[5:]))
-            if key[5:] in now and not fields:
-                rows.append({"key": key, "change": "none: it is as it was"})
-            else:
-                change = f"set {', '.join(fields)}" if key[5:] in now else "bring back, with its old secret"
-                rows.append({"key": key, "change": change})
+            fields, gone = replay.differences(was[key[5:]], now.get(key[5:])), key[5:] not in now
+            change = f"set {', '.join(fields)}" if fields else "none: it is as it was"
+            rows.append({"key": key, "change": "bring back, with its old secret" if gone else change})
+            if gone or fields:
                 to_do.append(key)
         table(rows)
         if to_do:

@@ -12,8 +12,7 @@ from gaia_keys import gateways, options, times
 from gaia_keys.connection import Connection, located
 from gaia_keys.errors import Failed, Stopped
 from gaia_keys.keys import Key
-from gaia_keys.lossless import shown
-from gaia_keys.output import print_keys, say, table
+from gaia_keys.output import print_json, print_keys, say, table
 from gaia_keys.root_keys import ACCEPTED, Deployment
 
 REPLACE, FINISH, ACCEPT, REPAIR = (f"gaia-keys root-key {word}" for word in ("replace", "finish", "accept", "repair"))
@@ -95,7 +94,7 @@ def status(connection: Connection, as_json: bool) -> int:
         raise
     if as_json:
         accepted = times.written(until) if until else None
-        click.echo(shown({"kms_keys": kms_keys, "root_keys": root_keys, "accept_any_until": accepted}))
+        print_json({"kms_keys": kms_keys, "root_keys": root_keys, "accept_any_until": accepted})
         return 0
     table(headed(root_keys))
     say("The primary KMS key gives the root key of the newest API key, if that was created after the last deployment")

@@ -10,11 +10,11 @@ from typing import Any
 
 import click
 
-from gaia_keys import connection, lossless, options
+from gaia_keys import connection, options
 from gaia_keys.aws import KEPT, Change, Stack
 from gaia_keys.connection import Connection, located
 from gaia_keys.errors import Failed, Stopped
-from gaia_keys.output import clean, coloured, result, say, table
+from gaia_keys.output import clean, coloured, print_json, result, say, table
 
 GROUP = "AWS::CodeDeploy::DeploymentGroup"
 # Parameters whose empty value makes a new table or KMS key, and the output that names the one in use.
@@ -106,7 +106,7 @@ def show(where: Connection, as_json: bool) -> int:
     reasons = stack.reasons() if "ROLLBACK" in status or "FAILED" in status else ""
     if as_json:
         shown = {"stack": stack.name, "status": status, "reasons": reasons, "release": release, "alarms": on}
-        click.echo(lossless.shown({**shown, "parameters": parameters, "defaults": defaults, "outputs": stack.outputs}))
+        print_json({**shown, "parameters": parameters, "defaults": defaults, "outputs": stack.outputs})
         return 0
     since = found.get("LastUpdatedTime") or found["CreationTime"]
     result(f"{'stack':22}{stack.name}")

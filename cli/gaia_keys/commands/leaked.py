@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from gaia_keys import changes, gateways, options, rotation, times
 from gaia_keys.aws import Stack
+from gaia_keys.commands import log
 from gaia_keys.connection import Connection, located
 from gaia_keys.errors import Failed
 from gaia_keys.keys import ID_LENGTH, Key, id_of
@@ -125,20 +125,11 @@ def show_uses(stack: Stack, key: Key | None, key_id: str) -> None:
     """What the table and the authorizer's log know: the last allowed use, and the denied ones."""
     last = key.details["last_used_at"] if key else None
     say(f"Last allowed use: {last or 'none recorded'}. It is to the hour, without those that a gateway's cache allowed")
-    entries = stack.client("logs").get_paginator("filter_log_events")
-    pages = entries.paginate(
-        logGroupName=stack.output("AuthorizerLogGroup"),
-        startTime=int((times.now() - datetime.timedelta(days=DAYS)).timestamp() * 1000),
-        filterPattern=f'{{ $.message = "denied" && $.key_id = "{key_id}" }}',
-    )
+    since = times.now() - datetime.timedelta(days=DAYS)
     rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for text in pages.search("events[].message"):
-        entry = json.loads(text) if text.startswith("{") else {}
-        if (entry.get("message"), entry.get("key_id")) != ("denied", key_id):  # emulators ignore such patterns
-            continue
-        reason, address, at = entry["reason"], entry.get("source_ip", ""), entry["timestamp"]
-        new = {"reason": reason, "source ip": address, "denied": 0, "first": at, "last": at}
-        row = rows.setdefault((reason, address), new)
-        row |= {"denied": row["denied"] + 1, "first": min(row["first"], at), "last": max(row["last"], at)}
+    for entry in log.Search(stack, "denied", key_id, ("AuthorizerLogGroup",)).since(since):
+        reason, address, at = entry.fields["reason"], entry.fields.get("source_ip", ""), entry.fields["timestamp"]
+        row = rows.setdefault((reason, address), {"reason": reason, "source ip": address, "denied": 0, "first": at})
+        row |= {"denied": row["denied"] + 1, "last": at}
     say(f"Denied uses in the last {DAYS} days: {sum(row['denied'] for row in rows.values()) or 'none'}")
     table(list(rows.values()))

@@ -74,12 +74,12 @@ def is_wanted(entry: Entry, kind: str, key_id: str | None) -> bool:
 
 
 class Search:
-    """What is looked for, in which log groups."""
+    """What is looked for, in which log groups: those of `outputs`, or all that have it."""
 
-    def __init__(self, stack: Stack, kind: str, key_id: str | None) -> None:
+    def __init__(self, stack: Stack, kind: str, key_id: str | None, outputs: tuple[str, ...] = ()) -> None:
         self.client, self.kind, self.key_id = stack.client("logs"), kind, key_id
-        outputs, self.patterns, _ = KINDS[kind]
-        self.functions = {stack.output(name): GROUPS[name] for name in outputs}
+        every, self.patterns, _ = KINDS[kind]
+        self.functions = {stack.output(name): GROUPS[name] for name in outputs or every}
 
     def since(self, start: datetime.datetime) -> list[Entry]:
         """The entries since a time, oldest first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import email.utils
 import fnmatch
 import functools
 import json
@@ -42,18 +43,9 @@ class Finding(NamedTuple):
 
 
 Findings = Iterator[Finding]
-
-
-def ok(what: str) -> Finding:
-    return Finding("ok", what)
-
-
-def warn(what: str, then: str) -> Finding:
-    return Finding("warn", what, then)
-
-
-def fail(what: str, then: str) -> Finding:
-    return Finding("FAIL", what, then)
+ok = functools.partial(Finding, "ok")
+warn = functools.partial(Finding, "warn")
+fail = functools.partial(Finding, "FAIL")
 
 
 def denied(error: Exception) -> bool:
@@ -76,9 +68,6 @@ class Deployment:
         self.parameters = known(self.stack)
         self.primary: str | None = None  # the root key that signed the newest key
 
-    def output(self, name: str) -> str:
-        return self.stack.output(name)
-
     @functools.cached_property
     def api(self) -> Api:
         return self.where.api()
@@ -94,7 +83,7 @@ class Deployment:
     @functools.cached_property
     def kms_keys(self) -> list[str]:
         """The primary root key's, and the secondary's if there is one."""
-        return [each for each in (self.output("KmsKeyId"), self.parameters["SecondaryKmsKeyId"]) if each]
+        return [each for each in (self.stack.output("KmsKeyId"), self.parameters["SecondaryKmsKeyId"]) if each]
 
     @functools.cached_property
     def monitoring(self) -> list[Stack]:
@@ -110,8 +99,6 @@ class Deployment:
 
 
 def clock(it: Deployment) -> Findings:
-    import email.utils
-
     response = it.client("sts").get_caller_identity()
     off = abs(times.now() - email.utils.parsedate_to_datetime(response["ResponseMetadata"]["HTTPHeaders"]["date"]))
     if off > datetime.timedelta(minutes=1):
@@ -139,7 +126,7 @@ def functions(it: Deployment) -> Findings:
     versions = it.stack.resources("AWS::Lambda::Version").values()
     expected = {
         "SERVICE_NAME": it.parameters["ServiceName"],
-        "TABLE_NAME": it.output("TableName"),
+        "TABLE_NAME": it.stack.output("TableName"),
         "KMS_KEY_ID": ",".join(it.kms_keys),
     }
     rests = not it.found["StackStatus"].endswith("_IN_PROGRESS")
@@ -284,7 +271,7 @@ def strangers(it: Deployment, key_id: str) -> str:
 
 
 def table(it: Deployment) -> Findings:
-    name, dynamodb = it.output("TableName"), it.client("dynamodb")
+    name, dynamodb = it.stack.output("TableName"), it.client("dynamodb")
     found = dynamodb.describe_table(TableName=name)["Table"]
     update = f"aws dynamodb update-table --table-name {name}"
     bad = []
@@ -312,7 +299,7 @@ def table(it: Deployment) -> Findings:
 def logs(it: Deployment) -> Findings:
     days = int(it.parameters["LogRetentionDays"])
     for output in ("ApiLogGroup", "AuthorizerLogGroup", "AccessLogGroup"):
-        name = it.output(output)
+        name = it.stack.output(output)
         groups = it.client("logs").describe_log_groups(logGroupNamePrefix=name)["logGroups"]
         kept = [group.get("retentionInDays") for group in groups if group["logGroupName"] == name]
         then = f"aws logs put-retention-policy --log-group-name {name} --retention-in-days {days}"
@@ -352,7 +339,7 @@ def anonymous(it: Deployment) -> Findings:
 
 def stored(it: Deployment) -> Findings:
     """Whether the table holds the keys of this service."""
-    service, name = it.parameters["ServiceName"], it.output("TableName")
+    service, name = it.parameters["ServiceName"], it.stack.output("TableName")
     if it.keys:
         unreadable = sum(key.state == "unreadable" for key in it.keys)
         if unreadable:
@@ -416,7 +403,7 @@ def authorized(it: Deployment, key: str) -> Finding | None:
     event = {
         "version": "2.0",
         "type": "REQUEST",
-        "routeArn": it.output("ApiArn") + "/doctor/GET/doctor",
+        "routeArn": it.stack.output("ApiArn") + "/doctor/GET/doctor",
         "headers": {header: f"Search {key}" if header == "authorization" else key},
         "requestContext": {"http": {"method": "GET"}},
     }
@@ -443,7 +430,7 @@ def named_root_keys(it: Deployment) -> Findings:
     newest = next((each for each in reversed(it.keys) if each.created), None)
     primary = it.primary or (newest and newest.details["root_key_id"])
     key, values = json.dumps(root_keys.item(service)), json.dumps({":ids": {"SS": [primary]}})
-    then = f"if no other root key should sign: aws dynamodb update-item --table-name {it.output('TableName')}"
+    then = f"if no other root key should sign: aws dynamodb update-item --table-name {it.stack.output('TableName')}"
     then += f" --key '{key}' --update-expression 'ADD ids :ids' --expression-attribute-values '{values}'"
     if until and until > times.now():
         yield warn(f"until {times.written(until)}, functions start with any root key", "wait, and run this again")

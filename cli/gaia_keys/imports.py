@@ -136,6 +136,6 @@ def run(api: Api, entries: Sequence[Entry], mapping: Mapping | None) -> int:
 
     if mapping:
         mapping.drop()  # a key without a new one is asked for again
-    done, failed = each([(entry.place, entry) for entry in entries], len(entries), work)
+    done, failed = each([(entry.place, entry) for entry in entries], work)
     say(f"{done} {'imported' if mapping else 'can be imported'}, {failed} failed")
     return failed

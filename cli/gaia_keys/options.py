@@ -19,19 +19,17 @@ OWN = {"name", "permissions", "routes", "expires_at", "allowed_ips", "usage_plan
 
 
 def read_secret() -> str:
-    """A key from standard input; a terminal asks for it and doesn't show it."""
-    key: str = click.prompt("Key", hide_input=True, err=True) if sys.stdin.isatty() else read_line()
+    """A key from the first line of standard input; a terminal asks for it and doesn't show it."""
+    if sys.stdin.isatty():
+        key: str = click.prompt("Key", hide_input=True, err=True)
+    else:
+        try:
+            key = lossless.decoded(sys.stdin.buffer.readline())
+        except UnicodeDecodeError:
+            raise click.UsageError("standard input is neither UTF-8 nor UTF-16") from None
     if not key.strip():
         raise click.UsageError("expected a key on standard input")
     return key.strip()
-
-
-def read_line() -> str:
-    """The first line of standard input."""
-    try:
-        return lossless.decoded(sys.stdin.buffer.readline())
-    except UnicodeDecodeError:
-        raise click.UsageError("standard input is neither UTF-8 nor UTF-16") from None
 
 
 def promptable(yes: bool) -> None:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import sys
 import time
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, TextIO, TypeVar
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TextIO, TypeVar
 
 import click
 
 from gaia_keys import lossless, times
 from gaia_keys.errors import Failed
 from gaia_keys.keys import ULID, Key, id_of
-
-if TYPE_CHECKING:
-    from click._termui_impl import ProgressBar
 
 T = TypeVar("T")
 
@@ -182,37 +179,6 @@ def print_key(key: Key, as_json: bool, show_keys: bool) -> None:
         result(f"{f'{heading}:':14}{value or '-'}")
 
 
-class Progress:
-    """`with Progress(total) as progress:` counts: a bar on a terminal, a line per hundred elsewhere."""
-
-    def __init__(self, total: int) -> None:
-        self.total, self.done, self.terminal = total, 0, sys.stderr.isatty()
-        self.bar: ProgressBar[int] = click.progressbar(length=total, show_pos=True, file=sys.stderr)
-
-    def step(self) -> None:
-        self.done += 1
-        if self.terminal:
-            self.bar.update(1)
-        elif self.done % 100 == 0:
-            say(f"{self.done} of {self.total}")
-
-    def say(self, line: str) -> None:
-        if self.terminal:
-            print("\r\x1b[K", end="", file=sys.stderr)  # in place of the bar, which the next step draws again
-        say(line)
-
-    def __enter__(self) -> Progress:
-        if self.terminal:
-            self.bar.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self.terminal:
-            self.bar.__exit__(kind, error, trace)
-
-
 class Status:
     """Says each status of a stack once, when it changes; a terminal also shows how long it has been so."""
 
@@ -231,18 +197,24 @@ class Status:
             click.echo(f"{status} {seconds // 60}:{seconds % 60:02}\r", nl=False, err=True)
 
 
-def each(items: Iterable[tuple[str, T]], total: int, work: Callable[[T], None]) -> tuple[int, int]:
-    """Works through `items`, pairs of a name and the item itself, `total` in all.
+def each(items: Sequence[tuple[str, T]], work: Callable[[T], None]) -> tuple[int, int]:
+    """Works through `items`, pairs of a name and the item itself. How many were done, and how many failed.
 
-    Prints why one failed, and goes on with the next. How many were done, and how many failed.
+    Prints why one failed, and goes on with the next. Counts: a bar on a terminal, a line per hundred elsewhere.
     """
-    failed = 0
-    with Progress(total) as progress:
-        for name, item in items:
+    failed, terminal = 0, sys.stderr.isatty()
+    bar = click.progressbar(items, show_pos=True, file=sys.stderr)
+    with bar if terminal else contextlib.nullcontext():
+        for count, (name, item) in enumerate(items, 1):
             try:
                 work(item)
             except Failed as error:
                 failed += 1
-                progress.say(f"{name}: {error}")
-            progress.step()
-    return progress.done - failed, failed
+                if terminal:  # in place of the bar, which the next step draws again
+                    print("\r\x1b[K", end="", file=sys.stderr)
+                say(f"{name}: {error}")
+            if terminal:
+                bar.update(1)
+            elif count % 100 == 0:
+                say(f"{count} of {len(items)}")
+    return len(items) - failed, failed

@@ -140,7 +140,7 @@ class Rotation:
 
         if self.pending not in self.keys:
             mapping.drop()
-        done, failed = each([(old.id, old) for old in self.due], len(self.due), work)
+        done, failed = each([(old.id, old) for old in self.due], work)
         say(f"{done} rotated, {failed} failed")
         return failed
 

@@ -11,7 +11,6 @@ import contextlib
 import datetime
 import json
 import re
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -25,8 +24,8 @@ from gaia_keys.keys import ID_LENGTH
 from gaia_keys.output import say, table
 
 TAG = "gaia-api-keys"
-# Seconds during which functions start with a root key that the table doesn't name.
-ACCEPTED = 3600
+# How long functions start with a root key that the table doesn't name.
+ACCEPTED = datetime.timedelta(hours=1)
 RETAINED = "The KMS key leaves the stack that created it, and stays in the account, enabled: its DeletionPolicy says so"
 
 
@@ -45,13 +44,18 @@ def named(stack: Stack, service: str) -> tuple[set[str], datetime.datetime | Non
     return set(found.get("ids", {}).get("SS", [])), times.at(until) if until else None
 
 
+def is_recent(kms_key: dict[str, Any]) -> bool:
+    created: datetime.datetime = kms_key["CreationDate"]
+    return created > times.now() - ACCEPTED
+
+
 class Deployment:
     """`done` collects what was done, for people. `yes` stands for a person who agrees."""
 
     def __init__(self, connection: Connection, yes: bool = True) -> None:
         self.stack, self.api = connection.deployed(), connection.api()
         self.kms = self.stack.client("kms")
-        self.yes = yes
+        self.yes, self.former_type = yes, ""
         self.done: list[dict[str, str]] = []
         self.read()
 
@@ -87,10 +91,6 @@ class Deployment:
         except self.kms.exceptions.NotFoundException:
             raise Failed(f"there is no KMS key {key_id} in this account and Region") from None
         return found
-
-    def age(self, key_id: str) -> float:
-        """Seconds since a KMS key was created."""
-        return float((times.now() - self.kms_key(key_id)["CreationDate"]).total_seconds())
 
     def usable(self, key_id: str) -> str:
         """The ID of a KMS key, if it can give a root key."""
@@ -137,10 +137,9 @@ class Deployment:
             "Tags": [{"TagKey": f"{TAG}:{name}", "TagValue": value} for name, value in tags.items()],
             "Description": f"{description} If you delete it, every API key is invalid.",
         }
-        recent = times.now() - datetime.timedelta(seconds=ACCEPTED)
         earlier = self.created(**{purpose: self.primary})
         if purpose == "accept":
-            earlier = [key for key in earlier if key["CreationDate"] > recent]
+            earlier = [key for key in earlier if is_recent(key)]
         if earlier:
             key_id = str(earlier[0]["KeyId"])
             say(f"going on with KMS key {key_id}, which an earlier run created")
@@ -194,7 +193,7 @@ class Deployment:
             client.update_item(
                 UpdateExpression="SET accept_any_until = :until",
                 ConditionExpression="attribute_exists(ids)",
-                ExpressionAttributeValues={":until": {"N": str(int(time.time()) + ACCEPTED)}},
+                ExpressionAttributeValues={":until": {"N": str(int((times.now() + ACCEPTED).timestamp()))}},
                 **self.item(),
             )
 
@@ -236,19 +235,16 @@ class Deployment:
         self.did("deployed", words)
         self.read()
 
-    def deploy_at_once(self, before: Callable[[], None] = lambda: None, **parameters: str) -> Callable[[], None]:
-        """Retires a root key: in a canary, the old version couldn't start, because the roles lose the KMS key first.
-
-        Returns what puts DeploymentType back.
-        """
-        former = self.deployment_type
+    def deploy_at_once(self, before: Callable[[], None] = lambda: None, **parameters: str) -> None:
+        """Retires a root key: in a canary, the old version couldn't start, because the roles lose the KMS key first."""
+        self.former_type = self.deployment_type
         self.deploy(before, **parameters, DeploymentType="AllAtOnce")
 
-        def restore() -> None:
+    def put_type_back(self) -> None:
+        """Sets DeploymentType as it was before `deploy_at_once`, if that was called."""
+        if self.former_type:
             self.yes = True  # was agreed to
-            self.deploy(DeploymentType=former)
-
-        return restore
+            self.deploy(DeploymentType=self.former_type)
 
     def start(self) -> None:
         """Sends a request, so that a function starts: it gets its root keys, and names the primary one in the table."""

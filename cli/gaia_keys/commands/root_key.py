@@ -13,7 +13,7 @@ from gaia_keys.connection import Connection, located
 from gaia_keys.errors import Failed, Stopped
 from gaia_keys.keys import Key
 from gaia_keys.output import print_json, print_keys, say, table
-from gaia_keys.root_keys import ACCEPTED, Deployment
+from gaia_keys.root_keys import Deployment, is_recent
 
 REPLACE, FINISH, ACCEPT, REPAIR = (f"gaia-keys root-key {word}" for word in ("replace", "finish", "accept", "repair"))
 ELSEWHERE = (
@@ -228,9 +228,9 @@ def finish(connection: Connection, kms_key: str | None, yes: bool) -> int:
     if others:
         say(f"{len(others)} disabled or expired API keys become invalid, even if somebody enables or extends them")
     if old:
-        restore = deployment.deploy_at_once(SecondaryKmsKeyId="")
+        deployment.deploy_at_once(SecondaryKmsKeyId="")
         deployment.start()
-        restore()
+        deployment.put_type_back()
     deployment.name_only(signing)
     back = f"To go back: aws kms enable-key --key-id {old}, then {REPLACE} --kms-key {old}"
     return report(
@@ -297,25 +297,23 @@ def accept(connection: Connection, kms_key: str | None, yes: bool) -> int:
     deployment = Deployment(connection, yes)
     deployment.settle()
     old = deployment.primary
-    restore = None
     if not is_accepted(deployment, kms_key):
         if kms_key == old:
             raise Failed(f"KMS key {kms_key} is the primary one: its root key is the stolen one. Leave --kms-key out")
         if not kms_key and deployment.policy_of(old) != deployment.policy():
             raise Failed(f"KMS key {old} has another policy than the template; first run {REPAIR}")
         say("All API keys of this service become invalid. There is no way back.")
-        if "accept" in deployment.tags(old) and deployment.age(old) < ACCEPTED:
+        if "accept" in deployment.tags(old) and is_recent(deployment.kms_key(old)):
             say(f"An earlier {ACCEPT} made {old} the primary KMS key: the API keys created since become invalid too.")
             if yes:
                 raise Stopped("this needs a person: run it on a terminal, without --yes")
         new = deployment.usable(kms_key) if kms_key else deployment.new_kms_key("accept")
-        restore = deployment.deploy_at_once(deployment.accept_any, KmsKeyId=new, SecondaryKmsKeyId="")
+        deployment.deploy_at_once(deployment.accept_any, KmsKeyId=new, SecondaryKmsKeyId="")
     deployment.start()
     caches = gateways.empty_caches(deployment.stack)
     for row in caches:
         deployment.did(f"cache: {row['cache']}", f"{row['api']} {row['stage']}")
-    if restore:
-        restore()
+    deployment.put_type_back()
     deployment.name_only(deployment.signing())
     rotate = f"gaia-keys rotate --older-than {times.written(times.now())} --grace 0 --mapping mapping.csv"
     lines = [f"Next: {rotate}, and give out the new keys"]

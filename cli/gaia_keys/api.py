@@ -13,6 +13,7 @@ import certifi
 import urllib3
 
 from gaia_keys import lossless, responses
+from gaia_keys.aws import Account
 from gaia_keys.errors import Changed, Failed, Gone, NoSuchKey, Stopped, Unexpected
 from gaia_keys.keys import Config, Key
 from gaia_keys.output import hide, say
@@ -45,15 +46,13 @@ def sigv4(host: str, profile: str | None, region: str | None) -> Authorize:
     """Signs with the credentials that botocore finds: variables, profile, role, SSO."""
     import botocore.auth  # takes a third of a second, so only commands that sign wait for it
     import botocore.awsrequest
-    import botocore.session
 
-    session = botocore.session.Session(profile=profile)
     found = re.search(r"\.execute-api\.([a-z0-9-]+)\.", host)
-    region = region or (found and found[1]) or os.environ.get("AWS_REGION") or session.get_config_variable("region")
-    if not region:
+    account = Account(profile, region or (found and found[1]))
+    if not account.region:
         where = "the URL, AWS_REGION or the profile"
         raise Stopped(f"cannot determine the AWS Region from {where}; use --region, {UNSIGNED}")
-    credentials = session.get_credentials()
+    credentials = account.session.get_credentials()
     if credentials is None:
         where = "--profile, AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         raise Stopped(f"no AWS credentials; use {where}, {UNSIGNED}")
@@ -62,7 +61,7 @@ def sigv4(host: str, profile: str | None, region: str | None) -> Authorize:
         frozen = credentials.get_frozen_credentials()
         hide(frozen.secret_key, frozen.token)
         request = botocore.awsrequest.AWSRequest(method, url, data=data)
-        botocore.auth.SigV4Auth(frozen, "execute-api", region).add_auth(request)
+        botocore.auth.SigV4Auth(frozen, "execute-api", account.region).add_auth(request)
         headers.update(request.headers)
 
     return authorize
@@ -212,11 +211,9 @@ class Api:
                 raise Unexpected("the list has a page that doesn't follow the one before it")
 
     def find(self, key_id: str) -> Key:
-        """One key with its details."""
         return responses.one(self.ask("GET", f"{self.base}/{key_id}")[0], key_id)
 
     def look_up(self, key_id: str) -> Key | None:
-        """The key, or None if there is none."""
         try:
             return self.find(key_id)
         except NoSuchKey:

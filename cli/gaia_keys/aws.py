@@ -88,8 +88,7 @@ class Stack:
         pages = self.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=self.name)
         return {
             each["LogicalResourceId"]: each["PhysicalResourceId"]
-            for page in pages
-            for each in page["StackResourceSummaries"]
+            for each in pages.search("StackResourceSummaries[]")
             if each["ResourceType"] == kind and each.get("PhysicalResourceId")
         }
 

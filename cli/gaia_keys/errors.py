@@ -59,8 +59,7 @@ def of_aws(error: Exception) -> str | None:
         code, message = error.response["Error"].get("Code", "Unknown"), error.response["Error"].get("Message", "")
         if "ignature" in code:  # the texts of these repeat the request's headers, session token included
             message = "check the credentials and the clock"
-        hint = "; check --stack, --region and --profile" if "Stack with id" in message else ""
-        return f"{error.operation_name}: {code}: {' '.join(message.split())}{hint}"
+        return f"{error.operation_name}: {code}: {' '.join(message.split())}"
     if botocore and isinstance(error, botocore.BotoCoreError):
         values = {name: value if name in NAMES else "..." for name, value in error.kwargs.items()}
         hint = next((hint for kind, hint in HINTS.items() if isinstance(error, getattr(botocore, kind))), "")

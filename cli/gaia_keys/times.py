@@ -12,7 +12,6 @@ RFC_3339 = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\
 
 
 def at(seconds: float) -> datetime.datetime:
-    """The UTC time of a number of seconds since 1970."""
     return datetime.datetime.fromtimestamp(seconds, UTC)
 
 

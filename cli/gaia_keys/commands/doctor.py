@@ -92,8 +92,7 @@ class Deployment:
         name = {"ParameterKey": "Monitored", "ParameterValue": f"/gaia-api-keys/{self.stack.name}"}
         return [
             Stack(self.stack.account, each["StackName"])
-            for page in pages
-            for each in page["Stacks"]
+            for each in pages.search("Stacks[]")
             if any(name.items() <= parameter.items() for parameter in each.get("Parameters", []))
         ]
 
@@ -358,7 +357,7 @@ def stored(it: Deployment) -> Findings:
         return
     pages = it.client("dynamodb").get_paginator("list_tables").paginate()
     prefix = f"{it.stack.name}-Table-"
-    tables = [each for page in pages for each in page["TableNames"] if each.startswith(prefix) and each != name]
+    tables = [each for each in pages.search("TableNames[]") if each.startswith(prefix) and each != name]
     if tables:
         then = "was ExistingTableName cleared? If not, delete those of failed first deployments (docs/deploy.md)"
         yield warn(f"there is no key, and the stack had other tables: {', '.join(tables)}", then)

@@ -133,7 +133,6 @@ class Restoration:
         say(f"To go back: gaia-keys stack set ExistingTableName={self.source} --all-at-once (later changes are lost)")
         return 0
 
-    # ------------------------------------------------------------------------------------------------ What there is
     def step(self, title: str) -> None:
         say(f"-- {title}")
 
@@ -161,7 +160,7 @@ class Restoration:
             ExpressionAttributeValues={":service": {"S": partition}},
         )
         try:
-            return {item["id"]["S"]: item for page in pages for item in page["Items"]}
+            return {item["id"]["S"]: item for item in pages.search("Items[]")}
         except self.dynamodb.exceptions.ResourceNotFoundException:
             return {}
 
@@ -172,7 +171,7 @@ class Restoration:
             startTime=int((self.point - replay.SLACK).timestamp() * 1000),
             filterPattern='{ $.message = "audit" }',
         )
-        return [event["message"] for page in pages for event in page["events"]]
+        return list(pages.search("events[].message"))
 
     def changes(self) -> tuple[list[replay.Event], list[replay.Event]]:
         """The changes since the point in time, and those of them that are left out."""
@@ -183,7 +182,6 @@ class Restoration:
             raise Failed(f"--without: no change by that caller at that time; there are changes by {actors}")
         return changes, omitted
 
-    # ----------------------------------------------------------------------------------------------------- The steps
     def check(self, logs: bool = True) -> None:
         """That the stack is idle, and that log and table reach back to the point in time."""
         self.step("Check")
@@ -367,8 +365,7 @@ class Restoration:
     def tags(self, arn: str) -> dict[str, str]:
         """A table's tags but AWS's own."""
         pages = self.dynamodb.get_paginator("list_tags_of_resource").paginate(ResourceArn=arn)
-        tags = {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
-        return {name: value for name, value in tags.items() if not name.startswith("aws:")}
+        return {tag["Key"]: tag["Value"] for tag in pages.search("Tags[]") if not tag["Key"].startswith("aws:")}
 
     def unnamed_root_keys(self) -> list[str]:
         """The root keys that only the source names: functions whose root key is newer couldn't start without them."""
@@ -428,7 +425,6 @@ class Restoration:
         self.dynamodb.untag_resource(ResourceArn=arn, TagKeys=[DEPLOYMENT_TYPE])
         self.did("settle", f"DeploymentType={before}")
 
-    # -------------------------------------------------------------------------------------------- Only a few keys
     def bring_back(self, connection: Connection, keys: tuple[str, ...]) -> int:
         """Copies keys that were deleted, and sets the configs of those that were changed, through the API."""
         self.target += "-only"  # nothing is replayed there

@@ -5,14 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
+from gaia_keys.api import Api
 from gaia_keys.aws import Account, Stack
-
-if TYPE_CHECKING:
-    from gaia_keys.api import Api
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -36,8 +34,6 @@ class Connection:
 
     def api(self) -> Api:
         """The Api at --url, or at the output ApiUrl of --stack."""
-        from gaia_keys.api import Api
-
         if not (self.url or self.stack):
             raise click.UsageError("Missing option '--stack' or '--url' (or GAIA_KEYS_STACK or GAIA_KEYS_URL).")
         return Api(self.url or self.deployed().output("ApiUrl"), self.auth, self.profile, self.region)

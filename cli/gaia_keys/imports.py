@@ -8,15 +8,13 @@ import io
 import pathlib
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from gaia_keys.api import Api
 from gaia_keys.errors import Failed, Stopped
 from gaia_keys.lossless import decoded, fault, leaves, loads
 from gaia_keys.mapping import Mapping
 from gaia_keys.output import each, say
-
-if TYPE_CHECKING:
-    from gaia_keys.api import Api
 
 
 class Entry(NamedTuple):

@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from gaia_keys import times
+from gaia_keys.api import NOBODY
 from gaia_keys.aws import Stack, wait_for
 from gaia_keys.connection import Connection
 from gaia_keys.errors import Failed, Stopped
@@ -248,8 +249,6 @@ class Deployment:
 
     def start(self) -> None:
         """Sends a request, so that a function starts: it gets its root keys, and names the primary one in the table."""
-        from gaia_keys.api import NOBODY
-
         try:
             self.api.look_up(NOBODY)
         except Stopped as error:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime
 from collections import Counter
-from typing import TYPE_CHECKING, Union
+from typing import Union
 
 from gaia_keys import times
+from gaia_keys.api import Api
 from gaia_keys.changes import CHANGES
 from gaia_keys.errors import Changed, Failed, Gone
 from gaia_keys.filters import Filter
@@ -14,9 +15,6 @@ from gaia_keys.keys import Config, Key, id_of
 from gaia_keys.mapping import Mapping
 from gaia_keys.output import each, say
 from gaia_keys.responses import Rotated
-
-if TYPE_CHECKING:
-    from gaia_keys.api import Api
 
 # When a new key expires: then, "never", or None for the old key's lifetime.
 Expires = Union[datetime.datetime, str, None]

@@ -5,17 +5,14 @@ from __future__ import annotations
 import pathlib
 import re
 import sys
-from typing import TYPE_CHECKING
 
 import click
 
 from gaia_keys import options
+from gaia_keys.api import Api
 from gaia_keys.connection import connected
 from gaia_keys.errors import Stopped
 from gaia_keys.output import printable, say
-
-if TYPE_CHECKING:
-    from gaia_keys.api import Api
 
 
 def below(path: str) -> str:
@@ -52,11 +49,11 @@ def api(api: Api, method: str, path: str, data: str | None) -> int:
     """
     import urllib3
 
-    url = f"{api.base}{path}"
+    url = f"{api.transport.base}{path}"
     try:
-        response = api.attempt(method, url, body(data), {})
+        response = api.transport.attempt(method, url, body(data), {})
     except urllib3.exceptions.HTTPError as error:
-        raise Stopped(api.unreachable(error)) from None
+        raise Stopped(api.transport.unreachable(error)) from None
     if sys.stdout.isatty():
         print(printable(response.data.decode(errors="replace")))
     else:

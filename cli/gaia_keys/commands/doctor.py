@@ -10,11 +10,12 @@ import json
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
 from gaia_keys import changes, options, root_keys, times
+from gaia_keys.api import Api
 from gaia_keys.aws import Stack
 from gaia_keys.commands import log
 from gaia_keys.commands.stack import GROUP, firing, known, live, next_step
@@ -22,9 +23,6 @@ from gaia_keys.connection import Connection, located
 from gaia_keys.errors import Failed, Stopped, of_aws
 from gaia_keys.keys import ID_LENGTH, Key
 from gaia_keys.output import COLOURS, coloured, print_json, printable
-
-if TYPE_CHECKING:
-    from gaia_keys.api import Api
 
 FUNCTIONS = ("ApiFunction", "AuthorizerFunction")
 DENIED = ("AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation")
@@ -323,17 +321,17 @@ def anonymous(it: Deployment) -> Findings:
     import urllib.request
 
     try:
-        with urllib.request.urlopen(it.api.base, timeout=30) as response:
+        with urllib.request.urlopen(it.api.transport.base, timeout=30) as response:
             code = response.status
     except urllib.error.HTTPError as error:
         code = error.code
     except OSError as error:
-        raise Failed(f"no response from {it.api.address.origin}: {error.strerror or type(error).__name__}") from None
+        raise Failed(f"no response from {it.api.transport.origin}: {error.strerror or type(error).__name__}") from None
     if code in (401, 403):
-        yield ok(f"{it.api.address.origin} rejects unsigned requests ({code})")
+        yield ok(f"{it.api.transport.origin} rejects unsigned requests ({code})")
     else:
         then = "check --url, and the API's authorizer"
-        yield fail(f"{it.api.address.origin} responds to unsigned requests with {code}", then)
+        yield fail(f"{it.api.transport.origin} responds to unsigned requests with {code}", then)
 
 
 def stored(it: Deployment) -> Findings:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import click
 
 from gaia_keys import changes, imports, options, rotation, times
+from gaia_keys.api import Api
 from gaia_keys.connection import connected
 from gaia_keys.errors import Failed, Stopped
 from gaia_keys.filters import Filter, filters
@@ -16,9 +16,6 @@ from gaia_keys.keys import Config, Key, id_of
 from gaia_keys.mapping import Mapping
 from gaia_keys.options import example
 from gaia_keys.output import print_json, print_key, print_keys, result, say
-
-if TYPE_CHECKING:
-    from gaia_keys.api import Api
 
 # `list --exit-code`, where there are keys to list.
 FOUND = 3

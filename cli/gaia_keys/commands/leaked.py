@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from gaia_keys import changes, gateways, options, rotation, times
+from gaia_keys.api import Api
 from gaia_keys.aws import Stack
 from gaia_keys.commands import log
 from gaia_keys.connection import Connection, located
 from gaia_keys.errors import Failed
 from gaia_keys.keys import ID_LENGTH, Key, id_of
 from gaia_keys.output import print_key, say, table
-
-if TYPE_CHECKING:
-    from gaia_keys.api import Api
 
 # How far back denied uses are looked for.
 DAYS = 7

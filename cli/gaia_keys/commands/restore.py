@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import hashlib
 import os
 from collections.abc import Callable
 from typing import Any
@@ -109,8 +110,6 @@ class Restoration:
         self.done: list[dict[str, str]] = []
         self.target = f"{stack.name}-restored-{to:%Y%m%dT%H%M%S}"
         if omission:  # another result, so another table
-            import hashlib
-
             parts = (omission.actor, omission.since.isoformat(), omission.until.isoformat())
             self.target += "-" + hashlib.sha256("\n".join(parts).encode()).hexdigest()[:6]
 
@@ -191,7 +190,9 @@ class Restoration:
         if logs:
             name = self.stack.output("ApiLogGroup")
             found = self.logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
-            (group,) = (each for each in found if each["logGroupName"] == name)
+            group = next((each for each in found if each["logGroupName"] == name), None)
+            if group is None:
+                raise Failed(f"the audit log {name} doesn't exist: without it, revoked keys would work again")
             oldest = times.at(group["creationTime"] / 1000)
             if days := group.get("retentionInDays"):
                 oldest = max(oldest, times.now() - datetime.timedelta(days=days))

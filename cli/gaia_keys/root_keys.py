@@ -45,6 +45,11 @@ def named(stack: Stack, service: str) -> tuple[set[str], datetime.datetime | Non
     return set(found.get("ids", {}).get("SS", [])), times.at(until) if until else None
 
 
+def listed(value: Any) -> list[Any]:
+    """What a policy may give as a list, or as its only element."""
+    return value if isinstance(value, list) else [value]
+
+
 def is_recent(kms_key: dict[str, Any]) -> bool:
     created: datetime.datetime = kms_key["CreationDate"]
     return created > times.now() - ACCEPTED

@@ -255,10 +255,11 @@ def strangers(it: Deployment, key_id: str) -> str:
     policy = json.loads(it.client("kms").get_key_policy(KeyId=key_id, PolicyName="default")["Policy"])
     roles = f"role/gaia-api-keys/{it.parameters['ServiceName']}/"
     admitted = False
-    for statement in policy["Statement"]:
-        named = statement.get("Action", [])
-        actions = [named] if isinstance(named, str) else named
-        used = [use for use in USES if any(fnmatch.fnmatch(use, action) for action in actions)]
+    for statement in root_keys.listed(policy["Statement"]):
+        names = "NotAction" if "NotAction" in statement else "Action"
+        actions = [action.lower() for action in root_keys.listed(statement[names])]
+        matching = {use for use in USES if any(fnmatch.fnmatch(use.lower(), action) for action in actions)}
+        used = [use for use in USES if (use in matching) == (names == "Action")]
         if statement["Effect"] != "Allow" or not used:
             continue
         if roles not in json.dumps([statement.get("Principal"), statement.get("Condition")]):

@@ -13,7 +13,7 @@ from gaia_keys.connection import Connection, located
 from gaia_keys.errors import Failed, Stopped
 from gaia_keys.keys import Key
 from gaia_keys.output import print_json, print_keys, say, table
-from gaia_keys.root_keys import Deployment, is_recent
+from gaia_keys.root_keys import Deployment, is_recent, listed
 
 REPLACE, FINISH, ACCEPT, REPAIR = (f"gaia-keys root-key {word}" for word in ("replace", "finish", "accept", "repair"))
 ELSEWHERE = (
@@ -382,7 +382,7 @@ def repair(connection: Connection, yes: bool) -> int:
 
 def statements(which: str, policy: Any) -> list[dict[str, str]]:
     """Who may do what."""
-    each = policy["Statement"] if isinstance(policy["Statement"], list) else [policy["Statement"]]
+    each = listed(policy["Statement"])
     names = ("Effect", "Principal", "Action", "Condition")
     return [{"policy": which, **{name.lower(): unquoted(one.get(name, "")) for name in names}} for one in each]
 

@@ -145,10 +145,7 @@ def config_fields(function: Callable[..., R]) -> Callable[..., R]:
         help=f"2027-01-31, 2027-01-31T12:00:00Z, a span from now ({times.FORMS}), or never.",
     )
     @click.option(
-        "--allowed-ip",
-        metavar="ADDRESS",
-        multiple=True,
-        help="Allow only this address or CIDR range. Can be repeated.",
+        "--allowed-ip", metavar="ADDRESS", multiple=True, help="Allow only this address or CIDR range. Can be repeated."
     )
     @click.option(
         "--usage-plan-key",

@@ -165,7 +165,8 @@ def replace(connection: Connection, kms_key: str | None, yes: bool) -> int:
         done = deployment.tags(old).get("replace") == secondary
         if kms_key == old or (done and not kms_key):
             return report(deployment, f"KMS key {old} is the primary one already", *after_replace(secondary))
-        if kms_key != secondary if kms_key else not pending(deployment):
+        meant = kms_key == secondary if kms_key else pending(deployment)
+        if not meant:
             either = f"To make it the primary one: {REPLACE} --kms-key {secondary}. To retire it: {FINISH}"
             raise Failed(f"KMS key {secondary} is the secondary one. {either}")
         new = deployment.usable(secondary)

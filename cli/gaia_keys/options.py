@@ -61,10 +61,6 @@ def key_or_id(text: str) -> str:
     return found
 
 
-def id_alone(text: str) -> str:
-    return key_or_id(text)[:ID_LENGTH]
-
-
 def past(text: str) -> datetime.datetime:
     """A date, a time, or a span before now."""
     try:
@@ -106,7 +102,7 @@ def config(text: str) -> Config:
     return found
 
 
-KEY_ID = Parsed(id_alone)
+KEY_ID = Parsed(lambda text: key_or_id(text)[:ID_LENGTH])
 SPAN = Parsed(times.span)
 PAST = Parsed(past)
 EXPIRY = Parsed(expiry)

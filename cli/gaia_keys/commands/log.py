@@ -104,10 +104,6 @@ def text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def shown_time(moment: datetime.datetime) -> str:
-    return f"{moment:%m-%d %H:%M:%S}" if sys.stdout.isatty() else times.written(moment)
-
-
 def caller(fields: dict[str, Any]) -> str:
     """Who it was; for a terminal, the name at the end of an ARN."""
     actor = text(fields.get("actor"))
@@ -116,7 +112,8 @@ def caller(fields: dict[str, Any]) -> str:
 
 def row(entry: Entry, kind: str) -> dict[str, str]:
     """What a table shows of an entry."""
-    fields, first = entry.fields, {"time": shown_time(entry.time)}
+    fields, at = entry.fields, entry.time
+    first = {"time": f"{at:%m-%d %H:%M:%S}" if sys.stdout.isatty() else times.written(at)}
     if kind == "audit":
         after = text(fields.get("permissions") or fields.get("routes"))
         before = text(fields.get("permissions_before"))

@@ -383,10 +383,8 @@ def repair(connection: Connection, yes: bool) -> int:
 
 def statements(which: str, policy: Any) -> list[dict[str, str]]:
     """Who may do what."""
-    each = listed(policy["Statement"])
     names = ("Effect", "Principal", "Action", "Condition")
-    return [{"policy": which, **{name.lower(): unquoted(one.get(name, "")) for name in names}} for one in each]
-
-
-def unquoted(value: Any) -> str:
-    return json.dumps(value).replace('"', "")
+    return [
+        {"policy": which, **{name.lower(): json.dumps(each.get(name, "")).replace('"', "") for name in names}}
+        for each in listed(policy["Statement"])
+    ]

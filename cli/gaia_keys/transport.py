@@ -170,16 +170,11 @@ def pause(response: urllib3.BaseHTTPResponse | None, attempts: int) -> float:
     return min(seconds, LONGEST_PAUSE)
 
 
-def chain(error: BaseException) -> Iterator[BaseException]:
+def chain(error: BaseException | None) -> Iterator[BaseException]:
     """An error, and those that led to it."""
-    left: list[object] = [error]
-    seen: list[object] = []
-    while left:
-        each = left.pop()
-        if isinstance(each, BaseException) and each not in seen:
-            seen.append(each)
-            yield each
-            left += [*each.args, getattr(each, "reason", None), each.__cause__, each.__context__]
+    while error:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def of_kind(error: BaseException, kind: type[BaseException]) -> bool:

@@ -1,185 +1,37 @@
-"""The management API: signed requests, repeated where that helps."""
+"""The management API: what can be asked, and what its responses mean."""
 
 from __future__ import annotations
 
 import os
-import re
-import ssl
-import time
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
-
-import certifi
-import urllib3
+from collections.abc import Iterator, Mapping
 
 from gaia_keys import lossless, responses
 from gaia_keys.errors import Changed, Failed, Gone, NoSuchKey, Stopped, Unexpected
 from gaia_keys.keys import Config, Key
-from gaia_keys.output import hide, say
 
-COLLECTION = "/es/api/v1/credentials/api_keys"
-# Only characters that every parser of URLs reads alike: what is checked is what is called. No user, query or fragment.
-URL = re.compile(
-    r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~/$-]*)?", re.ASCII | re.IGNORECASE
-)
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 # An ID that no key has: the service checks a config sent to it (422, 413), and then finds no such key (404).
 NOBODY = "gaia_00000000000000000000000000"
-ATTEMPTS = 6
-RETRIED = [429, 500, 502, 503, 504]
-# Seconds: what one attempt may take, the first pause (the next ones are twice as long each), and the longest; how long
-# nobody wonders.
-TIMEOUT = 30
-PAUSE = 0.2
-LONGEST_PAUSE = 20
-PATIENCE = 1
-# For everyone who can't sign, and perhaps need not.
-UNSIGNED = "or set GAIA_KEYS_AUTH=none for `cargo local`"
-
-Headers = dict[str, str]
-# Adds what authorizes a request of this method, URL and body to its headers.
-Authorize = Callable[[str, str, "bytes | None", Headers], None]
-
-
-def sigv4(host: str, profile: str | None, region: str | None) -> Authorize:
-    """Signs with the credentials that botocore finds: variables, profile, role, SSO."""
-    import botocore.auth  # takes a third of a second, so only commands that sign wait for it
-    import botocore.awsrequest
-    import botocore.session
-
-    session = botocore.session.Session(profile=profile)
-    found = re.search(r"\.execute-api\.([a-z0-9-]+)\.", host)
-    region = region or (found and found[1]) or os.environ.get("AWS_REGION") or session.get_config_variable("region")
-    if not region:
-        where = "the URL, AWS_REGION or the profile"
-        raise Stopped(f"cannot determine the AWS Region from {where}; use --region, {UNSIGNED}")
-    credentials = session.get_credentials()
-    if credentials is None:
-        where = "--profile, AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        raise Stopped(f"no AWS credentials; use {where}, {UNSIGNED}")
-
-    def authorize(method: str, url: str, data: bytes | None, headers: Headers) -> None:
-        frozen = credentials.get_frozen_credentials()
-        hide(frozen.secret_key, frozen.token)
-        request = botocore.awsrequest.AWSRequest(method, url, data=data)
-        botocore.auth.SigV4Auth(frozen, "execute-api", region).add_auth(request)
-        headers.update(request.headers)
-
-    return authorize
-
-
-def bearer() -> Authorize:
-    token = os.environ.get("GAIA_KEYS_TOKEN")
-    if not token:
-        raise Stopped("GAIA_KEYS_TOKEN is not set; --auth bearer sends the token in it")
-    return lambda method, url, data, headers: headers.update({"Authorization": f"Bearer {token}"})
-
-
-class Address:
-    """Where the API is: `origin` for errors, `base` for requests."""
-
-    def __init__(self, url: str) -> None:
-        found = URL.fullmatch(url)
-        if not found:
-            raise Stopped("--url: expected https://HOST (or http:// for a loopback address)")
-        scheme, host, port, path = (part or "" for part in found.groups())
-        self.host = host.lower()
-        self.loopback = self.host in LOOPBACK
-        if scheme.lower() == "http" and not self.loopback:
-            raise Stopped("--url: keys are sent only over https (or http:// to a loopback address)")
-        self.origin = f"{scheme.lower()}://{self.host}{port}"
-        self.base = self.origin + path.rstrip("/").removesuffix(COLLECTION) + COLLECTION
-
-    def pool(self) -> urllib3.PoolManager:
-        """The connections to it: through the proxy that the environment names, but never for a loopback address."""
-        variables = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-        authorities = next(filter(None, map(os.environ.get, variables)), None) or certifi.where()
-        if self.loopback:
-            return urllib3.PoolManager(ca_certs=authorities)
-        import urllib.request  # takes a while, so only those who may need a proxy wait for it
-
-        proxies = urllib.request.getproxies()
-        proxy = proxies.get("https") or proxies.get("all")
-        if not proxy or urllib.request.proxy_bypass(self.host):
-            return urllib3.PoolManager(ca_certs=authorities)
-        try:
-            parts = urllib3.util.parse_url(proxy if "://" in proxy else f"http://{proxy}")
-            password = urllib3.make_headers(proxy_basic_auth=urllib.parse.unquote(parts.auth)) if parts.auth else None
-            return urllib3.ProxyManager(parts._replace(auth=None).url, proxy_headers=password, ca_certs=authorities)
-        except (urllib3.exceptions.HTTPError, ValueError):
-            raise Stopped("the proxy of the environment (https_proxy): expected http://HOST:PORT") from None
 
 
 class Api:
-    """The API at a URL.
+    """Every method raises Failed if the service rejects the request, Stopped if it can't be reached or its response
+    isn't what the API documents.
 
-    Every method raises Failed if the service rejects the request, Stopped if it can't be reached or its response isn't
-    what the API documents. `key` is a Key as it was read: the change is made only if the key is still that, otherwise
-    Changed.
+    `key` is a Key as it was read: the change is made only if the key is still that, otherwise Changed.
     """
 
     def __init__(self, url: str, auth: str, profile: str | None, region: str | None) -> None:
-        self.address = Address(url)
-        self.base = self.address.base
-        self.pool = self.address.pool()
-        self.authorize: Authorize = lambda method, url, data, headers: None
-        if auth == "sigv4":
-            self.authorize = sigv4(self.address.host, profile, region)
-        elif auth == "bearer":
-            self.authorize = bearer()
+        from gaia_keys.transport import Transport  # takes a while, so only commands that send requests wait for it
 
-    def attempt(self, method: str, url: str, data: bytes | None, headers: Headers) -> urllib3.BaseHTTPResponse:
-        """The response to one attempt, signed anew; a redirect is none that is followed. Errors: those of urllib3."""
-        headers = {"Content-Type": "application/json", "User-Agent": "gaia-keys", **headers}
-        self.authorize(method, url, data, headers)
-        for name, value in headers.items():
-            if not re.fullmatch("[ -~]*", value):
-                wrong = "a line break or another character that no header may have"
-                raise Stopped(f"the header {name} would have {wrong}; check GAIA_KEYS_TOKEN and AWS_* variables")
-        return self.pool.request(
-            method, url, body=data, headers=headers, redirect=False, retries=False, timeout=TIMEOUT
-        )
-
-    def unreachable(self, error: urllib3.exceptions.HTTPError) -> str:
-        return f"no response from {self.address.origin}: {cause(error)}"
-
-    def send(self, method: str, url: str, body: object, headers: Headers) -> tuple[urllib3.BaseHTTPResponse, bool]:
-        """The last response to a request that may be repeated, and whether an earlier attempt may have succeeded."""
-        try:
-            data = None if body is None else lossless.encoded(body)
-        except ValueError as error:
-            raise Failed(str(error)) from None
-        doubtful = told = False
-        began = time.monotonic()
-        for left in reversed(range(ATTEMPTS)):
-            response = None
-            try:
-                response = self.attempt(method, url, data, headers)
-            except urllib3.exceptions.HTTPError as error:
-                failure = self.unreachable(error)
-                if self.address.loopback and of_kind(error, ConnectionRefusedError):
-                    raise Stopped(f"{failure}. Is `cargo local` running?") from None
-                if of_kind(error, ssl.SSLCertVerificationError):
-                    raise Stopped(f"{failure}. AWS_CA_BUNDLE is the file with the authorities to trust") from None
-                if not left:
-                    raise Stopped(f"{failure} (after {ATTEMPTS} attempts)") from None
-                doubtful = True
-            else:
-                if response.status not in RETRIED or not left:
-                    return response, doubtful
-                failure = f"{response.status} from {self.address.origin}"
-                doubtful |= response.status != 429
-            if not told and time.monotonic() - began > PATIENCE:
-                told = True
-                say(f"{failure}; trying again")
-            time.sleep(pause(response, ATTEMPTS - left))
-        raise AssertionError("the last attempt returns or raises")
+        self.transport = Transport(url, auth, profile, region)
 
     def ask(
-        self, method: str, url: str, body: object = None, headers: Headers | None = None
+        self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
     ) -> tuple[object, Mapping[str, str]]:
         """The JSON of a 200, and the response's headers."""
-        response, doubtful = self.send(method, url, body, headers or {})
+        url = self.transport.base + path
+        response, doubtful = self.transport.send(method, url, body, headers or {})
         status = response.status
         try:
             content = lossless.loads(response.data.decode())
@@ -198,13 +50,13 @@ class Api:
             raise Failed(error)
         if status == 404:
             raise Stopped(f"{error} ({method} {url}). Check --url")
-        raise Stopped(f"{error} (after {ATTEMPTS} attempts)" if status in RETRIED else error)
+        raise Stopped(error + self.transport.tried(status))
 
     def keys(self) -> Iterator[Key]:
         """All keys with their details, oldest first; each page is requested when the one before is used up."""
         query, after = "details=true", ""
         while query:
-            content, headers = self.ask("GET", f"{self.base}/?{query}")
+            content, headers = self.ask("GET", f"/?{query}")
             yield from responses.page(content)
             query = responses.following(headers.get("Link", ""))
             before, after = after, urllib.parse.parse_qs(query).get("after", [""])[-1]
@@ -212,35 +64,39 @@ class Api:
                 raise Unexpected("the list has a page that doesn't follow the one before it")
 
     def find(self, key_id: str) -> Key:
-        """One key with its details."""
-        return responses.one(self.ask("GET", f"{self.base}/{key_id}")[0], key_id)
+        return responses.one(self.ask("GET", f"/{key_id}")[0], key_id)
+
+    def look_up(self, key_id: str) -> Key | None:
+        try:
+            return self.find(key_id)
+        except NoSuchKey:
+            return None
 
     def create(self, config: Config, idempotency_key: str | None = None) -> str:
         """The new key, secret included; the same again for the same `idempotency_key`."""
         headers = {"Idempotency-Key": idempotency_key or os.urandom(16).hex()}
-        return responses.new_key(self.ask("POST", f"{self.base}/", {"config": config}, headers)[0], "created")
+        return responses.new_key(self.ask("POST", "/", {"config": config}, headers)[0], "created")
 
     def rotate(self, key: Key, body: dict[str, object], idempotency_key: str) -> responses.Rotated:
         """The new key, and when the old one expires; the same again for the same request. Gone if it was deleted."""
         headers = {"Idempotency-Key": idempotency_key, "If-Match": key.etag}
-        return responses.rotated(self.ask("POST", f"{self.base}/{key.id}/rotate", body, headers)[0], key.id)
+        return responses.rotated(self.ask("POST", f"/{key.id}/rotate", body, headers)[0], key.id)
 
     def update(self, key: Key, config: Config) -> None:
-        """Replaces the entire config."""
-        content, _ = self.ask("PUT", f"{self.base}/{key.id}", {"config": config}, {"If-Match": key.etag})
+        content, _ = self.ask("PUT", f"/{key.id}", {"config": config}, {"If-Match": key.etag})
         responses.result(content, "updated", key.id)
 
     def check(self, config: Config) -> None:
         """Whether the service would accept a config; nothing is created."""
         try:
-            self.ask("PUT", f"{self.base}/{NOBODY}", {"config": config})
+            self.ask("PUT", f"/{NOBODY}", {"config": config})
         except NoSuchKey:
             return
         raise Unexpected("the response says that a key was updated that can't exist")
 
     def delete(self, key: Key) -> None:
         try:
-            content, _ = self.ask("DELETE", f"{self.base}/delete/{key.id}", headers={"If-Match": key.etag})
+            content, _ = self.ask("DELETE", f"/delete/{key.id}", headers={"If-Match": key.etag})
         except NoSuchKey as error:
             if not error.doubtful:  # else an earlier attempt was carried out, and its response got lost
                 raise
@@ -248,38 +104,5 @@ class Api:
             responses.result(content, "deleted", key.id)
 
     def verify(self, key: str, conditions: dict[str, str]) -> responses.Verdict:
-        content, _ = self.ask("POST", f"{self.base}/verify", {"api_key": key, **conditions})
+        content, _ = self.ask("POST", "/verify", {"api_key": key, **conditions})
         return responses.verdict(content, key)
-
-
-def pause(response: urllib3.BaseHTTPResponse | None, attempts: int) -> float:
-    """Seconds to wait before the next attempt: what the response asks for, within bounds."""
-    asked = response.headers.get("Retry-After", "") if response else ""
-    seconds = int(asked) if re.fullmatch("[0-9]{1,9}", asked) else PAUSE * 2 ** (attempts - 1)
-    return min(seconds, LONGEST_PAUSE)
-
-
-def chain(error: BaseException) -> Iterator[BaseException]:
-    """An error, and those that led to it."""
-    left: list[object] = [error]
-    seen: list[object] = []
-    while left:
-        each = left.pop()
-        if isinstance(each, BaseException) and each not in seen:
-            seen.append(each)
-            yield each
-            left += [*each.args, getattr(each, "reason", None), each.__cause__, each.__context__]
-
-
-def of_kind(error: BaseException, kind: type[BaseException]) -> bool:
-    return any(isinstance(each, kind) for each in chain(error))
-
-
-def cause(error: BaseException) -> str:
-    """Why there is no response. Only what the system says: other texts may repeat a password or a header."""
-    for each in chain(error):
-        if isinstance(each, ssl.SSLCertVerificationError):
-            return each.verify_message
-        if isinstance(each, OSError) and each.strerror:
-            return each.strerror
-    return type(error).__name__

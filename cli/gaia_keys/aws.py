@@ -9,10 +9,18 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from gaia_keys.errors import Failed, Stopped
+from gaia_keys.output import Status, say, table
 
 T = TypeVar("T")
 # Bytes that CloudFormation takes in a request.
 LONGEST_TEMPLATE = 51_200
+# What may not be replaced, and what is lost if it is.
+KEPT = {
+    "Table": "the API keys",
+    "KmsKey": "every API key",
+    "ApiLogs": "the audit log",
+    "Api": "ApiUrl and ApiArn, which callers and their policies name",
+}
 
 
 def wait_for(look: Callable[[], T | None]) -> T:
@@ -80,8 +88,7 @@ class Stack:
         pages = self.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=self.name)
         return {
             each["LogicalResourceId"]: each["PhysicalResourceId"]
-            for page in pages
-            for each in page["StackResourceSummaries"]
+            for each in pages.search("StackResourceSummaries[]")
             if each["ResourceType"] == kind and each.get("PhysicalResourceId")
         }
 
@@ -93,20 +100,28 @@ class Stack:
         physical_id: str = detail["StackResourceDetail"]["PhysicalResourceId"]
         return physical_id
 
-    def ended(self, before: dict[str, Any], told: Callable[[str], None] = lambda status: None) -> str:
-        """The status in which the stack comes to rest. `before`: as it was described before the update was started."""
+    def at_rest(self) -> str | None:
+        """The status, or None while an update is under way."""
+        status: str = self.describe()["StackStatus"]
+        return None if status.endswith("_IN_PROGRESS") else status
+
+    def update(self, start: Callable[[], object], end: str = "UPDATE_COMPLETE") -> None:
+        """Starts an update and waits; says each status. Failed, with CloudFormation's reasons, if it ends otherwise."""
+        before, status = self.describe(), Status()
+        start()
         begun = False
 
-        def rests() -> str | None:
+        def ended() -> str | None:
             nonlocal begun
             found = self.describe()
-            status: str = found["StackStatus"]
+            now: str = found["StackStatus"]
             # While it is as before, CloudFormation has accepted the update and not begun it.
             begun = begun or any(found.get(name) != before.get(name) for name in ("LastUpdatedTime", "StackStatus"))
-            told(status)
-            return status if begun and not status.endswith("_IN_PROGRESS") else None
+            status.say(now)
+            return now if begun and not now.endswith("_IN_PROGRESS") else None
 
-        return wait_for(rests)
+        if (ending := wait_for(ended)) != end:
+            raise Failed(f"the stack {self.name} is {ending}: {self.reasons()}")
 
     def reasons(self) -> str:
         """Why the last update failed, by resource."""
@@ -155,11 +170,12 @@ class Stack:
 
 
 class Change:
-    """A change set."""
+    """A change set. `with change:` discards it unless it is executed."""
 
     def __init__(self, stack: Stack, change_id: str) -> None:
         self.stack, self.id = stack, change_id
         self.client = stack.client("cloudformation")
+        self.executed = False
 
     def created(self) -> Change | None:
         """Waits until CloudFormation has compared. Failed if it rejects the change, None if nothing would change."""
@@ -177,33 +193,35 @@ class Change:
             return None
         raise Failed(f"CloudFormation rejects this change: {reason}")
 
-    def rows(self) -> list[dict[str, str]]:
-        """What it would do to which resource: action, resource, type, and whether it replaces the resource."""
-        rows: list[dict[str, str]] = []
-        token: dict[str, str] = {}
-        while True:
-            page = self.client.describe_change_set(ChangeSetName=self.id, **token)
-            for change in page.get("Changes", []):
-                one = change["ResourceChange"]
-                rows.append(
-                    {
-                        "action": one["Action"],
-                        "resource": one["LogicalResourceId"],
-                        "type": one["ResourceType"],
-                        "replaced": one.get("Replacement", ""),
-                    }
-                )
-            if "NextToken" not in page:
-                return rows
-            token = {"NextToken": page["NextToken"]}
+    def show(self) -> list[dict[str, str]]:
+        """Shows what it would do to which resource, and returns all of it."""
+        pages = self.client.get_paginator("describe_change_set").paginate(ChangeSetName=self.id)
+        rows = [
+            {
+                "action": each["Action"],
+                "resource": each["LogicalResourceId"],
+                "type": each["ResourceType"],
+                "replaced": each.get("Replacement", ""),
+            }
+            for each in pages.search("Changes[].ResourceChange || `[]`")
+        ]
+        # CloudFormation can't tell whether the others change: they refer to something that does.
+        certain = [row for row in rows if row["replaced"] != "Conditional" or row["resource"] in KEPT]
+        table(certain)
+        if len(rows) > len(certain):
+            say(f"{len(rows) - len(certain)} more refer to these, and change only if their names do")
+        return rows
 
     def discard(self) -> None:
         self.client.delete_change_set(ChangeSetName=self.id)
 
-    def execute(self, told: Callable[[str], None] = lambda status: None) -> None:
-        """Executes it and waits. Failed, with CloudFormation's reasons, if it rolled back. `told` gets each status."""
-        before = self.stack.describe()
-        self.client.execute_change_set(ChangeSetName=self.id)
-        status = self.stack.ended(before, told)
-        if status != "UPDATE_COMPLETE":
-            raise Failed(f"the stack {self.stack.name} is {status}: {self.stack.reasons()}")
+    def execute(self) -> None:
+        self.executed = True
+        self.stack.update(lambda: self.client.execute_change_set(ChangeSetName=self.id))
+
+    def __enter__(self) -> Change:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self.executed:
+            self.discard()

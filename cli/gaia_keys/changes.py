@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from gaia_keys import times
+from gaia_keys.api import Api
 from gaia_keys.errors import Changed, Failed
 from gaia_keys.keys import Config, Key
 from gaia_keys.lossless import dumps
-
-if TYPE_CHECKING:
-    from gaia_keys.api import Api
 
 # How often a key is read again because somebody else changed it meanwhile.
 CHANGES = 5

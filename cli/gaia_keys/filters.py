@@ -12,25 +12,21 @@ import click
 
 from gaia_keys import lossless, times
 from gaia_keys.keys import STATES, Key
-from gaia_keys.options import Span, When
+from gaia_keys.options import PAST, SPAN, Parsed
 
 R = TypeVar("R")
 
 
-class Where(click.ParamType):
+def condition(text: str) -> tuple[str, object]:
     """`FIELD=VALUE`: a field, and its value as JSON has it."""
-
-    name = "field"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, object]:
-        field, equals, text = str(value).partition("=")
-        if not (field and equals):
-            self.fail("expected FIELD=VALUE", param, ctx)
-        try:
-            found = lossless.loads(text)
-        except ValueError:
-            found = text
-        return field, text if lossless.fault(found) else found
+    field, equals, value = text.partition("=")
+    if not (field and equals):
+        raise ValueError("expected FIELD=VALUE")
+    try:
+        found = lossless.loads(value)
+    except ValueError:
+        found = value
+    return field, value if lossless.fault(found) else found
 
 
 @dataclass
@@ -74,45 +70,37 @@ class Filter:
         return key.expires - now if key.state == "active" and key.expires else datetime.timedelta.max
 
 
-OPTIONS = (
-    click.option("--name", help="Only keys with this name."),
-    click.option(
+def filters(function: Callable[..., R]) -> Callable[..., R]:
+    """Adds the options of a Filter, which the command gets as `wanted`."""
+
+    @click.option("--name", help="Only keys with this name.")
+    @click.option(
         "--where",
         metavar="FIELD=VALUE",
         multiple=True,
-        type=Where(),
+        type=Parsed(condition),
         help="Only keys whose config has this top-level field with this value. A value that is valid JSON is compared "
         "as JSON, any other as text: team=search, limit=100, code='\"100\"'. null: no such field. Can be repeated.",
-    ),
-    click.option(
+    )
+    @click.option(
         "--state", type=click.Choice(STATES), multiple=True, help="Only keys in this state. Can be repeated: any."
-    ),
-    click.option(
+    )
+    @click.option(
         "--owner",
         metavar="NAME",
         multiple=True,
         help="Only keys that this caller created (created_by, or its part after the last /), or whose config field "
         "owner is this. Can be repeated: any.",
-    ),
-    click.option(
-        "--older-than", type=When(-1), metavar="WHEN", help="Only keys created before this date, or so long ago (90d)."
-    ),
-    click.option("--unused-for", type=Span(), metavar="SPAN", help="Only keys older than this and unused for as long."),
-    click.option("--never-used", is_flag=True, help="Only keys without a recorded use."),
-    click.option(
-        "--expires-within", type=Span(), metavar="SPAN", help="Only active keys that expire within this time."
-    ),
-)
-
-
-def filters(function: Callable[..., R]) -> Callable[..., R]:
-    """Adds the options of a Filter, which the command gets as `wanted`."""
-
+    )
+    @click.option(
+        "--older-than", type=PAST, metavar="WHEN", help="Only keys created before this date, or so long ago (90d)."
+    )
+    @click.option("--unused-for", type=SPAN, metavar="SPAN", help="Only keys older than this and unused for as long.")
+    @click.option("--never-used", is_flag=True, help="Only keys without a recorded use.")
+    @click.option("--expires-within", type=SPAN, metavar="SPAN", help="Only active keys that expire within this time.")
     @functools.wraps(function)
     def command(*arguments: object, **given: object) -> R:
         wanted = Filter(**{name: given.pop(name) for name in Filter.__dataclass_fields__})  # type: ignore[arg-type]
         return function(*arguments, wanted=wanted, **given)
 
-    for option in reversed(OPTIONS):
-        command = option(command)
     return command

@@ -7,16 +7,14 @@ import hashlib
 import io
 import pathlib
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
+from gaia_keys.api import Api
 from gaia_keys.errors import Failed, Stopped
 from gaia_keys.lossless import decoded, fault, leaves, loads
 from gaia_keys.mapping import Mapping
 from gaia_keys.output import each, say
-
-if TYPE_CHECKING:
-    from gaia_keys.api import Api
 
 
 class Entry(NamedTuple):
@@ -38,18 +36,17 @@ def cell(name: str, text: str) -> object:
     return text.split() if name == "allowed_ips" else text
 
 
-def rows_of_csv(text: str) -> list[tuple[str, object, object]]:
+def rows_of_csv(text: str) -> Iterator[tuple[str, object, object]]:
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     columns = reader.fieldnames or []
     if "api_key" not in columns:
         raise Stopped("the CSV has no column api_key")
     if len(set(columns)) != len(columns):
         raise Stopped("the CSV has two columns with the same name")
-    rows: list[tuple[str, object, object]] = []
     for row in reader:
         if len(row) != len(columns) or None in row.values():
             raise Stopped(f"line {reader.line_num}: expected {len(columns)} columns")
-        place, old = f"line {reader.line_num}", row.pop("api_key")
+        old = row.pop("api_key")
         config: object
         try:
             if "config" in columns:
@@ -58,24 +55,21 @@ def rows_of_csv(text: str) -> list[tuple[str, object, object]]:
                 config = {name: cell(name, text) for name, text in row.items() if text != ""}
         except ValueError as error:
             config = error
-        rows.append((place, old, config))
-    return rows
+        yield f"line {reader.line_num}", old, config
 
 
-def rows_of_json(text: str) -> list[tuple[str, object, object]]:
+def rows_of_json(text: str) -> Iterator[tuple[str, object, object]]:
     try:
         entries = loads(text)
     except ValueError as error:
         raise Stopped(f"not a list of keys: {error}") from None
     if not isinstance(entries, list):
         raise Stopped('not a list of keys: expected [{"api_key": ..., "config": {...}}, ...]')
-    rows: list[tuple[str, object, object]] = []
     for number, entry in enumerate(entries, 1):
         if isinstance(entry, ValueError):
             raise Stopped(f"entry {number}: {entry}")
         entry = entry if isinstance(entry, dict) else {}
-        rows.append((f"entry {number}", entry.get("api_key"), entry.get("config")))
-    return rows
+        yield f"entry {number}", entry.get("api_key"), entry.get("config")
 
 
 def read(path: str) -> list[Entry]:
@@ -87,7 +81,7 @@ def read(path: str) -> list[Entry]:
     except UnicodeDecodeError:
         raise Stopped(f"{path} is neither UTF-8 nor UTF-16") from None
     try:
-        rows = rows_of_json(text) if text.lstrip()[:1] in ("[", "{") else rows_of_csv(text)
+        rows = list(rows_of_json(text) if text.lstrip()[:1] in ("[", "{") else rows_of_csv(text))
     except csv.Error as error:
         raise Stopped(f"{path}: {error}") from None
     seen: dict[str, Entry] = {}
@@ -127,10 +121,9 @@ def run(api: Api, entries: Sequence[Entry], mapping: Mapping | None) -> int:
         if not isinstance(config, dict):
             raise Failed("config is not an object")
         header = idempotency_key(entry.old)
-        if mapping:
-            mapping.begin(entry.old)
         try:
             if mapping:
+                mapping.begin(entry.old)
                 mapping.add(entry.old, api.create(config, header))
             else:
                 api.check(config)
@@ -141,6 +134,6 @@ def run(api: Api, entries: Sequence[Entry], mapping: Mapping | None) -> int:
 
     if mapping:
         mapping.drop()  # a key without a new one is asked for again
-    done, failed = each([(entry.place, entry) for entry in entries], len(entries), work)
+    done, failed = each([(entry.place, entry) for entry in entries], work)
     say(f"{done} {'imported' if mapping else 'can be imported'}, {failed} failed")
     return failed

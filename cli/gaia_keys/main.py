@@ -11,7 +11,7 @@ import sys
 import click
 
 from gaia_keys import connection
-from gaia_keys.errors import Failed, Stopped
+from gaia_keys.errors import Failed, Stopped, of_aws
 from gaia_keys.options import example
 from gaia_keys.output import hide, say
 
@@ -36,14 +36,7 @@ COMMANDS = {
     "restore": "restore:restore",
     "completion": "completion:completion",
 }
-# Variables whose values are secrets, and what an error of botocore may say of its values: only names that are none.
 SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "GAIA_KEYS_TOKEN")
-NAMES = ("profile", "service_name", "operation_name", "provider")
-# What to do about an error of botocore.
-HINTS = {
-    "NoCredentialsError": "; use --profile, AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-    "EndpointConnectionError": "; check the network, and --region",
-}
 
 
 class Commands(click.Group):
@@ -76,24 +69,6 @@ def cli() -> None:
     """
 
 
-def of_aws(error: Exception) -> str | None:
-    """What an error of AWS, or of botocore on the way there, says without values. None for any other error."""
-    botocore = sys.modules.get("botocore.exceptions")
-    if botocore and isinstance(error, botocore.ClientError):
-        code, operation = error.response["Error"].get("Code", "Unknown"), error.operation_name
-        # The texts of these repeat the request's headers, session token included.
-        message = (
-            "check the credentials and the clock" if "ignature" in code else error.response["Error"].get("Message", "")
-        )
-        hint = "; check --stack, --region and --profile" if "Stack with id" in message else ""
-        return f"{operation}: {code}: {' '.join(message.split())}{hint}"
-    if botocore and isinstance(error, botocore.BotoCoreError):
-        values = {name: value if name in NAMES else "..." for name, value in error.kwargs.items()}
-        hint = next((hint for kind, hint in HINTS.items() if isinstance(error, getattr(botocore, kind))), "")
-        return " ".join(error.fmt.format(**values).split()) + hint
-    return None
-
-
 def status() -> int:
     """Runs the command that was typed; each error becomes a line and an exit status."""
     try:
@@ -106,29 +81,26 @@ def status() -> int:
         command = context.command_path if context else "gaia-keys"
         say(f"{command}: {' '.join(error.format_message().split())} (try {command} --help)")
         return 2
-    except Failed as error:
+    except (Failed, Stopped) as error:
         say(f"gaia-keys: {error}")
-        return 1
-    except Stopped as error:
-        say(f"gaia-keys: {error}")
-        return 2
+        return 1 if isinstance(error, Failed) else 2
     except OSError as error:
-        say(f"gaia-keys: {': '.join(map(str, filter(None, (error.filename, error.strerror or type(error).__name__))))}")
+        where = f"{error.filename}: " if error.filename else ""
+        say(f"gaia-keys: {where}{error.strerror or type(error).__name__}")
         return 2
     except (click.Abort, KeyboardInterrupt):
         say("gaia-keys: interrupted. To continue what a command began, run it again.")
         return 130
     except Exception as error:  # noqa: BLE001, the one catch-all
-        if (message := of_aws(error)) is not None:
-            say(f"gaia-keys: {message}")
-            return 2
-        # Its text, or the code in a traceback, may hold a key or a credential.
-        if os.environ.get("GAIA_KEYS_DEBUG") == "1":
-            import traceback
+        message = of_aws(error)
+        if message is None:  # its text, or the code in a traceback, may hold a key or a credential
+            if os.environ.get("GAIA_KEYS_DEBUG") == "1":
+                import traceback
 
-            traceback.print_exc()
-        debug = "For a traceback, which may show secrets, set GAIA_KEYS_DEBUG=1."
-        say(f"gaia-keys: unexpected {type(error).__name__}. {debug}")
+                traceback.print_exc()
+            debug = "For a traceback, which may show secrets, set GAIA_KEYS_DEBUG=1."
+            message = f"unexpected {type(error).__name__}. {debug}"
+        say(f"gaia-keys: {message}")
         return 2
 
 

@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import sys
 from collections.abc import Callable
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
 import click
 
 from gaia_keys import lossless, times
-from gaia_keys.keys import Config, id_of
+from gaia_keys.keys import ID_LENGTH, Config, id_of
 
-F = TypeVar("F", bound=Callable[..., object])
-Parameter = click.Parameter
-Context = click.Context
+R = TypeVar("R")
+# The config fields that have an option.
+OWN = {"name", "permissions", "routes", "expires_at", "allowed_ips", "usage_plan_key"}
 
 
 def read_secret() -> str:
-    """A key from standard input; a terminal asks for it and doesn't show it."""
-    key: str = click.prompt("Key", hide_input=True, err=True) if sys.stdin.isatty() else read_line()
+    """A key from the first line of standard input; a terminal asks for it and doesn't show it."""
+    if sys.stdin.isatty():
+        key: str = click.prompt("Key", hide_input=True, err=True)
+    else:
+        try:
+            key = lossless.decoded(sys.stdin.buffer.readline())
+        except UnicodeDecodeError:
+            raise click.UsageError("standard input is neither UTF-8 nor UTF-16") from None
     if not key.strip():
         raise click.UsageError("expected a key on standard input")
     return key.strip()
-
-
-def read_line() -> str:
-    """The first line of standard input."""
-    try:
-        return lossless.decoded(sys.stdin.buffer.readline())
-    except UnicodeDecodeError:
-        raise click.UsageError("standard input is neither UTF-8 nor UTF-16") from None
 
 
 def promptable(yes: bool) -> None:
@@ -39,90 +38,74 @@ def promptable(yes: bool) -> None:
         raise click.UsageError("cannot prompt for confirmation (stdin is not a terminal); use --yes")
 
 
-class KeyId(click.ParamType):
-    """An ID, or a key, of which only the ID is used. What was typed may be a secret, so no error repeats it."""
+class Parsed(click.ParamType):
+    """What a function makes of a text. Its ValueError says what is wrong."""
 
-    name = "key"
+    name = "text"
 
-    def convert(self, value: str, param: Parameter | None, ctx: Context | None) -> str:
-        text = read_secret() if value == "-" else value
-        return id_of(text) or self.fail("expected a key, or its ID: gaia_ and 26 characters", param, ctx)
+    def __init__(self, parse: Callable[[str], object]) -> None:
+        self.parse = parse
 
-
-class Name(click.ParamType):
-    name = "name"
-
-    def convert(self, value: str, param: Parameter | None, ctx: Context | None) -> str:
-        return value if value.strip() else self.fail("expected a name that isn't empty", param, ctx)
-
-
-class Span(click.ParamType):
-    name = "span"
-
-    def __init__(self, most: str | None = None) -> None:
-        self.most = most
-
-    def convert(
-        self, value: str | datetime.timedelta, param: Parameter | None, ctx: Context | None
-    ) -> datetime.timedelta:
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> object:
         try:
-            span = times.span(value) if isinstance(value, str) else value
+            return self.parse(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
-        if self.most and span > times.span(self.most):
-            self.fail(f"expected {self.most} at most", param, ctx)
-        return span
 
 
-class When(click.ParamType):
-    """A date, a time, or a span: before now (`sign` -1), or from now (1), where the past is an error.
-
-    With `never`, that word too.
-    """
-
-    name = "when"
-
-    def __init__(self, sign: int, never: bool = False) -> None:
-        self.sign, self.never = sign, never
-
-    def convert(
-        self, value: str | datetime.datetime, param: Parameter | None, ctx: Context | None
-    ) -> str | datetime.datetime:
-        if not isinstance(value, str) or (self.never and value == "never"):
-            return value
-        now = times.now()
-        try:
-            time = times.add(now, self.sign * times.span(value))
-        except ValueError:
-            time = self.parse(value, param, ctx)
-        if self.sign == 1 and time <= now:
-            self.fail(f"'{value}' is in the past", param, ctx)
-        return time
-
-    def parse(self, value: str, param: Parameter | None, ctx: Context | None) -> datetime.datetime:
-        try:
-            return times.parse(value)
-        except ValueError as error:
-            words = f"{times.FORMS} or never" if self.never else times.FORMS
-            self.fail(f"{error}, or {words}", param, ctx)
+def key_or_id(text: str) -> str:
+    """What was typed may be a secret, so no error repeats it."""
+    found = read_secret() if text == "-" else text
+    if not id_of(found):
+        raise ValueError("expected a key, or its ID: gaia_ and 26 characters")
+    return found
 
 
-class Fields(click.ParamType):
+def past(text: str) -> datetime.datetime:
+    """A date, a time, or a span before now."""
+    try:
+        return times.add(times.now(), -times.span(text))
+    except ValueError:
+        return parse(text, times.FORMS)
+
+
+def expiry(text: str) -> datetime.datetime | str:
+    """A date, a time, or a span from now, none of them in the past; or never."""
+    if text == "never":
+        return text
+    try:
+        time = times.add(times.now(), times.span(text))
+    except ValueError:
+        time = parse(text, f"{times.FORMS} or never")
+    if time <= times.now():
+        raise ValueError(f"'{text}' is in the past")
+    return time
+
+
+def parse(text: str, others: str) -> datetime.datetime:
+    try:
+        return times.parse(text)
+    except ValueError as error:
+        raise ValueError(f"{error}, or {others}") from None
+
+
+def config(text: str) -> Config:
     """Fields of a config. Those with an option of their own are left to that: two values could differ."""
+    try:
+        found = lossless.loads(text)
+    except ValueError as error:
+        raise ValueError(f"not valid JSON: {error}") from None
+    if (wrong := lossless.fault(found)) or not isinstance(found, dict):
+        raise ValueError(str(wrong or "expected a JSON object"))
+    if twice := OWN & set(found):
+        raise ValueError(f"{', '.join(sorted(twice))}: use the option for this field")
+    return found
 
-    name = "json"
-    own: ClassVar = {"name", "permissions", "routes", "expires_at", "allowed_ips", "usage_plan_key"}
 
-    def convert(self, value: str | Config, param: Parameter | None, ctx: Context | None) -> Config:
-        try:
-            fields = lossless.loads(value) if isinstance(value, str) else value
-        except ValueError as error:
-            self.fail(f"not valid JSON: {error}", param, ctx)
-        if (wrong := lossless.fault(fields)) or not isinstance(fields, dict):
-            self.fail(str(wrong or "expected a JSON object"), param, ctx)
-        if self.own & set(fields):
-            self.fail(f"{', '.join(sorted(self.own & set(fields)))}: use the option for this field", param, ctx)
-        return fields
+KEY_ID = Parsed(lambda text: key_or_id(text)[:ID_LENGTH])
+SPAN = Parsed(times.span)
+PAST = Parsed(past)
+EXPIRY = Parsed(expiry)
 
 
 def actions(*rows: str) -> str:
@@ -136,63 +119,63 @@ def example(*lines: str) -> str:
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-key_id = click.argument("key_id", metavar="KEY", type=KeyId())
+key_id = click.argument("key_id", metavar="KEY", type=KEY_ID)
 show_keys = click.option("--show-keys", is_flag=True, help="Show entire keys, secrets included.")
 yes = click.option("--yes", is_flag=True, help="Don't ask for confirmation.")
 
-CONFIG_FIELDS = (
-    click.option("--permissions", type=click.Choice(["read", "write"]), help="write includes read."),
-    click.option(
+
+def config_fields(function: Callable[..., R]) -> Callable[..., R]:
+    """Adds the options that set fields of a config. The command gets them as `fields`, with None for one to remove."""
+
+    @click.option("--permissions", type=click.Choice(["read", "write"]), help="write includes read.")
+    @click.option(
         "--route",
         metavar="'METHOD /PATH'",
         multiple=True,
         help="Grant only this route, in place of --permissions. * is any text. Can be repeated.",
-    ),
-    click.option(
+    )
+    @click.option(
         "--expires",
-        type=When(1, never=True),
+        type=EXPIRY,
         metavar="WHEN",
         help=f"2027-01-31, 2027-01-31T12:00:00Z, a span from now ({times.FORMS}), or never.",
-    ),
-    click.option(
+    )
+    @click.option(
         "--allowed-ip", metavar="ADDRESS", multiple=True, help="Allow only this address or CIDR range. Can be repeated."
-    ),
-    click.option(
+    )
+    @click.option(
         "--usage-plan-key",
         metavar="VALUE",
         help="REST APIs meter the key under the API Gateway API key with this value.",
-    ),
-    click.option(
-        "--config", type=Fields(), metavar="JSON", default="{}", help="Additional config fields, as a JSON object."
-    ),
-)
+    )
+    @click.option(
+        "--config",
+        type=Parsed(config),
+        metavar="JSON",
+        default="{}",
+        help="Additional config fields, as a JSON object.",
+    )
+    @functools.wraps(function)
+    def command(
+        *arguments: object,
+        permissions: str | None,
+        route: tuple[str, ...],
+        expires: datetime.datetime | str | None,
+        allowed_ip: tuple[str, ...],
+        usage_plan_key: str | None,
+        **given: object,
+    ) -> R:
+        if permissions and route:
+            raise click.UsageError("expected either --permissions or --route")
+        fields: Config = {}
+        if permissions or route:
+            fields |= {"permissions": permissions, "routes": list(route) or None}
+        if expires:
+            fields["expires_at"] = times.written(expires) if isinstance(expires, datetime.datetime) else None
+        if allowed_ip:
+            fields["allowed_ips"] = list(allowed_ip)
+        if usage_plan_key is not None:
+            fields["usage_plan_key"] = usage_plan_key or None
+        return function(*arguments, fields=fields, **given)
 
-
-def config_fields(function: F) -> F:
-    """The options that set fields of a config, for a new key or an existing one."""
-    for option in reversed(CONFIG_FIELDS):
-        function = option(function)
-    return function
-
-
-def changes(
-    name: str | None,
-    permissions: str | None,
-    route: tuple[str, ...],
-    expires: datetime.datetime | str | None,
-    allowed_ip: tuple[str, ...],
-    usage_plan_key: str | None,
-) -> Config:
-    """Fields by name, as a config has them; None for one to remove."""
-    if permissions and route:
-        raise click.UsageError("expected either --permissions or --route")
-    given: Config = {} if name is None else {"name": name or None}
-    if permissions or route:
-        given |= {"permissions": permissions, "routes": list(route) or None}
-    if expires:
-        given["expires_at"] = times.written(expires) if isinstance(expires, datetime.datetime) else None
-    if allowed_ip:
-        given["allowed_ips"] = list(allowed_ip)
-    if usage_plan_key is not None:
-        given["usage_plan_key"] = usage_plan_key or None
-    return given
+    return command

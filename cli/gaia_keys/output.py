@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import sys
+import time
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TextIO, TypeVar
 
 import click
 
 from gaia_keys import lossless, times
 from gaia_keys.errors import Failed
 from gaia_keys.keys import ULID, Key, id_of
-
-if TYPE_CHECKING:
-    from click._termui_impl import ProgressBar
 
 T = TypeVar("T")
 
@@ -96,6 +94,11 @@ def fit(widths: dict[str, int], whole: Collection[str], optional: Sequence[str],
     return fitting
 
 
+def coloured(text: str, colour: str | None, stream: TextIO) -> str:
+    """The text, in colour on a terminal."""
+    return click.style(text, fg=colour) if colour and stream.isatty() and not os.environ.get("NO_COLOR") else text
+
+
 def table(rows: Sequence[Mapping[str, object]], as_json: bool = False, optional: Sequence[str] = ()) -> None:
     """Prints rows, which have the same columns, as a table or as JSON.
 
@@ -108,18 +111,15 @@ def table(rows: Sequence[Mapping[str, object]], as_json: bool = False, optional:
     texts = [{name: "" if cell is None else printable(str(cell)) for name, cell in row.items()} for row in rows]
     names = [name for name in (texts[0] if texts else ()) if any(row[name] for row in texts)]
     widths = {name: max(width(name), *(width(row[name]) for row in texts)) for name in names}
-    terminal = sys.stdout.isatty()
-    if terminal:
+    if sys.stdout.isatty():
         whole = {name for name in names if name == names[0] or any(id_of(row[name]) for row in texts)}
         widths = fit(widths, whole, optional, shutil.get_terminal_size().columns)
-    colours = COLOURS if terminal and not os.environ.get("NO_COLOR") else {}
     for row in [{name: name.upper() for name in names}, *texts] if names else []:
         cells = []
         for name, room in widths.items():
             cell = cut(row[name], room)
-            space = " " * (room - width(cell))
-            colour = colours.get(row[name].split(",")[0]) if name in COLOURED else None
-            cells.append((click.style(cell, fg=colour) if colour else cell) + space)
+            colour = COLOURS.get(row[name].split(",")[0]) if name in COLOURED else None
+            cells.append(coloured(cell, colour, sys.stdout) + " " * (room - width(cell)))
         print((" " * GAP).join(cells).rstrip())
     sys.stdout.flush()
 
@@ -179,49 +179,42 @@ def print_key(key: Key, as_json: bool, show_keys: bool) -> None:
         result(f"{f'{heading}:':14}{value or '-'}")
 
 
-class Progress:
-    """`with Progress(total) as progress:` counts: a bar on a terminal, a line per hundred elsewhere."""
+class Status:
+    """Says each status of a stack once, when it changes; a terminal also shows how long it has been so."""
 
-    def __init__(self, total: int) -> None:
-        self.total, self.done, self.terminal = total, 0, sys.stderr.isatty()
-        self.bar: ProgressBar[int] = click.progressbar(length=total, show_pos=True, file=sys.stderr)
+    def __init__(self) -> None:
+        self.last, self.since = "", time.monotonic()
 
-    def step(self) -> None:
-        self.done += 1
-        if self.terminal:
-            self.bar.update(1)
-        elif self.done % 100 == 0:
-            say(f"{self.done} of {self.total}")
-
-    def say(self, line: str) -> None:
-        if self.terminal:
-            print("\r\x1b[K", end="", file=sys.stderr)  # in place of the bar, which the next step draws again
-        say(line)
-
-    def __enter__(self) -> Progress:
-        if self.terminal:
-            self.bar.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self.terminal:
-            self.bar.__exit__(kind, error, trace)
+    def say(self, status: str) -> None:
+        terminal = sys.stderr.isatty()
+        if status != self.last:
+            # Over the time of the last one.
+            click.echo(" " * 60 * terminal + "\r" * terminal, nl=False, err=True)
+            self.last, self.since = status, time.monotonic()
+            say(status)
+        elif terminal and status.endswith("_IN_PROGRESS"):
+            seconds = int(time.monotonic() - self.since)
+            click.echo(f"{status} {seconds // 60}:{seconds % 60:02}\r", nl=False, err=True)
 
 
-def each(items: Iterable[tuple[str, T]], total: int, work: Callable[[T], None]) -> tuple[int, int]:
-    """Works through `items`, pairs of a name and the item itself, `total` in all.
+def each(items: Sequence[tuple[str, T]], work: Callable[[T], None]) -> tuple[int, int]:
+    """Works through `items`, pairs of a name and the item itself. How many were done, and how many failed.
 
-    Prints why one failed, and goes on with the next. How many were done, and how many failed.
+    Prints why one failed, and goes on with the next. Counts: a bar on a terminal, a line per hundred elsewhere.
     """
-    failed = 0
-    with Progress(total) as progress:
-        for name, item in items:
+    failed, terminal = 0, sys.stderr.isatty()
+    bar = click.progressbar(items, show_pos=True, file=sys.stderr)
+    with bar if terminal else contextlib.nullcontext():
+        for count, (name, item) in enumerate(items, 1):
             try:
                 work(item)
             except Failed as error:
                 failed += 1
-                progress.say(f"{name}: {error}")
-            progress.step()
-    return progress.done - failed, failed
+                if terminal:  # in place of the bar, which the next step draws again
+                    print("\r\x1b[K", end="", file=sys.stderr)
+                say(f"{name}: {error}")
+            if terminal:
+                bar.update(1)
+            elif count % 100 == 0:
+                say(f"{count} of {len(items)}")
+    return len(items) - failed, failed

@@ -24,7 +24,8 @@ SLACK = datetime.timedelta(seconds=10)
 SKEW = datetime.timedelta(minutes=1)
 KEPT_AFTER_EXPIRY = datetime.timedelta(days=30)
 LONGEST = 4096  # bytes of a config
-ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+# From Crockford's digits to those that `int` reads.
+BASE_32 = str.maketrans("0123456789ABCDEFGHJKMNPQRSTVWXYZ", "0123456789ABCDEFGHIJKLMNOPQRSTUV")
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,7 @@ class Step:
 
 def created(key_id: str) -> datetime.datetime:
     """When a key's creation began, which its ID says."""
-    milliseconds = 0
-    for character in key_id[5:15]:
-        milliseconds = milliseconds * 32 + ALPHABET.index(character)
-    return datetime.datetime.fromtimestamp(milliseconds / 1000, times.UTC)
+    return times.at(int(key_id[5:15].translate(BASE_32), 32) / 1000)
 
 
 def events(messages: Iterable[str]) -> list[Event]:
@@ -170,10 +168,7 @@ def changed(key_id: str, event: Event, item: Item, now: datetime.datetime) -> St
     rotated = event.rotated_to and event.rotated_to[5:]
     if after == config and rotated in (None, text(item, "rotated_to")):
         return Step(key_id, "", event, item, item)
-    result = with_config(item, after, config, now) | {
-        "updated_at": {"S": event.at.isoformat(timespec="milliseconds").replace("+00:00", "Z")},
-        "updated_by": {"S": event.actor},
-    }
+    result = with_config(item, after, config, now) | updated(event)
     if rotated:
         result["rotated_to"] = {"S": rotated}
     return Step(key_id, "update", event, item, result, note(result, event))
@@ -188,11 +183,15 @@ def copied(key_id: str, event: Event, other: Item, now: datetime.datetime) -> St
     for name in ("updated_at", "updated_by", "rotated_to"):
         result.pop(name, None)
     if event.action != "create":
-        result["updated_at"] = {"S": event.at.isoformat(timespec="milliseconds").replace("+00:00", "Z")}
-        result["updated_by"] = {"S": event.actor}
+        result |= updated(event)
     if event.rotated_to:
         result["rotated_to"] = {"S": event.rotated_to[5:]}
     return Step(key_id, "copy", event, None, result, note(result, event))
+
+
+def updated(event: Event) -> Item:
+    at = event.at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return {"updated_at": {"S": at}, "updated_by": {"S": event.actor}}
 
 
 def note(item: Item, event: Event) -> str:

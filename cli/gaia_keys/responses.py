@@ -92,7 +92,6 @@ def details(content: object) -> Key:
 
 
 def one(content: object, key_id: str) -> Key:
-    """A certain key with its details."""
     key = details(content)
     if key.id != key_id:
         raise Unexpected("the response's 'api_key' is not the key that was asked for")
@@ -100,7 +99,6 @@ def one(content: object, key_id: str) -> Key:
 
 
 def page(content: object) -> list[Key]:
-    """A list of keys with their details."""
     if not isinstance(content, list):
         raise Unexpected("the response is not a list of keys")
     return list(map(details, content))

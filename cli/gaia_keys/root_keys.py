@@ -11,24 +11,48 @@ import contextlib
 import datetime
 import json
 import re
-import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from gaia_keys import times
-from gaia_keys.errors import Failed, NoSuchKey, Stopped
+from gaia_keys.api import NOBODY
+from gaia_keys.aws import Stack, wait_for
+from gaia_keys.connection import Connection
+from gaia_keys.errors import Failed, Stopped
 from gaia_keys.keys import ID_LENGTH
 from gaia_keys.output import say, table
 
-if TYPE_CHECKING:
-    from gaia_keys.connection import Connection
-
 TAG = "gaia-api-keys"
-# Seconds during which functions start with a root key that the table doesn't name.
-ACCEPTED = 3600
+# How long functions start with a root key that the table doesn't name.
+ACCEPTED = datetime.timedelta(hours=1)
 RETAINED = "The KMS key leaves the stack that created it, and stays in the account, enabled: its DeletionPolicy says so"
+
+
+def item(service: str) -> dict[str, dict[str, str]]:
+    """The key of the table's item that names the root keys."""
+    return {"service": {"S": f"{service}#meta"}, "id": {"S": "root_keys"}}
+
+
+def named(stack: Stack, service: str) -> tuple[set[str], datetime.datetime | None]:
+    """The IDs of the root keys that may be in use, and until when others are accepted."""
+    response = stack.client("dynamodb").get_item(
+        TableName=stack.output("TableName"), Key=item(service), ConsistentRead=True
+    )
+    found = response.get("Item", {})
+    until = int(found.get("accept_any_until", {}).get("N", 0))
+    return set(found.get("ids", {}).get("SS", [])), times.at(until) if until else None
+
+
+def listed(value: Any) -> list[Any]:
+    """What a policy may give as a list, or as its only element."""
+    return value if isinstance(value, list) else [value]
+
+
+def is_recent(kms_key: dict[str, Any]) -> bool:
+    created: datetime.datetime = kms_key["CreationDate"]
+    return created > times.now() - ACCEPTED
 
 
 class Deployment:
@@ -37,7 +61,7 @@ class Deployment:
     def __init__(self, connection: Connection, yes: bool = True) -> None:
         self.stack, self.api = connection.deployed(), connection.api()
         self.kms = self.stack.client("kms")
-        self.yes = yes
+        self.yes, self.former_type = yes, ""
         self.done: list[dict[str, str]] = []
         self.read()
 
@@ -49,15 +73,9 @@ class Deployment:
 
     def settle(self) -> None:
         """Waits for an update that is under way, perhaps of an interrupted run."""
-        from gaia_keys.aws import wait_for
-
-        def settled() -> str | None:
-            status: str = self.stack.describe()["StackStatus"]
-            return None if status.endswith("_IN_PROGRESS") else status
-
-        if not settled():
+        if not self.stack.at_rest():
             say(f"waiting for the update of the stack {self.stack.name} that is under way")
-        status = wait_for(settled)
+        status = wait_for(self.stack.at_rest)
         if not status.endswith("_COMPLETE"):
             raise Failed(f"the stack {self.stack.name} is {status}; see aws cloudformation continue-update-rollback")
         self.read()
@@ -79,10 +97,6 @@ class Deployment:
         except self.kms.exceptions.NotFoundException:
             raise Failed(f"there is no KMS key {key_id} in this account and Region") from None
         return found
-
-    def age(self, key_id: str) -> float:
-        """Seconds since a KMS key was created."""
-        return float((times.now() - self.kms_key(key_id)["CreationDate"]).total_seconds())
 
     def usable(self, key_id: str) -> str:
         """The ID of a KMS key, if it can give a root key."""
@@ -129,10 +143,9 @@ class Deployment:
             "Tags": [{"TagKey": f"{TAG}:{name}", "TagValue": value} for name, value in tags.items()],
             "Description": f"{description} If you delete it, every API key is invalid.",
         }
-        recent = times.now() - datetime.timedelta(seconds=ACCEPTED)
         earlier = self.created(**{purpose: self.primary})
         if purpose == "accept":
-            earlier = [key for key in earlier if key["CreationDate"] > recent]
+            earlier = [key for key in earlier if is_recent(key)]
         if earlier:
             key_id = str(earlier[0]["KeyId"])
             say(f"going on with KMS key {key_id}, which an earlier run created")
@@ -174,13 +187,10 @@ class Deployment:
     # The table's item that names the root keys
 
     def item(self) -> dict[str, Any]:
-        key = {"service": {"S": f"{self.service}#meta"}, "id": {"S": "root_keys"}}
-        return {"TableName": self.stack.output("TableName"), "Key": key}
+        return {"TableName": self.stack.output("TableName"), "Key": item(self.service)}
 
-    def named(self) -> tuple[set[str], int]:
-        """The IDs of the root keys that may be in use, and until when others are accepted, in epoch seconds, or 0."""
-        found = self.stack.client("dynamodb").get_item(ConsistentRead=True, **self.item()).get("Item", {})
-        return set(found.get("ids", {}).get("SS", [])), int(found.get("accept_any_until", {}).get("N", 0))
+    def named(self) -> tuple[set[str], datetime.datetime | None]:
+        return named(self.stack, self.service)
 
     def accept_any(self) -> None:
         """Lets functions start for a while with root keys that the item doesn't name. Without it, they do anyway."""
@@ -189,7 +199,7 @@ class Deployment:
             client.update_item(
                 UpdateExpression="SET accept_any_until = :until",
                 ConditionExpression="attribute_exists(ids)",
-                ExpressionAttributeValues={":until": {"N": str(int(time.time()) + ACCEPTED)}},
+                ExpressionAttributeValues={":until": {"N": str(int((times.now() + ACCEPTED).timestamp()))}},
                 **self.item(),
             )
 
@@ -215,49 +225,37 @@ class Deployment:
 
     def deploy(self, before: Callable[[], None] = lambda: None, **parameters: str) -> None:
         """Deploys parameters, once they and what changes were shown. `before` runs right before that."""
-        from gaia_keys.commands.stack import Status, show_rows
-
         change = self.stack.prepare(parameters)
         if change is None:
             return
-        rows, words = show_rows(change), " ".join(f"{name}={value}" for name, value in parameters.items())
-        if any((row["action"], row["resource"]) == ("Remove", "KmsKey") for row in rows):
-            say(RETAINED)
-        kind = parameters.get("DeploymentType", self.deployment_type)
-        back = f" DeploymentType is {self.deployment_type} again afterwards." if kind != self.deployment_type else ""
-        try:
+        words = " ".join(f"{name}={value}" for name, value in parameters.items())
+        with change:
+            if any((row["action"], row["resource"]) == ("Remove", "KmsKey") for row in change.show()):
+                say(RETAINED)
+            kind = parameters.get("DeploymentType", self.deployment_type)
+            back = f" DeploymentType is {self.deployment_type} again afterwards." * (kind != self.deployment_type)
             self.confirm(f"Deploy {words}?{back}")
-        except BaseException:
-            change.discard()
-            raise
-        before()
-        say(f"deploying {words}; this may take some minutes")
-        change.execute(Status())
+            before()
+            say(f"deploying {words}; this may take some minutes")
+            change.execute()
         self.did("deployed", words)
         self.read()
 
-    def deploy_at_once(self, before: Callable[[], None] = lambda: None, **parameters: str) -> Callable[[], None]:
-        """Retires a root key: in a canary, the old version couldn't start, because the roles lose the KMS key first.
-
-        Returns what puts DeploymentType back.
-        """
-        former = self.deployment_type
+    def deploy_at_once(self, before: Callable[[], None] = lambda: None, **parameters: str) -> None:
+        """Retires a root key: in a canary, the old version couldn't start, because the roles lose the KMS key first."""
+        self.former_type = self.deployment_type
         self.deploy(before, **parameters, DeploymentType="AllAtOnce")
 
-        def restore() -> None:
+    def put_type_back(self) -> None:
+        """Sets DeploymentType as it was before `deploy_at_once`, if that was called."""
+        if self.former_type:
             self.yes = True  # was agreed to
-            self.deploy(DeploymentType=former)
-
-        return restore
+            self.deploy(DeploymentType=self.former_type)
 
     def start(self) -> None:
         """Sends a request, so that a function starts: it gets its root keys, and names the primary one in the table."""
-        from gaia_keys.api import NOBODY
-
         try:
-            self.api.find(NOBODY)
-        except NoSuchKey:
-            pass
+            self.api.look_up(NOBODY)
         except Stopped as error:
             hint = "If a function doesn't start, `gaia-keys log errors` says why. Then run this again"
             raise Stopped(f"the management API failed: {error}. {hint}") from None

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import datetime
 from collections import Counter
-from typing import TYPE_CHECKING, Union
+from typing import Union
 
 from gaia_keys import times
+from gaia_keys.api import Api
 from gaia_keys.changes import CHANGES
-from gaia_keys.errors import Changed, Failed, Gone, NoSuchKey
+from gaia_keys.errors import Changed, Failed, Gone
 from gaia_keys.filters import Filter
 from gaia_keys.keys import Config, Key, id_of
 from gaia_keys.mapping import Mapping
 from gaia_keys.output import each, say
 from gaia_keys.responses import Rotated
-
-if TYPE_CHECKING:
-    from gaia_keys.api import Api
 
 # When a new key expires: then, "never", or None for the old key's lifetime.
 Expires = Union[datetime.datetime, str, None]
@@ -92,10 +90,7 @@ def rotate_one(api: Api, key_id: str, grace: datetime.timedelta, expires: Expire
 def successor(api: Api, old: Key) -> Key | None:
     """The key that replaces an old one, or None."""
     key_id = old.details["rotated_to"]
-    try:
-        return api.find(key_id) if key_id and id_of(key_id) else None
-    except NoSuchKey:
-        return None
+    return api.look_up(key_id) if key_id and id_of(key_id) else None
 
 
 class Rotation:
@@ -143,7 +138,7 @@ class Rotation:
 
         if self.pending not in self.keys:
             mapping.drop()
-        done, failed = each([(old.id, old) for old in self.due], len(self.due), work)
+        done, failed = each([(old.id, old) for old in self.due], work)
         say(f"{done} rotated, {failed} failed")
         return failed
 

@@ -11,6 +11,10 @@ FORMS = "90d, 12h, 2w"
 RFC_3339 = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
 
 
+def at(seconds: float) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(seconds, UTC)
+
+
 def now() -> datetime.datetime:
     """In whole seconds, as configs have it."""
     return datetime.datetime.now(UTC).replace(microsecond=0)

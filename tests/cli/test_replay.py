@@ -2,8 +2,11 @@
 
 import json
 import unittest
+from unittest import mock
 
 from gaia_keys import replay, times
+from gaia_keys.commands.restore import Restoration
+from gaia_keys.errors import Failed
 
 POINT = times.parse("2026-11-24T09:30:00Z")  # its milliseconds are 01M86E81E0 in IDs
 KEYS = [f"gaia_01M0000000000000000000000{number}" for number in range(8)]  # of months before
@@ -80,3 +83,9 @@ class Replay(unittest.TestCase):
         self.assertEqual(self.plan([expired], {KEYS[0]: item(expires_at="2020-01-01T01:00:00.5+01:00")}), {}, "as it is written")
         self.plan([expired], {KEYS[0]: item(n=1)})
         self.assertGreater(int(self.steps[0].after["ttl"]["N"]), times.now().timestamp() + 29 * 86400)
+
+    def test_the_audit_log_was_deleted(self):
+        stack = mock.MagicMock(at_rest=lambda: "UPDATE_COMPLETE", output=lambda name: name)
+        stack.client.return_value.describe_log_groups.return_value = {"logGroups": [{"logGroupName": "ApiLogGroup-old"}]}
+        with self.assertRaisesRegex(Failed, "the audit log ApiLogGroup doesn't exist"):
+            Restoration(stack, POINT, None, True).check()

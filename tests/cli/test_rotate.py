@@ -7,7 +7,7 @@ import warnings
 from unittest import mock
 
 from command import SAMPLE, Case, in_days
-from gaia_keys.api import Api
+from gaia_keys.transport import Transport
 from local import KEYS
 
 LONG = '{"x":"' + "y" * 4060 + '"}'
@@ -24,17 +24,17 @@ class RotateCase(Case):
 
     def killed(self, *command, after, done=False):
         """The command, killed in place of the request after some, or (`done`) once that is carried out. The newest key."""
-        numbers, attempt = itertools.count(), Api.attempt
+        numbers, attempt = itertools.count(), Transport.attempt
 
-        def attempt_or_die(api, *request):
+        def attempt_or_die(transport, *request):
             number = next(numbers)
             if number < after or done:
-                response = attempt(api, *request)
+                response = attempt(transport, *request)
             if number >= after:
                 raise Killed
             return response
 
-        with mock.patch.object(Api, "attempt", attempt_or_die), warnings.catch_warnings():
+        with mock.patch.object(Transport, "attempt", attempt_or_die), warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
             with self.assertRaises(Killed):
                 self.run_command(*command)

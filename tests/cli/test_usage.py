@@ -88,7 +88,7 @@ class Secrets(Commands):
     def test_patience(self):
         """Whoever waits for longer than a second is told why, once."""
         with Scripted(lambda *_: (503, {}, {"detail": "Service Unavailable"})) as server:
-            with mock.patch("gaia_keys.api.PATIENCE", 0):
+            with mock.patch("gaia_keys.transport.PATIENCE", 0):
                 told = self.run_command("list", address=server.address, status=2)[1]
         again = f"503 from http://{server.address}; trying again\n"
         self.assertEqual(told, f"{again}gaia-keys: 503: Service Unavailable (after 6 attempts)\n")

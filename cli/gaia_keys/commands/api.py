@@ -5,28 +5,21 @@ from __future__ import annotations
 import pathlib
 import re
 import sys
-from typing import TYPE_CHECKING
 
 import click
 
 from gaia_keys import options
+from gaia_keys.api import Api
 from gaia_keys.connection import connected
 from gaia_keys.errors import Stopped
 from gaia_keys.output import printable, say
 
-if TYPE_CHECKING:
-    from gaia_keys.api import Api
 
-
-class Path(click.ParamType):
+def below(path: str) -> str:
     """Only characters that are signed and sent as they are. What was typed may hold a key, so no error repeats it."""
-
-    name = "path"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if not re.fullmatch(r"/[A-Za-z0-9._~/-]*(\?[A-Za-z0-9._~=&%-]*)?", value):
-            self.fail("expected a path like / or /verify, without other characters than a URL may have", param, ctx)
-        return value
+    if not re.fullmatch(r"/[A-Za-z0-9._~/-]*(\?[A-Za-z0-9._~=&%-]*)?", path):
+        raise ValueError("expected a path like / or /verify, without other characters than a URL may have")
+    return path
 
 
 def body(data: str | None) -> bytes | None:
@@ -45,7 +38,7 @@ def body(data: str | None) -> bytes | None:
     ),
 )
 @click.argument("method", type=click.Choice(["GET", "POST", "PUT", "DELETE"], case_sensitive=False))
-@click.argument("path", type=Path())
+@click.argument("path", type=options.Parsed(below))
 @click.option("--data", metavar="JSON", help="Body of the request: JSON, @FILE, or - for standard input.")
 @connected
 def api(api: Api, method: str, path: str, data: str | None) -> int:
@@ -56,11 +49,11 @@ def api(api: Api, method: str, path: str, data: str | None) -> int:
     """
     import urllib3
 
-    url = f"{api.base}{path}"
+    url = f"{api.transport.base}{path}"
     try:
-        response = api.attempt(method, url, body(data), {})
+        response = api.transport.attempt(method, url, body(data), {})
     except urllib3.exceptions.HTTPError as error:
-        raise Stopped(api.unreachable(error)) from None
+        raise Stopped(api.transport.unreachable(error)) from None
     if sys.stdout.isatty():
         print(printable(response.data.decode(errors="replace")))
     else:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import click
+from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
 from gaia_keys import options
-from gaia_keys.errors import Stopped
+
+SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 
 
 @click.command(
@@ -13,15 +15,10 @@ from gaia_keys.errors import Stopped
         "source <(gaia-keys completion bash)", "gaia-keys completion fish >~/.config/fish/completions/gaia-keys.fish"
     )
 )
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", type=click.Choice(list(SHELLS)))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> int:
     """Print what makes a shell complete commands and options."""
-    from click.shell_completion import get_completion_class
-
     group = context.find_root().command
-    kind = get_completion_class(shell)
-    if kind is None:
-        raise Stopped(f"click knows no completion for {shell}")
-    print(kind(group, {}, "gaia-keys", "_GAIA_KEYS_COMPLETE").source())
+    print(SHELLS[shell](group, {}, "gaia-keys", "_GAIA_KEYS_COMPLETE").source())
     return 0

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import datetime
+import email.utils
 import fnmatch
 import functools
 import json
-import os
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
-from gaia_keys import changes, lossless, options, times
+from gaia_keys import changes, options, root_keys, times
+from gaia_keys.api import Api
 from gaia_keys.aws import Stack
 from gaia_keys.commands import log
 from gaia_keys.commands.stack import GROUP, firing, known, live, next_step
 from gaia_keys.connection import Connection, located
-from gaia_keys.errors import Failed, Stopped
+from gaia_keys.errors import Failed, Stopped, of_aws
 from gaia_keys.keys import ID_LENGTH, Key
-from gaia_keys.output import result
-
-if TYPE_CHECKING:
-    from gaia_keys.api import Api
+from gaia_keys.output import COLOURS, coloured, print_json, printable
 
 FUNCTIONS = ("ApiFunction", "AuthorizerFunction")
 DENIED = ("AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation")
@@ -34,7 +32,6 @@ NAME = "gaia-keys doctor"
 # Whoever may do one of these with the KMS key can make API keys.
 USES = ("kms:GenerateMac", "kms:CreateGrant")
 RESPOND = "docs/operations.md says what to do about each alarm"
-COLOURS = {"ok": "green", "warn": "yellow", "FAIL": "red"}
 
 
 class Finding(NamedTuple):
@@ -44,18 +41,9 @@ class Finding(NamedTuple):
 
 
 Findings = Iterator[Finding]
-
-
-def ok(what: str) -> Finding:
-    return Finding("ok", what)
-
-
-def warn(what: str, then: str) -> Finding:
-    return Finding("warn", what, then)
-
-
-def fail(what: str, then: str) -> Finding:
-    return Finding("FAIL", what, then)
+ok = functools.partial(Finding, "ok")
+warn = functools.partial(Finding, "warn")
+fail = functools.partial(Finding, "FAIL")
 
 
 def denied(error: Exception) -> bool:
@@ -78,9 +66,6 @@ class Deployment:
         self.parameters = known(self.stack)
         self.primary: str | None = None  # the root key that signed the newest key
 
-    def output(self, name: str) -> str:
-        return self.stack.output(name)
-
     @functools.cached_property
     def api(self) -> Api:
         return self.where.api()
@@ -96,7 +81,7 @@ class Deployment:
     @functools.cached_property
     def kms_keys(self) -> list[str]:
         """The primary root key's, and the secondary's if there is one."""
-        return [each for each in (self.output("KmsKeyId"), self.parameters["SecondaryKmsKeyId"]) if each]
+        return [each for each in (self.stack.output("KmsKeyId"), self.parameters["SecondaryKmsKeyId"]) if each]
 
     @functools.cached_property
     def monitoring(self) -> list[Stack]:
@@ -105,15 +90,12 @@ class Deployment:
         name = {"ParameterKey": "Monitored", "ParameterValue": f"/gaia-api-keys/{self.stack.name}"}
         return [
             Stack(self.stack.account, each["StackName"])
-            for page in pages
-            for each in page["Stacks"]
+            for each in pages.search("Stacks[]")
             if any(name.items() <= parameter.items() for parameter in each.get("Parameters", []))
         ]
 
 
 def clock(it: Deployment) -> Findings:
-    import email.utils
-
     response = it.client("sts").get_caller_identity()
     off = abs(times.now() - email.utils.parsedate_to_datetime(response["ResponseMetadata"]["HTTPHeaders"]["date"]))
     if off > datetime.timedelta(minutes=1):
@@ -141,7 +123,7 @@ def functions(it: Deployment) -> Findings:
     versions = it.stack.resources("AWS::Lambda::Version").values()
     expected = {
         "SERVICE_NAME": it.parameters["ServiceName"],
-        "TABLE_NAME": it.output("TableName"),
+        "TABLE_NAME": it.stack.output("TableName"),
         "KMS_KEY_ID": ",".join(it.kms_keys),
     }
     rests = not it.found["StackStatus"].endswith("_IN_PROGRESS")
@@ -273,10 +255,11 @@ def strangers(it: Deployment, key_id: str) -> str:
     policy = json.loads(it.client("kms").get_key_policy(KeyId=key_id, PolicyName="default")["Policy"])
     roles = f"role/gaia-api-keys/{it.parameters['ServiceName']}/"
     admitted = False
-    for statement in policy["Statement"]:
-        named = statement.get("Action", [])
-        actions = [named] if isinstance(named, str) else named
-        used = [use for use in USES if any(fnmatch.fnmatch(use, action) for action in actions)]
+    for statement in root_keys.listed(policy["Statement"]):
+        names = "NotAction" if "NotAction" in statement else "Action"
+        actions = [action.lower() for action in root_keys.listed(statement[names])]
+        matching = {use for use in USES if any(fnmatch.fnmatch(use.lower(), action) for action in actions)}
+        used = [use for use in USES if (use in matching) == (names == "Action")]
         if statement["Effect"] != "Allow" or not used:
             continue
         if roles not in json.dumps([statement.get("Principal"), statement.get("Condition")]):
@@ -286,7 +269,7 @@ def strangers(it: Deployment, key_id: str) -> str:
 
 
 def table(it: Deployment) -> Findings:
-    name, dynamodb = it.output("TableName"), it.client("dynamodb")
+    name, dynamodb = it.stack.output("TableName"), it.client("dynamodb")
     found = dynamodb.describe_table(TableName=name)["Table"]
     update = f"aws dynamodb update-table --table-name {name}"
     bad = []
@@ -314,7 +297,7 @@ def table(it: Deployment) -> Findings:
 def logs(it: Deployment) -> Findings:
     days = int(it.parameters["LogRetentionDays"])
     for output in ("ApiLogGroup", "AuthorizerLogGroup", "AccessLogGroup"):
-        name = it.output(output)
+        name = it.stack.output(output)
         groups = it.client("logs").describe_log_groups(logGroupNamePrefix=name)["logGroups"]
         kept = [group.get("retentionInDays") for group in groups if group["logGroupName"] == name]
         then = f"aws logs put-retention-policy --log-group-name {name} --retention-in-days {days}"
@@ -339,22 +322,22 @@ def anonymous(it: Deployment) -> Findings:
     import urllib.request
 
     try:
-        with urllib.request.urlopen(it.api.base, timeout=30) as response:
+        with urllib.request.urlopen(it.api.transport.base, timeout=30) as response:
             code = response.status
     except urllib.error.HTTPError as error:
         code = error.code
     except OSError as error:
-        raise Failed(f"no response from {it.api.address.origin}: {error.strerror or type(error).__name__}") from None
+        raise Failed(f"no response from {it.api.transport.origin}: {error.strerror or type(error).__name__}") from None
     if code in (401, 403):
-        yield ok(f"{it.api.address.origin} rejects unsigned requests ({code})")
+        yield ok(f"{it.api.transport.origin} rejects unsigned requests ({code})")
     else:
         then = "check --url, and the API's authorizer"
-        yield fail(f"{it.api.address.origin} responds to unsigned requests with {code}", then)
+        yield fail(f"{it.api.transport.origin} responds to unsigned requests with {code}", then)
 
 
 def stored(it: Deployment) -> Findings:
     """Whether the table holds the keys of this service."""
-    service, name = it.parameters["ServiceName"], it.output("TableName")
+    service, name = it.parameters["ServiceName"], it.stack.output("TableName")
     if it.keys:
         unreadable = sum(key.state == "unreadable" for key in it.keys)
         if unreadable:
@@ -373,7 +356,7 @@ def stored(it: Deployment) -> Findings:
         return
     pages = it.client("dynamodb").get_paginator("list_tables").paginate()
     prefix = f"{it.stack.name}-Table-"
-    tables = [each for page in pages for each in page["TableNames"] if each.startswith(prefix) and each != name]
+    tables = [each for each in pages.search("TableNames[]") if each.startswith(prefix) and each != name]
     if tables:
         then = "was ExistingTableName cleared? If not, delete those of failed first deployments (docs/deploy.md)"
         yield warn(f"there is no key, and the stack had other tables: {', '.join(tables)}", then)
@@ -418,7 +401,7 @@ def authorized(it: Deployment, key: str) -> Finding | None:
     event = {
         "version": "2.0",
         "type": "REQUEST",
-        "routeArn": it.output("ApiArn") + "/doctor/GET/doctor",
+        "routeArn": it.stack.output("ApiArn") + "/doctor/GET/doctor",
         "headers": {header: f"Search {key}" if header == "authorization" else key},
         "requestContext": {"http": {"method": "GET"}},
     }
@@ -438,23 +421,17 @@ def authorized(it: Deployment, key: str) -> Finding | None:
     return fail("the authorizer denies a key that may read", "gaia-keys log denied")
 
 
-def root_keys(it: Deployment) -> Findings:
+def named_root_keys(it: Deployment) -> Findings:
     """Whether `#meta` names the primary root key, and whether all keys are under one that it names."""
     service = it.parameters["ServiceName"]
-    key = {"service": {"S": f"{service}#meta"}, "id": {"S": "root_keys"}}
-    item = (
-        it.client("dynamodb").get_item(TableName=it.output("TableName"), Key=key, ConsistentRead=True).get("Item", {})
-    )
-    named = set(item.get("ids", {}).get("SS", []))
-    until = int(item.get("accept_any_until", {}).get("N", "0"))
+    named, until = root_keys.named(it.stack, service)
     newest = next((each for each in reversed(it.keys) if each.created), None)
     primary = it.primary or (newest and newest.details["root_key_id"])
-    values = json.dumps({":ids": {"SS": [primary]}})
-    then = f"if no other root key should sign: aws dynamodb update-item --table-name {it.output('TableName')}"
-    then += f" --key '{json.dumps(key)}' --update-expression 'ADD ids :ids' --expression-attribute-values '{values}'"
-    if until > times.now().timestamp():
-        end = times.written(datetime.datetime.fromtimestamp(until, times.UTC))
-        yield warn(f"until {end}, functions start with any root key", "wait, and run this again")
+    key, values = json.dumps(root_keys.item(service)), json.dumps({":ids": {"SS": [primary]}})
+    then = f"if no other root key should sign: aws dynamodb update-item --table-name {it.stack.output('TableName')}"
+    then += f" --key '{key}' --update-expression 'ADD ids :ids' --expression-attribute-values '{values}'"
+    if until and until > times.now():
+        yield warn(f"until {times.written(until)}, functions start with any root key", "wait, and run this again")
     if primary is None:
         yield ok("no root key has signed a key yet")
     elif primary not in named:
@@ -485,14 +462,12 @@ CHECKS: list[tuple[str, Callable[[Deployment], Findings]]] = [
     ("access", anonymous),
     ("keys", stored),
     ("a key's life", life),
-    ("root keys", root_keys),
+    ("root keys", named_root_keys),
 ]
 
 
 def examined(it: Deployment, check: Callable[[Deployment], Findings]) -> Findings:
     """What a check finds, or why it can't be made."""
-    from gaia_keys.main import of_aws
-
     try:
         yield from check(it)
     except (Failed, Stopped) as error:
@@ -544,7 +519,7 @@ def doctor(where: Connection, read_only: bool, as_json: bool) -> int:
             if not as_json:
                 print_finding(name, finding)
     if as_json:
-        click.echo(lossless.shown(rows))
+        print_json(rows)
     return 1 if any(row["result"] == "FAIL" for row in rows) else 0
 
 
@@ -552,9 +527,4 @@ def print_finding(name: str, finding: Finding) -> None:
     """One line, however long: what to do must not be cut off."""
     end = "" if finding.what.endswith(("?", ".")) else "."
     line = f"  {name:14}{finding.what}{finding.next_step and f'{end} Next: {finding.next_step}'}"
-    word = f"{finding.result:4}"
-    if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
-        click.echo(click.style(word, fg=COLOURS[finding.result]), nl=False)
-        result(line)
-    else:
-        result(word + line)
+    print(coloured(f"{finding.result:4}", COLOURS[finding.result], sys.stdout) + printable(line), flush=True)

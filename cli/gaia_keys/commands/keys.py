@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import click
 
 from gaia_keys import changes, imports, options, rotation, times
+from gaia_keys.api import Api
 from gaia_keys.connection import connected
 from gaia_keys.errors import Failed, Stopped
 from gaia_keys.filters import Filter, filters
@@ -16,9 +16,6 @@ from gaia_keys.keys import Config, Key, id_of
 from gaia_keys.mapping import Mapping
 from gaia_keys.options import example
 from gaia_keys.output import print_json, print_key, print_keys, result, say
-
-if TYPE_CHECKING:
-    from gaia_keys.api import Api
 
 # `list --exit-code`, where there are keys to list.
 FOUND = 3
@@ -86,35 +83,30 @@ def get(api: Api, key_id: str, show_keys: bool, as_json: bool) -> int:
     return 0
 
 
+def stated(name: str) -> str:
+    if not name.strip():
+        raise ValueError("expected a name that isn't empty")
+    return name
+
+
 @click.command(
     epilog=example(
         "gaia-keys create reports --permissions read --expires 90d",
         "gaia-keys create search --route 'GET /items/*' --route 'POST /search'",
     )
 )
-@click.argument("name", type=options.Name())
+@click.argument("name", type=options.Parsed(stated))
 @options.config_fields
 @options.as_json
 @connected
-def create(
-    api: Api,
-    name: str,
-    permissions: str | None,
-    route: tuple[str, ...],
-    expires: datetime.datetime | str | None,
-    allowed_ip: tuple[str, ...],
-    usage_plan_key: str | None,
-    config: Config,
-    as_json: bool,
-) -> int:
+def create(api: Api, name: str, fields: Config, config: Config, as_json: bool) -> int:
     """Create a key and print it.
 
     Give either --permissions or --route: a key without them grants nothing.
     """
-    if not (permissions or route):
+    if "permissions" not in fields:
         raise click.UsageError("expected --permissions or --route")
-    fields = options.changes(name, permissions, route, expires, allowed_ip, usage_plan_key)
-    key = api.create(changes.changed({}, fields) | config)
+    key = api.create(changes.changed({"name": name}, fields) | config)
     say(f"{id_of(key)} was created")
     print_new(key, as_json)
     return 0
@@ -155,12 +147,8 @@ def update(
     api: Api,
     key_id: str,
     name: str | None,
-    permissions: str | None,
-    route: tuple[str, ...],
-    expires: datetime.datetime | str | None,
-    allowed_ip: tuple[str, ...],
+    fields: Config,
     clear_allowed_ips: bool,
-    usage_plan_key: str | None,
     config: Config,
     as_json: bool,
 ) -> int:
@@ -169,10 +157,13 @@ def update(
     All other fields stay as they are. Each list is replaced entirely. --permissions and --route replace each other.
     `--expires never` removes expires_at, and null in --config removes a field.
     """
-    if clear_allowed_ips and allowed_ip:
+    if clear_allowed_ips and "allowed_ips" in fields:
         raise click.UsageError("expected either --allowed-ip or --clear-allowed-ips")
-    fields = options.changes(name, permissions, route, expires, allowed_ip, usage_plan_key)
-    fields |= ({"allowed_ips": None} if clear_allowed_ips else {}) | config
+    if clear_allowed_ips:
+        fields["allowed_ips"] = None
+    if name is not None:
+        fields = {"name": name or None, **fields}
+    fields |= config
     if not fields:
         raise click.UsageError("nothing to change")
     return change(api, key_id, fields, as_json)
@@ -197,7 +188,7 @@ def enable(api: Api, key_id: str, as_json: bool) -> int:
 
 
 @click.command(epilog=example("gaia-keys delete gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV --yes"))
-@click.argument("key_ids", metavar="KEY...", nargs=-1, required=True, type=options.KeyId())
+@click.argument("key_ids", metavar="KEY...", nargs=-1, required=True, type=options.KEY_ID)
 @options.yes
 @connected
 def delete(api: Api, key_ids: tuple[str, ...], yes: bool) -> int:
@@ -229,24 +220,31 @@ def delete(api: Api, key_ids: tuple[str, ...], yes: bool) -> int:
     return 1 if failed else 0
 
 
+def grace_period(text: str) -> datetime.timedelta:
+    span = times.span(text)
+    if span > times.span("365d"):
+        raise ValueError("expected 365d at most")
+    return span
+
+
 @click.command(
     epilog=example(
         "gaia-keys rotate gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV --grace 7d",
         "gaia-keys rotate --older-than 90d --grace 7d --mapping mapping.csv",
     )
 )
-@click.argument("key_id", metavar="[KEY]", type=options.KeyId(), required=False)
+@click.argument("key_id", metavar="[KEY]", type=options.KEY_ID, required=False)
 @filters
 @click.option(
     "--grace",
-    type=options.Span("365d"),
+    type=options.Parsed(grace_period),
     required=True,
     metavar="SPAN",
     help="How long the old keys keep working. With 0 they expire immediately.",
 )
 @click.option(
     "--expires",
-    type=options.When(1, never=True),
+    type=options.EXPIRY,
     metavar="WHEN",
     help="Expiry of the new keys: a date, a time, a span from now, or never. Default: the old key's lifetime.",
 )

@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 import datetime
-import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from gaia_keys import changes, gateways, options, rotation, times
-from gaia_keys.connection import located
-from gaia_keys.errors import Failed, NoSuchKey
-from gaia_keys.keys import ID_LENGTH, id_of
+from gaia_keys.api import Api
+from gaia_keys.aws import Stack
+from gaia_keys.commands import log
+from gaia_keys.connection import Connection, located
+from gaia_keys.errors import Failed
+from gaia_keys.keys import ID_LENGTH, Key, id_of
 from gaia_keys.output import print_key, say, table
-
-if TYPE_CHECKING:
-    from gaia_keys.api import Api
-    from gaia_keys.aws import Stack
-    from gaia_keys.connection import Connection
-    from gaia_keys.keys import Key
 
 # How far back denied uses are looked for.
 DAYS = 7
 QUERY = 'filter key_id = "{}" | stats count(*) as requests, min(@timestamp), max(@timestamp) by sourceIp, route, status'
-
-
-class KeyOrId(click.ParamType):
-    """A key, or its ID. What was typed may be a secret, so no error repeats it."""
-
-    name = "key"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        text: str = options.read_secret() if value == "-" else value
-        return text if id_of(text) else self.fail("expected a key, or its ID: gaia_ and 26 characters", param, ctx)
 
 
 @click.command(
@@ -48,10 +34,10 @@ class KeyOrId(click.ParamType):
         "logs:FilterLogEvents           the authorizer's log",
     )
 )
-@click.argument("key", metavar="KEY", type=KeyOrId())
+@click.argument("key", metavar="KEY", type=options.Parsed(options.key_or_id))
 @click.option("--rotate", "how", flag_value="rotate", help="Create a key with the same config, and expire this one.")
 @click.option("--disable", "how", flag_value="disable", help="Disable the key.")
-@click.option("--yes", is_flag=True, help="Don't ask for confirmation.")
+@options.yes
 @located
 def leaked(connection: Connection, key: str, how: str | None, yes: bool) -> int:
     """Stop a key that leaked.
@@ -67,7 +53,7 @@ def leaked(connection: Connection, key: str, how: str | None, yes: bool) -> int:
         raise click.UsageError("--yes needs --rotate or --disable")
     options.promptable(yes)
     stack, api, key_id = connection.deployed(), connection.api(), key[:ID_LENGTH]
-    found = find(api, key_id)
+    found = api.look_up(key_id)
     if found:
         print_key(found, False, False)
     else:
@@ -98,14 +84,6 @@ def leaked(connection: Connection, key: str, how: str | None, yes: bool) -> int:
     return 0
 
 
-def find(api: Api, key_id: str) -> Key | None:
-    """The key with its details, or None."""
-    try:
-        return api.find(key_id)
-    except NoSuchKey:
-        return None
-
-
 def stop(api: Api, key: Key, how: str | None) -> str | None:
     """Denies a key from now on. Returns the new key, if the service gives one."""
     new = None
@@ -127,7 +105,7 @@ def stop(api: Api, key: Key, how: str | None) -> str | None:
 
 def is_denied(api: Api, key: str, key_id: str) -> bool:
     """Whether a key is denied, as the service says if the secret is known, otherwise by its state. Says it too."""
-    found = find(api, key_id)
+    found = api.look_up(key_id)
     whole = key if len(key) > ID_LENGTH else (found and found.api_key)
     if whole:
         reason, how = api.verify(whole, {}).reason, "verify"
@@ -145,20 +123,11 @@ def show_uses(stack: Stack, key: Key | None, key_id: str) -> None:
     """What the table and the authorizer's log know: the last allowed use, and the denied ones."""
     last = key.details["last_used_at"] if key else None
     say(f"Last allowed use: {last or 'none recorded'}. It is to the hour, without those that a gateway's cache allowed")
-    entries = stack.client("logs").get_paginator("filter_log_events")
-    pages = entries.paginate(
-        logGroupName=stack.output("AuthorizerLogGroup"),
-        startTime=int((times.now() - datetime.timedelta(days=DAYS)).timestamp() * 1000),
-        filterPattern=f'{{ $.message = "denied" && $.key_id = "{key_id}" }}',
-    )
+    since = times.now() - datetime.timedelta(days=DAYS)
     rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for text in pages.search("events[].message"):
-        entry = json.loads(text) if text.startswith("{") else {}
-        if (entry.get("message"), entry.get("key_id")) != ("denied", key_id):  # emulators ignore such patterns
-            continue
-        reason, address, at = entry["reason"], entry.get("source_ip", ""), entry["timestamp"]
-        new = {"reason": reason, "source ip": address, "denied": 0, "first": at, "last": at}
-        row = rows.setdefault((reason, address), new)
-        row |= {"denied": row["denied"] + 1, "first": min(row["first"], at), "last": max(row["last"], at)}
+    for entry in log.Search(stack, "denied", key_id, ("AuthorizerLogGroup",)).since(since):
+        reason, address, at = entry.fields["reason"], entry.fields.get("source_ip", ""), entry.fields["timestamp"]
+        row = rows.setdefault((reason, address), {"reason": reason, "source ip": address, "denied": 0, "first": at})
+        row |= {"denied": row["denied"] + 1, "last": at}
     say(f"Denied uses in the last {DAYS} days: {sum(row['denied'] for row in rows.values()) or 'none'}")
     table(list(rows.values()))

@@ -54,7 +54,7 @@ def entry_of(event: dict[str, Any], function: str) -> Entry:
         fields = json.loads(event["message"])
     except (ValueError, RecursionError):
         fields = None
-    moment = datetime.datetime.fromtimestamp(event["timestamp"] / 1000, times.UTC)
+    moment = times.at(event["timestamp"] / 1000)
     identity = (event["logStreamName"], str(event["timestamp"]), event["message"])
     return Entry(identity, moment, function, event["message"], fields if isinstance(fields, dict) else {})
 
@@ -74,12 +74,12 @@ def is_wanted(entry: Entry, kind: str, key_id: str | None) -> bool:
 
 
 class Search:
-    """What is looked for, in which log groups."""
+    """What is looked for, in which log groups: those of `outputs`, or all that have it."""
 
-    def __init__(self, stack: Stack, kind: str, key_id: str | None) -> None:
+    def __init__(self, stack: Stack, kind: str, key_id: str | None, outputs: tuple[str, ...] = ()) -> None:
         self.client, self.kind, self.key_id = stack.client("logs"), kind, key_id
-        outputs, self.patterns, _ = KINDS[kind]
-        self.functions = {stack.output(name): GROUPS[name] for name in outputs}
+        every, self.patterns, _ = KINDS[kind]
+        self.functions = {stack.output(name): GROUPS[name] for name in outputs or every}
 
     def since(self, start: datetime.datetime) -> list[Entry]:
         """The entries since a time, oldest first."""
@@ -104,10 +104,6 @@ def text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def shown_time(moment: datetime.datetime) -> str:
-    return f"{moment:%m-%d %H:%M:%S}" if sys.stdout.isatty() else times.written(moment)
-
-
 def caller(fields: dict[str, Any]) -> str:
     """Who it was; for a terminal, the name at the end of an ARN."""
     actor = text(fields.get("actor"))
@@ -116,7 +112,8 @@ def caller(fields: dict[str, Any]) -> str:
 
 def row(entry: Entry, kind: str) -> dict[str, str]:
     """What a table shows of an entry."""
-    fields, first = entry.fields, {"time": shown_time(entry.time)}
+    fields, at = entry.fields, entry.time
+    first = {"time": f"{at:%m-%d %H:%M:%S}" if sys.stdout.isatty() else times.written(at)}
     if kind == "audit":
         after = text(fields.get("permissions") or fields.get("routes"))
         before = text(fields.get("permissions_before"))
@@ -188,10 +185,10 @@ def arriving(search: Search, start: datetime.datetime) -> Iterator[Entry]:
     + options.actions("cloudformation:DescribeStacks", "logs:FilterLogEvents     the log groups of both functions")
 )
 @click.argument("kind", type=click.Choice(list(KINDS)))
-@click.option("--key", "key_id", metavar="KEY", type=options.KeyId(), help="Only entries about this key.")
+@click.option("--key", "key_id", metavar="KEY", type=options.KEY_ID, help="Only entries about this key.")
 @click.option(
     "--since",
-    type=options.When(-1),
+    type=options.PAST,
     metavar="WHEN",
     default="1d",
     show_default=True,

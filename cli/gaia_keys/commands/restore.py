@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import hashlib
 import os
 from collections.abc import Callable
 from typing import Any
 
 import click
 
-from gaia_keys import options, replay, times
+from gaia_keys import options, replay, root_keys, times
 from gaia_keys.aws import Stack, wait_for
-from gaia_keys.commands.stack import Status, show_rows
 from gaia_keys.connection import Connection, located
 from gaia_keys.errors import Failed, Stopped
 from gaia_keys.output import say, table
@@ -39,19 +39,15 @@ DEPLOYMENT_TYPE = "gaia-api-keys:deployment-type"
 IDLE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE")
 
 
-class Moment(click.ParamType):
+def moment(text: str) -> datetime.datetime:
     """A time in the past. No span: the same command, run again, must mean the same time."""
+    time = times.parse(text)
+    if time > times.now():
+        raise ValueError(f"'{text}' is in the future")
+    return time
 
-    name = "time"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime.datetime:
-        try:
-            time: datetime.datetime = times.parse(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-        if time > times.now():
-            self.fail(f"'{value}' is in the future", param, ctx)
-        return time
+MOMENT = options.Parsed(moment)
 
 
 @click.command(
@@ -64,14 +60,12 @@ class Moment(click.ParamType):
     + "\n\n"
     + ACTIONS
 )
-@click.option("--to", type=Moment(), required=True, metavar="TIME", help="Point in time: 2026-11-24T09:00:00Z.")
+@click.option("--to", type=MOMENT, required=True, metavar="TIME", help="Point in time: 2026-11-24T09:00:00Z.")
 @click.option("--without", metavar="ACTOR", help="Leave out what this caller changed (see `gaia-keys log audit`) ...")
-@click.option("--from", "since", type=Moment(), metavar="TIME", help="... from this time on ...")
-@click.option("--until", type=Moment(), metavar="TIME", help="... until before this time.")
-@click.option(
-    "--only", type=options.KeyId(), multiple=True, metavar="KEY", help="Bring back only this key. Repeatable."
-)
-@click.option("--yes", is_flag=True, help="Don't ask for confirmation.")
+@click.option("--from", "since", type=MOMENT, metavar="TIME", help="... from this time on ...")
+@click.option("--until", type=MOMENT, metavar="TIME", help="... until before this time.")
+@click.option("--only", type=options.KEY_ID, multiple=True, metavar="KEY", help="Bring back only this key. Repeatable.")
+@options.yes
 @located
 def restore(
     connection: Connection,
@@ -116,8 +110,6 @@ class Restoration:
         self.done: list[dict[str, str]] = []
         self.target = f"{stack.name}-restored-{to:%Y%m%dT%H%M%S}"
         if omission:  # another result, so another table
-            import hashlib
-
             parts = (omission.actor, omission.since.isoformat(), omission.until.isoformat())
             self.target += "-" + hashlib.sha256("\n".join(parts).encode()).hexdigest()[:6]
 
@@ -140,7 +132,6 @@ class Restoration:
         say(f"To go back: gaia-keys stack set ExistingTableName={self.source} --all-at-once (later changes are lost)")
         return 0
 
-    # ------------------------------------------------------------------------------------------------ What there is
     def step(self, title: str) -> None:
         say(f"-- {title}")
 
@@ -151,13 +142,13 @@ class Restoration:
     def did(self, what: str, result: str) -> None:
         self.done.append({"step": what, "result": result})
 
-    def describe(self, name: str) -> dict[str, Any] | None:
-        """A table, or None if there is none."""
+    def describe(self, name: str) -> dict[str, Any]:
+        """A table; empty if there is none."""
         try:
             found: dict[str, Any] = self.dynamodb.describe_table(TableName=name)["Table"]
-            return found
         except self.dynamodb.exceptions.ResourceNotFoundException:
-            return None
+            return {}
+        return found
 
     def items(self, name: str, partition: str) -> dict[str, Item]:
         """The items of a partition by ID. If there is no such table, there are none."""
@@ -168,7 +159,7 @@ class Restoration:
             ExpressionAttributeValues={":service": {"S": partition}},
         )
         try:
-            return {item["id"]["S"]: item for page in pages for item in page["Items"]}
+            return {item["id"]["S"]: item for item in pages.search("Items[]")}
         except self.dynamodb.exceptions.ResourceNotFoundException:
             return {}
 
@@ -179,7 +170,7 @@ class Restoration:
             startTime=int((self.point - replay.SLACK).timestamp() * 1000),
             filterPattern='{ $.message = "audit" }',
         )
-        return [event["message"] for page in pages for event in page["events"]]
+        return list(pages.search("events[].message"))
 
     def changes(self) -> tuple[list[replay.Event], list[replay.Event]]:
         """The changes since the point in time, and those of them that are left out."""
@@ -190,27 +181,24 @@ class Restoration:
             raise Failed(f"--without: no change by that caller at that time; there are changes by {actors}")
         return changes, omitted
 
-    # ----------------------------------------------------------------------------------------------------- The steps
     def check(self, logs: bool = True) -> None:
         """That the stack is idle, and that log and table reach back to the point in time."""
         self.step("Check")
-        status = wait_for(self.idle)
+        status = wait_for(self.stack.at_rest)
         if status not in IDLE:
             raise Failed(f"the stack {self.stack.name} is {status}: see `gaia-keys stack show`")
         if logs:
             name = self.stack.output("ApiLogGroup")
             found = self.logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
-            (group,) = (each for each in found if each["logGroupName"] == name)
-            oldest = datetime.datetime.fromtimestamp(group["creationTime"] / 1000, times.UTC)
+            group = next((each for each in found if each["logGroupName"] == name), None)
+            if group is None:
+                raise Failed(f"the audit log {name} doesn't exist: without it, revoked keys would work again")
+            oldest = times.at(group["creationTime"] / 1000)
             if days := group.get("retentionInDays"):
                 oldest = max(oldest, times.now() - datetime.timedelta(days=days))
             if self.point < oldest:
                 begins = f"the audit log {name} begins at {times.written(oldest)}"
                 raise Failed(f"{begins}: without what it lacks, revoked keys would work again")
-
-    def idle(self) -> str | None:
-        status: str = self.stack.describe()["StackStatus"]
-        return None if status.endswith("_IN_PROGRESS") else status
 
     def make(self) -> None:
         """Restores into the target, unless an earlier run did, and waits until it is there."""
@@ -234,7 +222,7 @@ class Restoration:
             raise Failed(f"{self.target} has no keys of the service '{self.service}': check the stack's ServiceName")
 
     def restored(self) -> dict[str, Any] | None:
-        found = self.describe(self.target) or {}
+        found = self.describe(self.target)
         restoring = found.get("RestoreSummary", {}).get("RestoreInProgress")
         return found if found.get("TableStatus") == "ACTIVE" and not restoring else None
 
@@ -348,7 +336,7 @@ class Restoration:
             left["point-in-time recovery"] = lambda: self.dynamodb.update_continuous_backups(
                 PointInTimeRecoverySpecification=on, **where
             )
-        described, old = self.describe(self.target) or {}, self.describe(self.source) or {}
+        described, old = self.describe(self.target), self.describe(self.source)
         settings = {"DeletionProtectionEnabled": True}
         if "OnDemandThroughput" in old:  # which caps the bill
             settings["OnDemandThroughput"] = old["OnDemandThroughput"]
@@ -362,7 +350,7 @@ class Restoration:
             left["tags"] = lambda: self.dynamodb.tag_resource(ResourceArn=arn, Tags=pairs)
         if named := self.unnamed_root_keys():
             left["root keys"] = lambda: self.dynamodb.update_item(
-                Key={"service": {"S": f"{self.service}#meta"}, "id": {"S": "root_keys"}},
+                Key=root_keys.item(self.service),
                 UpdateExpression="ADD ids :ids",
                 ExpressionAttributeValues={":ids": {"SS": named}},
                 **where,
@@ -378,8 +366,7 @@ class Restoration:
     def tags(self, arn: str) -> dict[str, str]:
         """A table's tags but AWS's own."""
         pages = self.dynamodb.get_paginator("list_tags_of_resource").paginate(ResourceArn=arn)
-        tags = {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
-        return {name: value for name, value in tags.items() if not name.startswith("aws:")}
+        return {tag["Key"]: tag["Value"] for tag in pages.search("Tags[]") if not tag["Key"].startswith("aws:")}
 
     def unnamed_root_keys(self) -> list[str]:
         """The root keys that only the source names: functions whose root key is newer couldn't start without them."""
@@ -416,33 +403,29 @@ class Restoration:
         change = self.stack.prepare({"ExistingTableName": self.target, "DeploymentType": "AllAtOnce"})
         if change is None:
             raise Failed(f"the stack {self.stack.name} has this table already: run the command again")
-        show_rows(change)
-        try:
+        with change:
+            change.show()
             self.ask("Deploy this? Requests may fail for about a minute. The old table stays.")
             self.replay()  # what was changed while nobody answered
-        except (Failed, click.Abort):
-            change.discard()
-            raise
-        if before != "AllAtOnce":
-            arn = (self.describe(self.target) or {})["TableArn"]
-            self.dynamodb.tag_resource(ResourceArn=arn, Tags=[{"Key": DEPLOYMENT_TYPE, "Value": before}])
-        change.execute(Status())
+            if before != "AllAtOnce":
+                arn = self.describe(self.target)["TableArn"]
+                self.dynamodb.tag_resource(ResourceArn=arn, Tags=[{"Key": DEPLOYMENT_TYPE, "Value": before}])
+            change.execute()
         self.current = self.target
         self.did("switch", f"{self.stack.name} uses {self.target}")
 
     def settle(self) -> None:
         """Sets DeploymentType as it was before the switch."""
-        arn = (self.describe(self.target) or {})["TableArn"]
+        arn = self.describe(self.target)["TableArn"]
         before = self.tags(arn).get(DEPLOYMENT_TYPE)
         if before is None:
             return
         self.step(f"Set DeploymentType={before} again")
         if change := self.stack.prepare({"DeploymentType": before}):
-            change.execute(Status())
+            change.execute()
         self.dynamodb.untag_resource(ResourceArn=arn, TagKeys=[DEPLOYMENT_TYPE])
         self.did("settle", f"DeploymentType={before}")
 
-    # -------------------------------------------------------------------------------------------- Only a few keys
     def bring_back(self, connection: Connection, keys: tuple[str, ...]) -> int:
         """Copies keys that were deleted, and sets the configs of those that were changed, through the API."""
         self.target += "-only"  # nothing is replayed there
@@ -453,12 +436,10 @@ class Restoration:
         rows = [{"key": key, "change": "none: there was no such key at that time"} for key in missing]
         to_do = []
         for key in (key for key in keys if key not in missing):
-            fields = replay.differences(was[key[5:]], now.get(key[5:]))
-            if key[5:] in now and not fields:
-                rows.append({"key": key, "change": "none: it is as it was"})
-            else:
-                change = f"set {', '.join(fields)}" if key[5:] in now else "bring back, with its old secret"
-                rows.append({"key": key, "change": change})
+            fields, gone = replay.differences(was[key[5:]], now.get(key[5:])), key[5:] not in now
+            change = f"set {', '.join(fields)}" if fields else "none: it is as it was"
+            rows.append({"key": key, "change": "bring back, with its old secret" if gone else change})
+            if gone or fields:
                 to_do.append(key)
         table(rows)
         if to_do:

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import datetime
 import json
-import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from gaia_keys import gateways, options, times
-from gaia_keys.connection import located
+from gaia_keys.connection import Connection, located
 from gaia_keys.errors import Failed, Stopped
-from gaia_keys.lossless import shown
-from gaia_keys.output import print_keys, say, table
-from gaia_keys.root_keys import ACCEPTED, Deployment
-
-if TYPE_CHECKING:
-    from gaia_keys.connection import Connection
-    from gaia_keys.keys import Key
+from gaia_keys.keys import Key
+from gaia_keys.output import print_json, print_keys, say, table
+from gaia_keys.root_keys import Deployment, is_recent, listed
 
 REPLACE, FINISH, ACCEPT, REPAIR = (f"gaia-keys root-key {word}" for word in ("replace", "finish", "accept", "repair"))
 ELSEWHERE = (
@@ -40,7 +35,6 @@ DEPLOYS = (
 CREATES = ("kms:CreateKey, TagResource, ReplicateKey            the new KMS key, in each Region that has the old one",)
 NAMES = ("dynamodb:UpdateItem                                 the root keys in use",)
 
-yes_option = click.option("--yes", is_flag=True, help="Don't ask for confirmation.")
 kms_key_option = click.option("--kms-key", metavar="ID", help="Use this KMS key instead of creating one.")
 
 
@@ -66,10 +60,6 @@ def report(deployment: Deployment, *lines: str) -> int:
     return 0
 
 
-def moment(seconds: float) -> str:
-    return times.written(datetime.datetime.fromtimestamp(int(seconds), times.UTC))
-
-
 def pending(deployment: Deployment) -> bool:
     """Whether the secondary KMS key was created to replace the primary one."""
     return bool(deployment.secondary) and deployment.tags(deployment.secondary).get("replace") == deployment.primary
@@ -77,8 +67,9 @@ def pending(deployment: Deployment) -> bool:
 
 def refuse_during_accept(deployment: Deployment) -> None:
     until = deployment.named()[1]
-    if until > time.time():
-        raise Failed(f"{ACCEPT} was started, and any root key is accepted until {moment(until)}; first run it again")
+    if until and until > times.now():
+        end = times.written(until)
+        raise Failed(f"{ACCEPT} was started, and any root key is accepted until {end}; first run it again")
 
 
 @root_key.command(epilog=options.example("gaia-keys root-key status") + options.actions(*READS))
@@ -102,15 +93,15 @@ def status(connection: Connection, as_json: bool) -> int:
         say(f"The table names these root keys: {', '.join(sorted(named)) or 'none'}")
         raise
     if as_json:
-        accepted = moment(until) if until else None
-        click.echo(shown({"kms_keys": kms_keys, "root_keys": root_keys, "accept_any_until": accepted}))
+        accepted = times.written(until) if until else None
+        print_json({"kms_keys": kms_keys, "root_keys": root_keys, "accept_any_until": accepted})
         return 0
     table(headed(root_keys))
     say("The primary KMS key gives the root key of the newest API key, if that was created after the last deployment")
     if any(key["policy"] == "changed" or key["state"] != "Enabled" for key in kms_keys if key["role"] != "not in use"):
         say(f"A KMS key in use isn't as the template has it. Next: {REPAIR}")
-    elif until > time.time():
-        say(f"Functions accept any root key until {moment(until)}. Next: {ACCEPT}")
+    elif until and until > times.now():
+        say(f"Functions accept any root key until {times.written(until)}. Next: {ACCEPT}")
     elif deployment.secondary:
         say(f"Next: {REPLACE if pending(deployment) else FINISH}")
     return 0
@@ -152,7 +143,7 @@ def count(keys: list[Key], named: set[str]) -> list[dict[str, Any]]:
 
 @root_key.command(epilog=options.example("gaia-keys root-key replace") + options.actions(*READS, *CREATES, *DEPLOYS))
 @kms_key_option
-@yes_option
+@options.yes
 @located
 def replace(connection: Connection, kms_key: str | None, yes: bool) -> int:
     """Sign new API keys with another root key. All API keys stay valid.
@@ -174,10 +165,10 @@ def replace(connection: Connection, kms_key: str | None, yes: bool) -> int:
         done = deployment.tags(old).get("replace") == secondary
         if kms_key == old or (done and not kms_key):
             return report(deployment, f"KMS key {old} is the primary one already", *after_replace(secondary))
-        if kms_key and kms_key != secondary:
-            raise Failed(f"KMS key {secondary} is the secondary one. {either(secondary)}")
-        if not kms_key and not pending(deployment):
-            raise Failed(f"KMS key {secondary} is the secondary one. {either(secondary)}")
+        meant = kms_key == secondary if kms_key else pending(deployment)
+        if not meant:
+            either = f"To make it the primary one: {REPLACE} --kms-key {secondary}. To retire it: {FINISH}"
+            raise Failed(f"KMS key {secondary} is the secondary one. {either}")
         new = deployment.usable(secondary)
     else:
         say("Two deployments: the new KMS key as the secondary one, then as the primary one. Each is shown first.")
@@ -197,10 +188,6 @@ def replace(connection: Connection, kms_key: str | None, yes: bool) -> int:
     return report(deployment, *after_replace(old))
 
 
-def either(secondary: str) -> str:
-    return f"To make it the primary one: {REPLACE} --kms-key {secondary}. To retire it: {FINISH}"
-
-
 def after_replace(old: str) -> tuple[str, ...]:
     rotate = f"gaia-keys rotate --older-than {times.written(times.now())} --grace 7d --mapping mapping.csv"
     back = f"To go back: {REPLACE} --kms-key {old}"
@@ -209,7 +196,7 @@ def after_replace(old: str) -> tuple[str, ...]:
 
 @root_key.command(epilog=options.example("gaia-keys root-key finish") + options.actions(*READS, *NAMES, *DEPLOYS))
 @click.option("--kms-key", metavar="ID", help="The secondary KMS key, if it is the one that replace created.")
-@yes_option
+@options.yes
 @located
 def finish(connection: Connection, kms_key: str | None, yes: bool) -> int:
     """Retire the old root key after a replacement.
@@ -242,9 +229,9 @@ def finish(connection: Connection, kms_key: str | None, yes: bool) -> int:
     if others:
         say(f"{len(others)} disabled or expired API keys become invalid, even if somebody enables or extends them")
     if old:
-        restore = deployment.deploy_at_once(SecondaryKmsKeyId="")
+        deployment.deploy_at_once(SecondaryKmsKeyId="")
         deployment.start()
-        restore()
+        deployment.put_type_back()
     deployment.name_only(signing)
     back = f"To go back: aws kms enable-key --key-id {old}, then {REPLACE} --kms-key {old}"
     return report(
@@ -292,7 +279,7 @@ def deployment_type(deployment: Deployment) -> tuple[str, ...]:
     )
 )
 @kms_key_option
-@yes_option
+@options.yes
 @located
 def accept(connection: Connection, kms_key: str | None, yes: bool) -> int:
     """After a theft: use another root key alone. ALL API KEYS BECOME INVALID.
@@ -311,25 +298,23 @@ def accept(connection: Connection, kms_key: str | None, yes: bool) -> int:
     deployment = Deployment(connection, yes)
     deployment.settle()
     old = deployment.primary
-    restore = None
     if not is_accepted(deployment, kms_key):
         if kms_key == old:
             raise Failed(f"KMS key {kms_key} is the primary one: its root key is the stolen one. Leave --kms-key out")
         if not kms_key and deployment.policy_of(old) != deployment.policy():
             raise Failed(f"KMS key {old} has another policy than the template; first run {REPAIR}")
         say("All API keys of this service become invalid. There is no way back.")
-        if "accept" in deployment.tags(old) and deployment.age(old) < ACCEPTED:
+        if "accept" in deployment.tags(old) and is_recent(deployment.kms_key(old)):
             say(f"An earlier {ACCEPT} made {old} the primary KMS key: the API keys created since become invalid too.")
             if yes:
                 raise Stopped("this needs a person: run it on a terminal, without --yes")
         new = deployment.usable(kms_key) if kms_key else deployment.new_kms_key("accept")
-        restore = deployment.deploy_at_once(deployment.accept_any, KmsKeyId=new, SecondaryKmsKeyId="")
+        deployment.deploy_at_once(deployment.accept_any, KmsKeyId=new, SecondaryKmsKeyId="")
     deployment.start()
     caches = gateways.empty_caches(deployment.stack)
     for row in caches:
         deployment.did(f"cache: {row['cache']}", f"{row['api']} {row['stage']}")
-    if restore:
-        restore()
+    deployment.put_type_back()
     deployment.name_only(deployment.signing())
     rotate = f"gaia-keys rotate --older-than {times.written(times.now())} --grace 0 --mapping mapping.csv"
     lines = [f"Next: {rotate}, and give out the new keys"]
@@ -360,7 +345,7 @@ def is_accepted(deployment: Deployment, kms_key: str | None) -> bool:
     epilog=options.example("gaia-keys root-key repair")
     + options.actions(*READS, "kms:CancelKeyDeletion, EnableKey, PutKeyPolicy      what is to be repaired")
 )
-@yes_option
+@options.yes
 @located
 def repair(connection: Connection, yes: bool) -> int:
     """Put the KMS keys in use back in order.
@@ -398,10 +383,8 @@ def repair(connection: Connection, yes: bool) -> int:
 
 def statements(which: str, policy: Any) -> list[dict[str, str]]:
     """Who may do what."""
-    each = policy["Statement"] if isinstance(policy["Statement"], list) else [policy["Statement"]]
     names = ("Effect", "Principal", "Action", "Condition")
-    return [{"policy": which, **{name.lower(): unquoted(one.get(name, "")) for name in names}} for one in each]
-
-
-def unquoted(value: Any) -> str:
-    return json.dumps(value).replace('"', "")
+    return [
+        {"policy": which, **{name.lower(): json.dumps(each.get(name, "")).replace('"', "") for name in names}}
+        for each in listed(policy["Statement"])
+    ]

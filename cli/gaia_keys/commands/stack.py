@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shlex
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
 
-from gaia_keys import connection, lossless, options
-from gaia_keys.aws import Change, Stack
+from gaia_keys import connection, options
+from gaia_keys.aws import KEPT, Change, Stack
 from gaia_keys.connection import Connection, located
 from gaia_keys.errors import Failed, Stopped
-from gaia_keys.output import clean, result, say, table
+from gaia_keys.output import clean, coloured, print_json, result, say, table
 
 GROUP = "AWS::CodeDeploy::DeploymentGroup"
-# What may not be replaced, and what is lost if it is.
-KEPT = {
-    "Table": "the API keys",
-    "KmsKey": "every API key",
-    "ApiLogs": "the audit log",
-    "Api": "ApiUrl and ApiArn, which callers and their policies name",
-}
 # Parameters whose empty value makes a new table or KMS key, and the output that names the one in use.
 OWN = {"ExistingTableName": "TableName", "KmsKeyId": "KmsKeyId"}
 # What to do about a stack that can't be updated. Any other status can, or is one of an update that is under way.
 NEXT = {
-    "ROLLBACK_COMPLETE": "its first deployment failed: delete the stack, and deploy again (docs/deploy.md)",
-    "ROLLBACK_FAILED": "its first deployment failed: delete the stack, and deploy again (docs/deploy.md)",
-    "CREATE_FAILED": "its first deployment failed: delete the stack, and deploy again (docs/deploy.md)",
+    **dict.fromkeys(
+        ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED"),
+        "its first deployment failed: delete the stack, and deploy again (docs/deploy.md)",
+    ),
     "DELETE_FAILED": "delete it again: aws cloudformation delete-stack",
     "REVIEW_IN_PROGRESS": "it has never been deployed: execute its change set, or deploy again",
     "UPDATE_FAILED": "roll it back: aws cloudformation rollback-stack",
@@ -114,7 +106,7 @@ def show(where: Connection, as_json: bool) -> int:
     reasons = stack.reasons() if "ROLLBACK" in status or "FAILED" in status else ""
     if as_json:
         shown = {"stack": stack.name, "status": status, "reasons": reasons, "release": release, "alarms": on}
-        click.echo(lossless.shown({**shown, "parameters": parameters, "defaults": defaults, "outputs": stack.outputs}))
+        print_json({**shown, "parameters": parameters, "defaults": defaults, "outputs": stack.outputs})
         return 0
     since = found.get("LastUpdatedTime") or found["CreationTime"]
     result(f"{'stack':22}{stack.name}")
@@ -220,44 +212,6 @@ def ignoring_alarms(stack: Stack) -> Iterator[None]:
             say(f"{group} heeds its alarms again")
 
 
-class Status:
-    """Says each status of a stack once, when it changes; a terminal also shows how long it has been so."""
-
-    def __init__(self) -> None:
-        self.last, self.since = "", time.monotonic()
-
-    def __call__(self, status: str) -> None:
-        terminal = sys.stderr.isatty()
-        if status != self.last:
-            # Over the time of the last one.
-            click.echo(" " * 60 * terminal + "\r" * terminal, nl=False, err=True)
-            self.last, self.since = status, time.monotonic()
-            say(status)
-        elif terminal and status.endswith("_IN_PROGRESS"):
-            seconds = int(time.monotonic() - self.since)
-            click.echo(f"{status} {seconds // 60}:{seconds % 60:02}\r", nl=False, err=True)
-
-
-def roll_back(stack: Stack) -> None:
-    """Continues a rollback that failed."""
-    before = stack.describe()
-    stack.client("cloudformation").continue_update_rollback(StackName=stack.name)
-    status = stack.ended(before, Status())
-    if status != "UPDATE_ROLLBACK_COMPLETE":
-        raise Failed(f"the stack {stack.name} is {status}: {stack.reasons()}")
-
-
-def show_rows(change: Change) -> list[dict[str, str]]:
-    """Shows what a change set would do, and returns all of it."""
-    rows = change.rows()
-    # CloudFormation can't tell whether the others change: they refer to something that does.
-    certain = [row for row in rows if row["replaced"] != "Conditional" or row["resource"] in KEPT]
-    table(certain)
-    if len(rows) > len(certain):
-        say(f"{len(rows) - len(certain)} more refer to these, and change only if their names do")
-    return rows
-
-
 def propose(stack: Stack, change: Change, changes: dict[str, str], heeded: bool) -> list[str]:
     """Shows what a change set would do; what it would take away."""
     before = stack.parameters
@@ -265,11 +219,9 @@ def propose(stack: Stack, change: Change, changes: dict[str, str], heeded: bool)
         [{"parameter": name, "before": before[name] or "-", "after": value or "-"} for name, value in changes.items()]
     )
     click.echo()
-    lost = losses(stack, changes, show_rows(change))
+    lost = losses(stack, changes, change.show())
     for line in lost:
-        coloured = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
-        text = clean(f"WARNING: {line}")
-        click.echo(click.style(text, fg="red") if coloured else text, err=True)
+        click.echo(coloured(clean(f"WARNING: {line}"), "red", sys.stderr), err=True)
     on = firing(alarms(stack))
     if on and heeded and changes.get("DeploymentType", before["DeploymentType"]) != "AllAtOnce":
         say(f"{', '.join(on)} fires: CodeDeploy stops a changed function. Use --all-at-once or --ignore-alarms")
@@ -285,19 +237,16 @@ def deploy(stack: Stack, changes: dict[str, str], question: str, ignore_alarms: 
             raise Failed("CloudFormation sees nothing that this changes: the parameters stay as they are")
         say("nothing changes: the stack has these values")
         return True
-    try:
+    with change:
         if not agreed(stack, question, propose(stack, change, changes, not ignore_alarms), yes):
-            change.discard()
             return False
-    except BaseException:
-        change.discard()
-        raise
-    try:
-        with ignoring_alarms(stack) if ignore_alarms else contextlib.nullcontext():
-            change.execute(Status())
-    except KeyboardInterrupt:
-        say("CloudFormation goes on by itself: see `gaia-keys stack show`. When it has ended, run this command again")
-        raise
+        try:
+            with ignoring_alarms(stack) if ignore_alarms else contextlib.nullcontext():
+                change.execute()
+        except KeyboardInterrupt:
+            ended = "When it has ended, run this command again"
+            say(f"CloudFormation goes on by itself: see `gaia-keys stack show`. {ended}")
+            raise
     table([{"parameter": name, "before": before[name] or "-", "now": now or "-"} for name, now in changes.items()])
     return True
 
@@ -348,8 +297,9 @@ def set_parameters(where: Connection, pairs: tuple[str, ...], all_at_once: bool,
         say(f"the last rollback failed: {stack.reasons()}")
         if not agreed(stack, f"Continue the rollback of {stack.name}, and ignore alarms meanwhile?", (), yes):
             return 1
+        client = stack.client("cloudformation")
         with ignoring_alarms(stack):
-            roll_back(stack)
+            stack.update(lambda: client.continue_update_rollback(StackName=stack.name), "UPDATE_ROLLBACK_COMPLETE")
     elif hint := next_step(stack, status):
         reasons = f" ({stack.reasons()})" if status == "UPDATE_ROLLBACK_FAILED" else ""
         raise Stopped(f"the stack {stack.name} is {status}{reasons}: {hint}")

@@ -1,10 +1,11 @@
-"""What `gaia-keys doctor` makes of KMS policies that the service didn't write. tests/e2e has the rest."""
+"""What `gaia-keys doctor` makes of KMS policies and parameters that the deployments of tests/e2e don't have."""
 
+import io
 import json
 import unittest
 from unittest import mock
 
-from gaia_keys.commands.doctor import strangers
+from gaia_keys.commands.doctor import authorized, strangers
 
 FUNCTIONS = {"Effect": "Allow", "Action": "kms:GenerateMac", "Principal": "role/gaia-api-keys/gaia/*"}
 
@@ -24,5 +25,12 @@ class Policies(unittest.TestCase):
             self.assertEqual(said, "lets others than the functions use it (kms:CreateGrant)")
 
 
-if __name__ == "__main__":
-    unittest.main()
+class Authorizer(unittest.TestCase):
+    def test_the_template_takes_the_header_in_any_case(self):
+        it = mock.Mock(parameters={"KeyHeader": "Authorization"}, functions=mock.MagicMock())
+        it.stack.output.return_value = "arn"
+        invoke = it.client.return_value.invoke
+        invoke.return_value = {"Payload": io.BytesIO(b'{"isAuthorized": true}')}
+        self.assertIsNone(authorized(it, "KEY"))
+        event = json.loads(invoke.call_args.kwargs["Payload"])
+        self.assertEqual(event["headers"], {"authorization": "Search KEY"})

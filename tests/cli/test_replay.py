@@ -7,6 +7,7 @@ from unittest import mock
 from gaia_keys import replay, times
 from gaia_keys.commands.restore import Restoration
 from gaia_keys.errors import Failed
+from gaia_keys.replay import Omission
 
 POINT = times.parse("2026-11-24T09:30:00Z")  # its milliseconds are 01M86E81E0 in IDs
 KEYS = [f"gaia_01M0000000000000000000000{number}" for number in range(8)]  # of months before
@@ -83,6 +84,12 @@ class Replay(unittest.TestCase):
         self.assertEqual(self.plan([expired], {KEYS[0]: item(expires_at="2020-01-01T01:00:00.5+01:00")}), {}, "as it is written")
         self.plan([expired], {KEYS[0]: item(n=1)})
         self.assertGreater(int(self.steps[0].after["ttl"]["N"]), times.now().timestamp() + 29 * 86400)
+
+    def test_a_restored_table_has_a_name_that_a_versions_description_holds(self):
+        stack = mock.MagicMock()
+        stack.name = "x" * 128
+        for omission in (None, Omission("a", POINT, POINT)):
+            self.assertEqual(len(Restoration(stack, POINT, omission, True).target), 49)
 
     def test_the_audit_log_was_deleted(self):
         stack = mock.MagicMock(at_rest=lambda: "UPDATE_COMPLETE", output=lambda name: name)

@@ -397,7 +397,7 @@ def verified(it: Deployment, key: str, was: str, permission: str, reason: str | 
 
 def authorized(it: Deployment, key: str) -> Finding | None:
     """Asks the authorizer about a key that may read, as a gateway would. None if it allows it."""
-    header = it.parameters["KeyHeader"]
+    header = it.parameters["KeyHeader"].lower()
     event = {
         "version": "2.0",
         "type": "REQUEST",

@@ -108,10 +108,11 @@ class Restoration:
         self.service = stack.parameters["ServiceName"]
         self.current = self.source = stack.output("TableName")
         self.done: list[dict[str, str]] = []
-        self.target = f"{stack.name}-restored-{to:%Y%m%dT%H%M%S}"
+        suffix = f"-restored-{to:%Y%m%dT%H%M%S}"
         if omission:  # another result, so another table
             parts = (omission.actor, omission.since.isoformat(), omission.until.isoformat())
-            self.target += "-" + hashlib.sha256("\n".join(parts).encode()).hexdigest()[:6]
+            suffix += "-" + hashlib.sha256("\n".join(parts).encode()).hexdigest()[:6]
+        self.target = stack.name[: 49 - len(suffix)] + suffix  # template.yaml, ExistingTableName
 
     def run(self) -> int:
         self.check()

@@ -18,7 +18,7 @@ FUNCTIONS = ("ApiFunction", "AuthorizerFunction")
 GUARDS = ("ApiErrorsAlarm", "RequestFailedAlarm", "AuthorizerErrorsAlarm", "StartFailedAlarm")
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")  # of a config's `routes`
 # With this, a read key may POST /items. It is as long as it may be, and so are the versions' descriptions.
-READ_ROUTES = "POST /items,PUT /".ljust(80, "x")
+READ_ROUTES = "POST /items,PUT /".ljust(64, "x")
 
 # Which partitions of the table ("" is the keys' own) a role opens by which operation.
 OPENS = {

@@ -88,16 +88,6 @@ def access_logs(text):
     assert ids in ([None], ["$context.authorizer.key_id"] * 2), ids
 
 
-@check(EXAMPLE)
-def both_stacks_fit(text):
-    """What the example imports is what template.yaml exports, and the simple-responses settings agree."""
-    stack = Stack(text, SetUpRestApiLogging="false", KeysStack="keys")
-    scheme, = stack["HttpApi"]["Body"]["components"]["securitySchemes"].values()
-    authorizer = scheme["x-amazon-apigateway-authorizer"]
-    assert f"<import {Stack(MAIN).outputs['AuthorizerArn']['Export']['Name']}>" in authorizer["authorizerUri"], authorizer
-    same(str(authorizer.get("enableSimpleResponses", False)).lower(), Stack(MAIN).parameters["SimpleResponses"])
-
-
 @check(MAIN)
 def variables_of_sam_local(text):
     variables = yaml_parse(text)["Globals"]["Function"]["Environment"]["Variables"]

@@ -164,10 +164,10 @@ def settings_publish_versions(text):
 def read_routes_that_no_function_reads(text):
     """CloudFormation rejects them. Otherwise no function would start after the deployment."""
     pattern = Stack(text).template["Parameters"]["ReadRoutes"]["AllowedPattern"]
-    for routes in ("", "POST /es/api/v1/search/*", "PUT /a,DELETE /b_c-d.e~f, PATCH /%20:@+="):
-        assert re.search(pattern, routes), routes
-    for routes in ("GET /a", "post /a", "POST a", "POST /a b", "POST /a,", "POST /a;PUT /b", "POST /é"):
-        assert not re.search(pattern, routes), routes
+    for value in ("", "POST /es/api/v1/search/*", "PUT /a,DELETE /b_c-d.e~f, PATCH /%20:@+="):
+        assert re.search(pattern, value), value
+    for value in ("GET /a", "post /a", "POST a", "POST /a b", "POST /a,", "POST /a;PUT /b", "POST /é"):
+        assert not re.search(pattern, value), value
 
 
 @check(MAIN, EXAMPLE)

@@ -162,6 +162,3 @@ class Terminal(Case):
         self.assertIn("21/21", seen)
         self.assertRegex(seen, "\x1b\\[Kline 22: 422: .*\n")
         self.assertTrue(seen.endswith("20 imported, 1 failed\n"), seen[-200:])
-        (self.folder / "keys.csv").write_text("api_key\n" + "".join(f"l{n}\n" for n in range(210)))
-        told = self.run_command("import", "keys.csv", "--mapping", "mapping.csv")[1]
-        self.assertEqual(told, "100 of 210\n200 of 210\n210 imported, 0 failed\n")

@@ -48,6 +48,7 @@ def resolved(text, template, values, parameters={}, keys={}):
     found["Parameters"] = stack.template["Parameters"]
     for name, resource in sorted(stack.resources.items()):
         found[name] = resource | resource.get("Properties", {})
+        found[name] |= {key: json.loads(found[name][key]) for key in ("DashboardBody", "RuleBody") if key in found[name]}
         found.setdefault(resource["Type"], []).append(found[name])
     for path, value in values.items():
         same(jmespath.search(path, found), value, path)
@@ -86,16 +87,6 @@ def access_logs(text):
         assert "\n" not in format, format
         ids.append(json.loads(format).get("key_id"))
     assert ids in ([None], ["$context.authorizer.key_id"] * 2), ids
-
-
-@check(EXAMPLE)
-def both_stacks_fit(text):
-    """What the example imports is what template.yaml exports, and the simple-responses settings agree."""
-    stack = Stack(text, SetUpRestApiLogging="false", KeysStack="keys")
-    scheme, = stack["HttpApi"]["Body"]["components"]["securitySchemes"].values()
-    authorizer = scheme["x-amazon-apigateway-authorizer"]
-    assert f"<import {Stack(MAIN).outputs['AuthorizerArn']['Export']['Name']}>" in authorizer["authorizerUri"], authorizer
-    same(str(authorizer.get("enableSimpleResponses", False)).lower(), Stack(MAIN).parameters["SimpleResponses"])
 
 
 @check(MAIN)
@@ -192,31 +183,11 @@ def no_cycles(text):
 
 
 @check(MONITORING)
-def alarms(text):
+def errors_of_the_table(text):
     dimensions = "Metrics[].MetricStat.Metric.Dimensions[] | [?Name == 'Operation'].Value"
     operations = jmespath.search(dimensions, monitoring(text)["TableErrorsAlarm"])
     called = {a.removeprefix("dynamodb:") for a in ACTIONS["api"] + ACTIONS["authorizer"] if a.startswith("dynamodb:")}
     same(sorted(operations), sorted(called | {"TransactWriteItems"}))
-    topic = "arn:aws:sns:us-east-1:111122223333:alarms"
-    for parameters, told in (({}, None), ({"AlarmTopicArn": topic}, [topic]), ({"AlarmEmail": "a@example.com"}, ["<Topic>"])):
-        stack = monitoring(text, **parameters)
-        same(stack.rejected(), [])
-        for name, alarm in (stack.of_type("AWS::CloudWatch::Alarm") | stack.of_type("AWS::CloudWatch::CompositeAlarm")).items():
-            same([alarm.get("AlarmActions"), alarm.get("OKActions")], [told, told], name)
-
-
-@check(MONITORING)
-def dashboard_and_top_keys(text):
-    assert "TopKeys" not in monitoring(text).resources
-    stack = monitoring(text, UsageLogGroups="one,two")
-    widgets = json.loads(stack["Dashboard"]["DashboardBody"])["widgets"]
-    in_use, = (w["properties"] for w in widgets if w["properties"]["title"] == "Keys in use per hour")
-    # Usage is what is written with PutItem; the metric of the hour counts each key once.
-    same(in_use["metrics"][0][:6], ["AWS/DynamoDB", "SuccessfulRequestLatency", "TableName", "<Table>", "Operation", "PutItem"])
-    same((in_use["stat"], in_use["period"]), ("SampleCount", 3600))
-    rule = json.loads(stack["TopKeys"]["RuleBody"])
-    same(rule["LogGroupNames"], ["one", "two"])
-    same(rule["Contribution"], {"Keys": ["$.key_id"], "Filters": [{"Match": "$.key_id", "NotIn": ["-"]}]})
 
 
 @check(MAIN + MONITORING)

@@ -638,7 +638,7 @@ fn near_miss(name: &str) -> Option<&'static Field> {
         osa_distance(&folded, &fold(field.name)) <= 1
             // `contains` is quicker, and most names are part of no synonym.
             || field.synonyms.contains(&folded)
-                && field.synonyms.split(' ').any(|synonym| synonym == folded)
+                && field.synonyms.split_whitespace().any(|synonym| synonym == folded)
     })
 }
 

@@ -12,10 +12,10 @@ import time
 
 from deployment import Stack, documented_policies, items, templates, user
 from emulator import ACCOUNT, shared
+from gaia_keys import replay
 from local import Gateway, Lost
 from stack_command import Case
 
-MEANING = ("permissions", "routes", "enabled", "expires_at", "allowed_ips", "usage_plan_key")
 # Numbers and an order that a program which reads and writes JSON would change.
 ODD = '"z":123456789012345678901234567890,"team":"süd","a":1.50,"e":1E-7'
 
@@ -83,12 +83,12 @@ def parsed(config):
 
 
 def meaning(config):
-    found = {"enabled": True} | {name: config[name] for name in MEANING if config.get(name) is not None}
+    found = {"enabled": True} | {name: config[name] for name in replay.FIELDS if config.get(name) is not None}
     return found | ({"expires_at": found["expires_at"][:19]} if "expires_at" in found else {})
 
 
 def rest(config):
-    return [(name, value) for name, value in config.items() if name not in MEANING]
+    return [(name, value) for name, value in config.items() if name not in replay.FIELDS]
 
 
 class Restore(Case):

@@ -90,7 +90,7 @@ async fn main() -> ExitCode {
     record::report(
         &recorded,
         &[
-            Figure::new("start to first created key", Some(8_500_000), starts),
+            Figure::new("start to first created key", Some(8_400_000), starts),
             Figure::new("warm create", None, creates),
             Figure::new("warm check", Some(600_000), checks),
             Figure::new("forged key", None, forgeries),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::lambda::Lambda;
 use crate::protected::{Protected, SHAPES, Visit};
 use crate::proxy::{Fault, QUICK};
-use crate::support::{API_KEYS, App, Call, Format, Response, Table};
+use crate::support::{API_KEYS, App, Call, Format, Response, Table, changes};
 
 #[tokio::test]
 async fn throttled_or_unreachable_is_503_and_later_is_fine() {
@@ -268,26 +268,6 @@ async fn a_response_to_another_request_decides_nothing() {
     assert_eq!(app.table.items(), items);
 }
 
-/// The three changes of a key, and the write of each.
-fn changes(key: &str) -> [(Call, &'static str); 3] {
-    let body = json!({ "config": { "enabled": false } });
-    [
-        (
-            Call::new("PUT", &format!("{API_KEYS}{key}")).json(&body),
-            "UpdateItem",
-        ),
-        (
-            Call::new("DELETE", &format!("{API_KEYS}delete/{key}")),
-            "DeleteItem",
-        ),
-        (
-            Call::new("POST", &format!("{API_KEYS}{key}/rotate"))
-                .json(&json!({ "grace_seconds": 0 })),
-            "TransactWriteItems",
-        ),
-    ]
-}
-
 /// Another transaction, or another Region, works on the same item. None of these was carried out.
 const CONFLICTS: [Fault; 2] = [
     Fault::Response(
@@ -308,12 +288,14 @@ const CANCELLED: Fault = Fault::Response(
 async fn a_change_waits_for_a_transaction_on_the_same_key() {
     let table = Table::new().await;
     let api = Lambda::start(table.environment(&[])).await;
-    for number in 0..3 {
-        for conflict in CONFLICTS.map(|conflict| if number == 2 { CANCELLED } else { conflict }) {
+    for number in 0..changes("").len() {
+        for conflict in CONFLICTS {
             for count in [1, 4] {
                 let create = Call::new("POST", API_KEYS).json(&json!({ "config": {} }));
                 let key = api.call(create, Format::Http).await.api_key();
                 let (change, write) = changes(&key)[number].clone();
+                let transaction = write == "TransactWriteItems";
+                let conflict = if transaction { CANCELLED } else { conflict };
                 table.proxy.requests();
                 table
                     .proxy

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::lambda::Lambda;
 use crate::proxy::Fault;
-use crate::support::{API_KEYS, App, Call, Format, Response, Table};
+use crate::support::{API_KEYS, App, Call, Format, Response, Table, changes};
 
 /// Another transaction works on the item: DynamoDB's response to a plain write, and to a
 /// transaction.
@@ -41,15 +41,6 @@ fn delete(key: &str) -> Call {
 
 fn rotate(key: &str) -> Call {
     Call::new("POST", &format!("{API_KEYS}{key}/rotate")).json(&json!({ "grace_seconds": 60 }))
-}
-
-/// The three changes of a key.
-fn changes(key: &str) -> [Call; 3] {
-    [
-        update(key, &json!({ "team": "x" })),
-        rotate(key),
-        delete(key),
-    ]
 }
 
 fn if_match(mut call: Call, tags: &str) -> Call {
@@ -103,7 +94,7 @@ async fn a_key_has_an_etag_that_each_change_replaces() {
 
 #[tokio::test]
 async fn a_change_applies_to_the_key_as_it_was_read() {
-    for number in 0..3 {
+    for number in 0..changes("").len() {
         for tags in [
             "{}",
             "W/{}",
@@ -117,7 +108,7 @@ async fn a_change_applies_to_the_key_as_it_was_read() {
             let app = App::new().await;
             let key = app.create(json!({})).await.api_key();
             let tags = tags.replace("{}", &etag(&app, &key).await);
-            let change = changes(&key)[number].clone();
+            let (change, _) = changes(&key)[number].clone();
             let response = app.send(if_match(change, &tags)).await;
             assert_eq!(response.status, 200, "{tags}: {response:?}");
         }
@@ -149,7 +140,7 @@ async fn a_change_of_a_key_that_was_changed_meanwhile_writes_nothing() {
         "\"a\", \"b\"",
         &seen.to_lowercase(),
     ] {
-        for change in changes(&key) {
+        for (change, _) in changes(&key) {
             for format in [Format::Http, Format::Rest] {
                 table.proxy.requests();
                 assert_failed(&api.call(if_match(change.clone(), tags), format).await);
@@ -200,7 +191,7 @@ async fn any_other_if_match_is_a_422_and_never_ignored() {
         "\"a\";\"b\"",
         "''",
     ] {
-        for change in changes(&key) {
+        for (change, _) in changes(&key) {
             let response = app.send(if_match(change, wrong)).await;
             let detail = json!({
                 "loc": ["header", "if-match"],
@@ -285,7 +276,7 @@ async fn the_order_of_answers() {
     assert_eq!(app.send(if_match(long.clone(), "x")).await.status, 413);
     assert_eq!(app.send(if_match(long, "\"x\"")).await.status, 413);
     for missing in [gone.as_str(), &gone[..31], "nosuchkey"] {
-        for change in changes(missing) {
+        for (change, _) in changes(missing) {
             assert_eq!(app.send(if_match(change.clone(), "x")).await.status, 422);
             for tags in ["*", "\"x\""] {
                 assert_eq!(
@@ -367,7 +358,7 @@ async fn changed_meanwhile(app: &App, change: Call, faults: &[Fault]) -> Respons
 
 #[tokio::test]
 async fn with_if_match_a_changed_key_is_never_read_again() {
-    for number in 0..3 {
+    for number in 0..changes("").len() {
         for (faults, status) in [
             (&[Fault::Slow][..], 412),
             (&[CONFLICT, CONFLICT, CONFLICT, Fault::Slow], 412),
@@ -382,9 +373,11 @@ async fn with_if_match_a_changed_key_is_never_read_again() {
                 } else {
                     etag(&app, &key).await
                 };
-                let change = if_match(changes(&key)[number].clone(), &tags);
+                let (change, write) = changes(&key)[number].clone();
+                let change = if_match(change, &tags);
+                let transaction = write == "TransactWriteItems";
                 let conflict = |fault: &Fault| {
-                    if (*fault, number) == (CONFLICT, 1) {
+                    if transaction && *fault == CONFLICT {
                         CANCELLED
                     } else {
                         *fault
@@ -393,10 +386,10 @@ async fn with_if_match_a_changed_key_is_never_read_again() {
                 let faults: Vec<_> = faults.iter().map(conflict).collect();
                 let response = changed_meanwhile(&app, change, &faults).await;
                 // DynamoDB remembers a transaction: none of its attempts is in doubt.
-                let expected = if number == 1 { 412 } else { status };
+                let expected = if transaction { 412 } else { status };
                 assert_eq!(
                     response.status, expected,
-                    "{number}, {faults:?}: {response:?}"
+                    "{write}, {faults:?}: {response:?}"
                 );
                 let items = app.table.items();
                 assert_eq!(
@@ -410,23 +403,29 @@ async fn with_if_match_a_changed_key_is_never_read_again() {
 
 #[tokio::test]
 async fn a_lost_response_to_a_change_with_if_match_is_noticed() {
-    for number in 0..3 {
-        let conflict = if number == 1 { CANCELLED } else { CONFLICT };
+    for number in 0..changes("").len() {
         for fault in [
             Fault::DoneThenDropped,
             Fault::DoneThenServerError,
             Fault::Dropped,
-            conflict,
+            CONFLICT,
         ] {
             let app = App::new().await;
             let key = app.create(json!({})).await.api_key();
-            let change = if_match(changes(&key)[number].clone(), &etag(&app, &key).await);
+            let (change, write) = changes(&key)[number].clone();
+            let change = if_match(change, &etag(&app, &key).await);
+            let transaction = write == "TransactWriteItems";
+            let fault = if transaction && fault == CONFLICT {
+                CANCELLED
+            } else {
+                fault
+            };
             app.table.proxy.plan(&[Fault::None, fault]);
             assert_eq!(app.send(change.clone()).await.status, 200, "{fault:?}");
             let again = app.send(change).await.status;
             assert_eq!(
                 again,
-                if number == 2 { 404 } else { 412 },
+                if write == "DeleteItem" { 404 } else { 412 },
                 "the repeated request after {fault:?}"
             );
         }

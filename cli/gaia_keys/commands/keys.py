@@ -342,8 +342,8 @@ def import_keys(api: Api, file: str, mapping: str | None, dry_run: bool) -> int:
     """Create a new key for each key of a list.
 
     FILE is GAIA's list, [{"api_key": ..., "config": {...}}, ...], or a CSV with a column api_key and either a column
-    config (JSON) or a column per field: permissions, routes (separated by commas), enabled, expires_at, allowed_ips
-    (separated by spaces). Other columns become strings. Empty cells are left out. "-" reads standard input.
+    config (JSON) or a column per field. There, routes are separated by commas and allowed_ips by spaces, enabled is
+    true or false, and all else is a string. Empty cells are left out. "-" reads standard input.
 
     If an import is interrupted, run the same command again within 24 hours, as the same caller: it continues.
     """

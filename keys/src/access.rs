@@ -137,7 +137,7 @@ pub struct Allowed<'a> {
     pub key_id: KeyId,
     /// Its config.
     pub config: &'a KeyConfig,
-    /// The decision may hold until then, if somebody keeps it.
+    /// The time from which the key is denied. `None`: none is known.
     pub until: Option<OffsetDateTime>,
 }
 

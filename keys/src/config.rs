@@ -13,7 +13,6 @@ use crate::api_key;
 use crate::json::{self, Fault, Fields, Step};
 use crate::permission::Permission;
 use crate::route::{self, RoutePattern};
-use crate::timestamp;
 
 /// The longest config, in bytes of its text.
 pub const MAX_CONFIG: usize = 4096;
@@ -279,12 +278,6 @@ impl KeyConfig {
             }
         }
         Self::parse(&text)
-    }
-
-    /// `expires_at` in UTC and whole seconds, as IAM takes it: up to one second too early, never
-    /// too late.
-    pub fn expires_at_seconds(&self) -> Option<String> {
-        self.expires_at.map(timestamp::seconds)
     }
 
     /// Whether `allowed_ips`, if there is one, includes an address.

@@ -4,6 +4,7 @@
 use keys::api_key::KeyId;
 use keys::config::{KeyConfig, UsagePlanKey};
 use keys::route::RoutePattern;
+use keys::timestamp;
 
 use crate::api::request::ApiRequest;
 
@@ -59,7 +60,7 @@ impl Audit<'_> {
             permissions = permissions(after),
             routes = after.map(routes).filter(|routes| !routes.is_empty()),
             enabled = after.map(|config| config.enabled),
-            expires_at = after.and_then(KeyConfig::expires_at_seconds),
+            expires_at = after.and_then(|config| config.expires_at).map(timestamp::seconds),
             allowed_ips = after.map(|config| config.allowed_ips_texts().join(" ")).filter(|ips| !ips.is_empty()),
             usage_plan_key = after.and_then(|config| config.usage_plan_key.as_ref()).map(UsagePlanKey::as_str),
             "audit"

@@ -98,7 +98,7 @@ impl Statement {
 fn conditions(Allowed { config, until, .. }: Allowed<'_>) -> Value {
     let mut conditions = serde_json::Map::new();
     if let Some(until) = until {
-        let until = timestamp::seconds(until);
+        let until = timestamp::seconds(until); // up to a second too early, never too late
         conditions.insert(
             "DateLessThan".to_owned(),
             json!({ "aws:CurrentTime": until }),

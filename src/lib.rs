@@ -12,7 +12,7 @@
 //! api.rs         api/{event, router, request, invalid, precondition, key_list, key_view, audit, response}.rs
 //!                api/handlers/: one file for each endpoint                                  the management API
 //! authorizer.rs  authorizer/{event, policy, response}.rs                                    the Lambda authorizer
-//! store.rs       store/{change_id, failure, idempotency, list, meta, rotation, transaction, usage}.rs  the DynamoDB table
+//! store.rs       store/{attribute, failure, idempotency, list, meta, rotation, transaction, usage}.rs  the DynamoDB table
 //! aws.rs         aws/{http, kms}.rs                                                         SDK clients
 //! keys/          a crate: api_key, keyring, config, permission, route, access, rotation     the domain
 //! ```

@@ -18,7 +18,7 @@ use ulid::Ulid;
 
 use crate::error::{Cause, Error, describe};
 
-mod change_id;
+mod attribute;
 mod failure;
 mod idempotency;
 mod list;
@@ -27,7 +27,7 @@ mod rotation;
 mod transaction;
 mod usage;
 
-pub use change_id::ChangeId;
+pub use attribute::Attribute;
 pub use failure::Patience;
 use failure::{InDoubt, failure, is_conflict};
 pub use idempotency::{IdempotencyRecord, IdempotencyToken};
@@ -61,13 +61,13 @@ pub struct Store {
 pub struct Item {
     /// The sort key: a ULID, unless someone else wrote the item.
     pub id: String,
-    /// The config's text. `None` in an item that someone else wrote.
-    pub config: Option<String>,
+    /// The config.
+    pub config: Attribute,
     /// The ID of the key's root key (attribute `root_key_id`). `None` in an item that someone else
     /// wrote.
     pub root_key: Option<String>,
-    /// New after each change.
-    pub change_id: ChangeId,
+    /// A random text, new after each change.
+    pub change_id: Attribute,
     /// What only a key's details show.
     pub details: Details,
 }
@@ -91,15 +91,22 @@ const PLAIN: &str = "id, config, root_key_id, change_id, service";
 /// All attributes that are read.
 const DETAILED: &str = "id, config, root_key_id, change_id, service, created_at, created_by, updated_at, updated_by, rotated_from, rotated_to";
 
-/// A change: the new config, the caller and the time.
-#[derive(Debug)]
-pub struct Change<'a> {
-    /// The key's config from now on.
-    pub config: &'a KeyConfig,
+/// Who changes a key, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Author<'a> {
     /// The caller's IAM ARN or JWT subject.
     pub caller: &'a str,
     /// The time of the change, RFC 3339.
     pub at: &'a str,
+}
+
+/// A change.
+#[derive(Debug)]
+pub struct Change<'a> {
+    /// The key's config from now on.
+    pub config: &'a KeyConfig,
+    /// Who makes it, and when.
+    pub author: Author<'a>,
 }
 
 /// What an update, a delete or a rotation does if somebody else changes the item after it was read.
@@ -161,29 +168,35 @@ impl Store {
         }
     }
 
-    /// Replaces the config of a key whose item was `before`. Returns the previous config, or `None`
-    /// if the item had none. One UpdateItem; up to five while others write the same item. Errors:
-    /// also [`Error::KeyNotFound`] if it was deleted meanwhile. After an [`Error::Unavailable`],
-    /// the update may have been carried out.
+    /// Replaces the config of a key whose item was `before` by what `config` makes of its item.
+    /// Returns the replaced item and the new config. One UpdateItem; up to five while others write
+    /// the same item. Errors: also [`Error::KeyNotFound`] if it was deleted meanwhile, and those of
+    /// `config`. After an [`Error::Unavailable`], the update may have been carried out.
     pub async fn update(
         &self,
         id: KeyId,
         mut before: Item,
-        change: &Change<'_>,
         if_changed: IfChanged,
-    ) -> Result<Option<String>, Error> {
+        author: Author<'_>,
+        config: impl Fn(&Item) -> Result<KeyConfig, Error>,
+    ) -> Result<(Item, KeyConfig), Error> {
         let change_id = Ulid::generate().to_string();
         let in_doubt = InDoubt::default();
         let mut patience = Patience::default();
         loop {
+            let config = config(&before)?;
+            let change = Change {
+                config: &config,
+                author,
+            };
             let obstacle = match self
-                .update_unchanged(id, &before, change, &change_id, in_doubt.clone())
+                .update_unchanged(id, &before, &change, &change_id, in_doubt.clone())
                 .await?
             {
-                Outcome::Done => return Ok(before.config),
+                Outcome::Done => return Ok((before, config)),
                 // An earlier attempt was carried out, and its response was lost.
-                Outcome::Changed(Some(item)) if item.change_id.is(&change_id) => {
-                    return Ok(before.config);
+                Outcome::Changed(Some(item)) if item.change_id.text() == Some(&change_id) => {
+                    return Ok((before, config));
                 }
                 // An earlier attempt may have been carried out, and followed by another change.
                 Outcome::Changed(_) if in_doubt.get() => return Err(followed_by_another()),
@@ -201,21 +214,20 @@ impl Store {
         }
     }
 
-    /// Deletes a key whose item was `before`. Returns the config that it had. Returns `None` if the
-    /// item had none, or if a response was lost: the item may have been changed before it was gone.
-    /// One DeleteItem; up to five while others write the same item. Errors: as of
-    /// [`Store::update`].
+    /// Deletes a key whose item was `before`. Returns the deleted item, or `None` if a response was
+    /// lost: the item may have been changed before it was gone. One DeleteItem; up to five while
+    /// others write the same item. Errors: also [`Error::KeyNotFound`] if it was deleted meanwhile.
     pub async fn delete(
         &self,
         id: KeyId,
         mut before: Item,
         if_changed: IfChanged,
-    ) -> Result<Option<String>, Error> {
+    ) -> Result<Option<Item>, Error> {
         let mut in_doubt = InDoubt::default();
         let mut patience = Patience::default();
         loop {
             let obstacle = match self.delete_unchanged(id, &before, in_doubt.clone()).await? {
-                Outcome::Done => return Ok(before.config),
+                Outcome::Done => return Ok(Some(before)),
                 Outcome::Changed(None) if in_doubt.get() => return Ok(None),
                 Outcome::Changed(None) => return Err(Error::KeyNotFound),
                 Outcome::Changed(Some(_)) if if_changed == IfChanged::Fail => {
@@ -245,7 +257,7 @@ impl Store {
         change_id: &str,
         in_doubt: InDoubt,
     ) -> Result<Outcome, Error> {
-        let (condition, mut values) = before.change_id.unchanged();
+        let (condition, mut values) = before.unchanged();
         let expression = replace_config(change, change_id, &mut values);
         let request = self
             .client
@@ -280,7 +292,7 @@ impl Store {
         before: &Item,
         in_doubt: InDoubt,
     ) -> Result<Outcome, Error> {
-        let (condition, values) = before.change_id.unchanged();
+        let (condition, values) = before.unchanged();
         let request = self
             .client
             .delete_item()
@@ -383,12 +395,8 @@ impl Store {
         if item.root_key.as_deref() != Some(root_key.as_str()) {
             return Ok(Lookup::NotFound(id));
         }
-        match item.config.as_deref().map(KeyConfig::parse) {
-            Some(Ok(config)) => Ok(Lookup::Key(id, Box::new(config))),
-            _ => Err(Error::Internal(
-                format!("stored config of {id} is invalid").into(),
-            )),
-        }
+        item.readable_config(id)
+            .map(|config| Lookup::Key(id, Box::new(config)))
     }
 
     fn item(&self, id: KeyId, root_key: &RootKeyId, change: &Change<'_>) -> Attributes {
@@ -396,8 +404,8 @@ impl Store {
         let texts = [
             ("config", change.config.as_str()),
             ("root_key_id", root_key.as_str()),
-            ("created_at", change.at),
-            ("created_by", change.caller),
+            ("created_at", change.author.at),
+            ("created_by", change.author.caller),
             ("change_id", &change_id),
         ];
         item.extend(
@@ -481,18 +489,39 @@ impl Item {
             .as_ref()
             .is_none_or(|root_key| self.root_key.as_deref() == Some(root_key.as_str()))
     }
+
+    /// The config of the key `id`. Errors: [`Error::Internal`] if it can't be read.
+    pub fn readable_config(&self, id: KeyId) -> Result<KeyConfig, Error> {
+        let config = self
+            .config
+            .text()
+            .and_then(|text| KeyConfig::parse(text).ok());
+        config.ok_or_else(|| Error::Internal(format!("stored config of {id} is invalid").into()))
+    }
+
+    /// The condition that nobody has changed the item since it was read. An attempt that arrives
+    /// late fails it, since no `change_id` comes twice. Who edits a config by hand may leave the
+    /// `change_id` as it is.
+    fn unchanged(&self) -> (String, Attributes) {
+        let mut values = Attributes::new();
+        let change_id = self.change_id.unchanged("change_id", &mut values);
+        let config = self.config.unchanged("config", &mut values);
+        let condition = format!("attribute_exists(id) AND {change_id} AND {config}");
+        (condition, values)
+    }
 }
 
 impl From<Attributes> for Item {
     fn from(mut attributes: Attributes) -> Self {
-        let change_id = ChangeId(attributes.remove("change_id"));
+        let config = Attribute(attributes.remove("config"));
+        let change_id = Attribute(attributes.remove("change_id"));
         let mut string = |name| match attributes.remove(name) {
             Some(AttributeValue::S(text)) => Some(text),
             _ => None,
         };
         Self {
             id: string("id").unwrap_or_default(),
-            config: string("config"),
+            config,
             root_key: string("root_key_id"),
             change_id,
             details: Details {
@@ -512,8 +541,8 @@ impl From<Attributes> for Item {
 fn replace_config(change: &Change<'_>, change_id: &str, values: &mut Attributes) -> String {
     let texts = [
         (":config", change.config.as_str()),
-        (":at", change.at),
-        (":by", change.caller),
+        (":at", change.author.at),
+        (":by", change.author.caller),
         (":change", change_id),
     ];
     values

@@ -256,15 +256,16 @@ impl KeyConfig {
         &self.text
     }
 
-    /// The same config with another `expires_at`, which is JSON: a string or `null`. All other
-    /// fields keep their text and order. Errors: it is too long.
-    pub fn with_expires_at(&self, value: &str) -> Result<Self, ConfigErrors> {
+    /// The same config with another value of one field, as JSON; without the field, if `null` and
+    /// absent. All other fields keep their text and order. Errors: it is too long, or the value
+    /// isn't one of this field.
+    pub fn with(&self, name: &str, value: &str) -> Result<Self, ConfigErrors> {
         #[expect(clippy::expect_used, reason = "no other text becomes a config")]
         let fields = json::fields(&self.text).expect("an object");
         let mut text = self.as_str().to_owned();
         match fields
             .iter()
-            .find(|(name, _)| name == "expires_at")
+            .find(|(key, _)| key == name)
             .map(|(_, value)| value.get())
         {
             Some(old) => {
@@ -274,7 +275,7 @@ impl KeyConfig {
             None if value == "null" => {}
             None => {
                 let comma = if fields.is_empty() { "" } else { "," };
-                text.insert_str(text.len() - 1, &format!("{comma}\"expires_at\":{value}"));
+                text.insert_str(text.len() - 1, &format!("{comma}\"{name}\":{value}"));
             }
         }
         Self::parse(&text)
@@ -469,7 +470,7 @@ enum Stored {
 
 impl Rejections {
     /// Checks an update from the stored text to `new`. Errors: what is rejected.
-    pub fn check(self, new: &KeyConfig, stored: &str) -> Result<(), ConfigErrors> {
+    pub fn check(&self, new: &KeyConfig, stored: &str) -> Result<(), ConfigErrors> {
         if self.0.is_empty() {
             return Ok(());
         }
@@ -485,11 +486,8 @@ impl Rejections {
                 .iter()
                 .all(|name| text(&new, name) == text(&stored, name)),
         };
-        let rejected = self
-            .0
-            .into_iter()
-            .filter(|rejection| !kept(&rejection.unless));
-        let errors: Vec<_> = rejected.map(|rejection| rejection.error).collect();
+        let rejected = self.0.iter().filter(|rejection| !kept(&rejection.unless));
+        let errors: Vec<_> = rejected.map(|rejection| rejection.error.clone()).collect();
         if errors.is_empty() {
             Ok(())
         } else {

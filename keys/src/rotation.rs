@@ -81,14 +81,14 @@ pub fn rotate(
     let new = match &request.expiry {
         // The caller must choose: no expiry and a default lifetime would both be surprises.
         NewExpiry::Unset if config.expires_at.is_some() => return Err(RotationError::ExpiryUnset),
-        NewExpiry::Unset | NewExpiry::Never => config.with_expires_at("null")?,
-        NewExpiry::At(_, text) => config.with_expires_at(&format!("\"{text}\""))?,
+        NewExpiry::Unset | NewExpiry::Never => config.with("expires_at", "null")?,
+        NewExpiry::At(_, text) => config.with("expires_at", &format!("\"{text}\""))?,
     };
     let end = now + request.grace;
     let (old, end) = match config.expires_at {
         Some(earlier) if earlier <= end => (config.clone(), earlier),
         _ => (
-            config.with_expires_at(&format!("\"{}\"", timestamp::seconds(end)))?,
+            config.with("expires_at", &format!("\"{}\"", timestamp::seconds(end)))?,
             end,
         ),
     };

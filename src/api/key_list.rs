@@ -77,10 +77,12 @@ impl KeyList {
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_dynamodb::types::AttributeValue;
     use keys::keyring::{Keyring, RootKey};
 
     use super::*;
     use crate::settings::KeyDisclosure;
+    use crate::store::Attribute;
     use crate::store::Item;
 
     /// Of small keys, the store reads less than fit.
@@ -91,7 +93,7 @@ mod tests {
             let (key, root_key) = keyring.create(ulid::Ulid::generate().into());
             let item = Item {
                 id: key.id().ulid(),
-                config: Some(config),
+                config: Attribute(Some(AttributeValue::S(config))),
                 root_key: Some(root_key.as_str().to_owned()),
                 ..Item::default()
             };

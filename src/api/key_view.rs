@@ -54,7 +54,7 @@ impl<'a> KeyView<'a> {
                 .ok()
                 .filter(|_| text.starts_with('{'))
         };
-        let config: Option<&RawValue> = item.config.as_deref().and_then(object);
+        let config: Option<&RawValue> = item.config.text().and_then(object);
         if id.is_none() || config.is_none() || item.root_key.is_none() {
             tracing::error!(
                 id = item.id,

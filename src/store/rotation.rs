@@ -18,8 +18,6 @@ pub struct Rotation<'a> {
     pub old_id: KeyId,
     /// The old key's item, as it was read.
     pub old: &'a Item,
-    /// The old key's config until now, as it was read.
-    pub config_read: &'a str,
     /// The old key's config from now on.
     pub old_config: &'a KeyConfig,
     /// When the old key expires, as in the response.
@@ -28,7 +26,7 @@ pub struct Rotation<'a> {
     pub id: KeyId,
     /// The root key that the new key is derived from.
     pub root_key: &'a RootKeyId,
-    /// The new key's config, the caller and the time.
+    /// The new key's config, and who rotates when.
     pub change: Change<'a>,
 }
 
@@ -69,22 +67,19 @@ impl Store {
             .table_name(&self.table)
             .set_item(Some(new_item));
 
-        // Both configs come from the one that was read. Who edits it by hand may leave the
-        // change_id as it is.
-        let (unchanged, mut values) = old.change_id.unchanged();
+        let (unchanged, mut values) = old.unchanged();
         let old_change = Change {
             config: rotation.old_config,
-            ..*change
+            author: change.author,
         };
         let replace_config =
             replace_config(&old_change, &Ulid::generate().to_string(), &mut values);
-        values.insert(":read".to_owned(), text(rotation.config_read));
         values.insert(":to".to_owned(), text(&id.ulid()));
         let old_item = Update::builder()
             .table_name(&self.table)
             .set_key(Some(self.key(&old_id.ulid())))
             .update_expression(format!("{replace_config}, rotated_to = :to"))
-            .condition_expression(format!("{unchanged} AND config = :read"))
+            .condition_expression(unchanged)
             .expression_attribute_names("#ttl", "ttl")
             .set_expression_attribute_values(Some(values));
 

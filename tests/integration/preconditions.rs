@@ -431,3 +431,21 @@ async fn a_lost_response_to_a_change_with_if_match_is_noticed() {
         }
     }
 }
+
+/// An update may keep a name that the rules for writing reject, if the key that it replaces has it.
+#[tokio::test]
+async fn an_update_is_checked_against_the_key_that_it_replaces() {
+    let app = App::new().await;
+    let key = app.create(json!({})).await.api_key();
+    let mut item = app.table.items().remove(0);
+    item["config"]["S"] = r#"{"revoked":true}"#.into();
+    app.table.put(item);
+    let change = update(&key, &json!({ "revoked": true, "team": "x" }));
+    let response = changed_meanwhile(&app, change, &[Fault::Slow]).await;
+    assert_eq!(response.status, 422, "{response:?}");
+    assert_eq!(
+        app.table.items()[0]["config"]["S"],
+        r#"{"enabled":false}"#,
+        "nothing was written"
+    );
+}

@@ -8,7 +8,7 @@ use crate::api::audit::Audit;
 use crate::api::request::ApiRequest;
 use crate::api::response::Response;
 use crate::error::{Detail, Error};
-use crate::store::{Change, IdempotencyRecord, IdempotencyToken};
+use crate::store::{Author, Change, IdempotencyRecord, IdempotencyToken};
 
 /// `POST …/api_keys`: creates an API key, or returns the one that the same `Idempotency-Key`
 /// created before.
@@ -18,8 +18,10 @@ pub(super) async fn create(api: &Api, request: ApiRequest<'_>) -> Result<Respons
     let (key, root_key) = api.keyring.create(new_id());
     let change = Change {
         config: &config,
-        caller: request.caller,
-        at: &now(),
+        author: Author {
+            caller: request.caller,
+            at: &now(),
+        },
     };
     let record = api
         .store
@@ -71,10 +73,5 @@ pub(super) async fn created_earlier(
         let why = "The key created with this Idempotency-Key belongs to a root key that is no longer configured";
         return Err(Error::Conflict(why.into()));
     };
-    Ok((
-        key,
-        item.config
-            .as_deref()
-            .and_then(|text| KeyConfig::parse(text).ok()),
-    ))
+    Ok((key, item.readable_config(record.key_id).ok()))
 }

@@ -1,5 +1,3 @@
-use keys::config::KeyConfig;
-
 use super::{ChangedKey, ok};
 use crate::api::Api;
 use crate::api::audit::Audit;
@@ -14,9 +12,7 @@ pub(super) async fn delete(api: &Api, request: ApiRequest<'_>) -> Result<Respons
     let (key, item) = api.stored(request.api_key).await?;
     let if_changed = precondition.check(&item)?;
     let before = api.store.delete(key.id, item, if_changed).await?;
-    let before = before
-        .as_deref()
-        .and_then(|text| KeyConfig::parse(text).ok());
+    let before = before.and_then(|item| item.readable_config(key.id).ok());
     Audit {
         before: before.as_ref(),
         ..Audit::new("delete", key.id)

@@ -16,7 +16,7 @@ use crate::api::request::ApiRequest;
 use crate::api::response::Response;
 use crate::error::{Detail, Error};
 use crate::store::{
-    CHANGED, Change, IdempotencyToken, IfChanged, Item, Patience, Rotated, Rotation,
+    Author, CHANGED, Change, IdempotencyToken, IfChanged, Item, Patience, Rotated, Rotation,
 };
 
 /// The longest grace period, in seconds: a year.
@@ -73,15 +73,16 @@ pub(super) async fn rotate(api: &Api, request: ApiRequest<'_>) -> Result<Respons
         let rotation = Rotation {
             old_id: key.id,
             old: &prepared.item,
-            config_read: prepared.config.as_str(),
             old_config: old,
             expires_at: old_expires_at,
             id: new_key.id(),
             root_key,
             change: Change {
                 config: new,
-                caller: request.caller,
-                at: &timestamp::milliseconds(now),
+                author: Author {
+                    caller: request.caller,
+                    at: &timestamp::milliseconds(now),
+                },
             },
         };
         match api
@@ -139,11 +140,7 @@ async fn prepare(
     }
     let item = api.store.detailed(key).await?;
     let if_changed = precondition.check(&item)?;
-    let Some(Ok(config)) = item.config.as_deref().map(KeyConfig::parse) else {
-        return Err(Error::Internal(
-            format!("stored config of {} is invalid", key.id).into(),
-        ));
-    };
+    let config = item.readable_config(key.id)?;
     if let Some(successor) = item
         .details
         .rotated_to

@@ -1,5 +1,3 @@
-use keys::config::KeyConfig;
-
 use super::{ChangedKey, now, ok};
 use crate::api::Api;
 use crate::api::audit::Audit;
@@ -7,33 +5,36 @@ use crate::api::precondition::Precondition;
 use crate::api::request::ApiRequest;
 use crate::api::response::Response;
 use crate::error::Error;
-use crate::store::Change;
+use crate::store::{Author, Item};
 
 /// `PUT …/api_keys/{api_key}`: replaces a key's config.
 pub(super) async fn update(api: &Api, request: ApiRequest<'_>) -> Result<Response, Error> {
     let (config, rejections) = request.changed_config()?;
     let precondition = Precondition::parse(request.http.headers())?;
+    let replacement = |item: &Item| {
+        rejections.check(&config, item.config.text().unwrap_or_default())?;
+        Ok(config.clone())
+    };
     let stored = api.stored(request.api_key).await;
     if let Err(Error::KeyNotFound) = stored {
         // A key that doesn't exist has no names to keep, and a 422 comes before a 404: imports
         // check configs that way.
-        rejections.check(&config, "")?;
-        return Err(Error::KeyNotFound);
+        replacement(&Item::default())?;
     }
     let (key, item) = stored?;
-    rejections.check(&config, item.config.as_deref().unwrap_or_default())?;
+    // A 422 comes before a 412.
+    replacement(&item)?;
     let if_changed = precondition.check(&item)?;
-    let change = Change {
-        config: &config,
+    let author = Author {
         caller: request.caller,
         at: &now(),
     };
-    let before = api.store.update(key.id, item, &change, if_changed).await?;
-    let before = before
-        .as_deref()
-        .and_then(|text| KeyConfig::parse(text).ok());
+    let update = api
+        .store
+        .update(key.id, item, if_changed, author, replacement);
+    let (before, config) = update.await?;
     Audit {
-        before: before.as_ref(),
+        before: before.readable_config(key.id).ok().as_ref(),
         after: Some(&config),
         ..Audit::new("update", key.id)
     }

@@ -1,36 +1,29 @@
-//! The attribute `change_id`: a new random text with each change, so if it's the same, nobody
-//! changed the item.
+//! Attributes of a key's item that a change depends on, as they were read.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use sha2::{Digest, Sha256};
 
 use super::Attributes;
 
-/// The attribute as it was read. The service writes a text, but whoever writes an item by hand may
+/// An attribute as it was read. The service writes a text, but whoever writes an item by hand may
 /// leave any type: a key must be revocable all the same. `None` if the item doesn't have it.
 #[derive(Clone, Debug, Default)]
-pub struct ChangeId(pub(super) Option<AttributeValue>);
+pub struct Attribute(pub(crate) Option<AttributeValue>);
 
-impl ChangeId {
-    /// Whether it is this text.
-    pub(super) fn is(&self, change_id: &str) -> bool {
-        matches!(&self.0, Some(AttributeValue::S(text)) if text == change_id)
+impl Attribute {
+    /// The text. `None` if it isn't one.
+    pub fn text(&self) -> Option<&str> {
+        self.0.as_ref()?.as_s().ok().map(String::as_str)
     }
 
-    /// The condition that nobody has changed the item since it was read. An attempt that arrives
-    /// late fails it, since no `change_id` comes twice.
-    pub(super) fn unchanged(&self) -> (&'static str, Attributes) {
-        match &self.0 {
-            Some(seen) => (
-                "change_id = :seen",
-                [(":seen".to_owned(), seen.clone())].into(),
-            ),
-            // Somebody else wrote the item.
-            None => (
-                "attribute_exists(id) AND attribute_not_exists(change_id)",
-                Attributes::new(),
-            ),
-        }
+    /// The condition that the attribute of this name is as it was read. Adds its value to
+    /// `values`.
+    pub(super) fn unchanged(&self, name: &str, values: &mut Attributes) -> String {
+        let Some(read) = &self.0 else {
+            return format!("attribute_not_exists({name})");
+        };
+        values.insert(format!(":read_{name}"), read.clone());
+        format!("{name} = :read_{name}")
     }
 
     /// What an ETag says of it: the text, if it has only ASCII letters, digits and `-`, otherwise

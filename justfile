@@ -59,7 +59,7 @@ docs: generated local
 # Write what is generated in the documents and openapi.yaml. With CI=true, `just test` and this fail if it is out of date
 generated:
     python docs/tables.py {{ if env("CI", "") == "" { "" } else { "--check" } }}
-    [ -n "${CI:-}" ] || UPDATE=1 cargo test --locked --test integration declarations
+    [ -n "${CI:-}" ] || UPDATE=1 cargo test --locked --test integration declarations -- --test-threads 1
 
 # gaia-keys, and the pages that describe it
 cli: local

@@ -199,7 +199,7 @@ def main():
             if "--check" not in sys.argv:
                 path.write_text(new)
     if stale and "--check" in sys.argv:
-        sys.exit(f"out of date: {', '.join(stale)}; run `just docs`")
+        sys.exit(f"out of date: {', '.join(stale)}; run `just generated`")
 
 
 if __name__ == "__main__":

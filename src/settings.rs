@@ -7,7 +7,7 @@ use keys::config::UsagePlanKey;
 use keys::keyring::RootKey;
 use keys::route::{self, RoutePattern};
 
-/// A setting, as the documents describe it: `just docs` writes their table.
+/// A setting, as the documents describe it: `just generated` writes their table.
 #[derive(Debug)]
 pub struct Setting {
     /// The environment variable.

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use gaia_api_keys::authorizer::{Authorizer, MethodArn};
 use gaia_api_keys_fuzz::service::TIME_LEFT;
+use keys::access::{self, AccessRequest, Denial, Lookup, Source};
 use keys::config::KeyConfig;
 use keys::permission::Permission;
 use keys::route::{Route, RoutePattern};
@@ -22,6 +23,14 @@ static READ_ROUTES: LazyLock<Vec<RoutePattern>> = LazyLock::new(|| {
         .map(|route| RoutePattern::parse_read(route).expect("a route"))
         .collect()
 });
+
+/// Until when the key's own state allows it: what is asked of it aside.
+fn decided(config: KeyConfig) -> Result<Option<OffsetDateTime>, Denial> {
+    let lookup = Lookup::Key(gaia_api_keys_fuzz::key_id(), Box::new(config));
+    let request = AccessRequest::default();
+    let now = OffsetDateTime::now_utc();
+    access::decide(&lookup, request, &[], Source::CheckedLater, now).map(|allowed| allowed.until)
+}
 
 fuzz_target!(|data: &[u8]| {
     let Ok(text) = str::from_utf8(data) else {
@@ -82,12 +91,8 @@ fuzz_target!(|data: &[u8]| {
     let statement = &response["policyDocument"]["Statement"][0];
     if statement["Effect"] == "Deny" {
         let in_force = config.is_ok_and(|config| {
-            let expired = config
-                .expires_at
-                .is_some_and(|at| at <= OffsetDateTime::now_utc());
-            config.enabled
-                && !expired
-                && (config.permissions.is_some() || !config.routes.is_empty())
+            let grants = config.permissions.is_some() || !config.routes.is_empty();
+            grants && decided(config).is_ok()
         });
         let shown = string("/authorizationToken") == Some(&format!("Search {}", *KEY));
         assert!(
@@ -107,19 +112,14 @@ fuzz_target!(|data: &[u8]| {
     );
     assert!(event.to_string().contains(&**KEY), "allowed without a key");
     let config = config.expect("a config");
-    assert!(
-        config.enabled
-            && config
-                .expires_at
-                .is_none_or(|at| at > OffsetDateTime::now_utc())
-    );
+    let until = decided(config.clone()).expect("an allowed key");
     assert_eq!(
         statement["Condition"]["IpAddress"].is_object(),
         config.allowed_ips.is_some()
     );
     assert_eq!(
         statement["Condition"]["DateLessThan"].is_object(),
-        config.expires_at.is_some()
+        until.is_some()
     );
     let granted = statement["Resource"].as_array().expect("resources");
     assert!(

@@ -25,6 +25,7 @@ pub fn key() -> String {
     keyring().create(key_id()).0.expose().to_owned()
 }
 
-fn key_id() -> KeyId {
+/// Its ID.
+pub fn key_id() -> KeyId {
     KeyId::from_ulid(ULID).expect("an ID")
 }

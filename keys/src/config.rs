@@ -505,7 +505,7 @@ fn value_of<'a>(fields: &Fields<'a>, name: &str) -> Option<&'a RawValue> {
     value.filter(|value| value.get() != "null")
 }
 
-/// A field with a meaning. `just docs` writes what openapi.yaml and the documents say of it.
+/// A field with a meaning. `just generated` writes what openapi.yaml and the documents say of it.
 #[derive(Debug)]
 pub struct Field {
     /// Its name.

@@ -9,7 +9,7 @@ use gaia_api_keys::settings::SETTINGS;
 use keys::access::Denial;
 use keys::config::FIELDS;
 use keys::json;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::events;
 use crate::lambda::Lambda;
@@ -36,12 +36,20 @@ fn generate(file: &str, begin: &str, end: &str, generated: &str) {
     let text = std::fs::read_to_string(path(file)).expect("a file");
     let (before, rest) = text.split_once(begin).expect("the place");
     assert!(!rest.contains(begin), "{file}: twice {begin:?}");
-    let (stale, after) = rest.split_once(end).expect("an end");
+    let (_, after) = rest.split_once(end).expect("an end");
+    generate_file(file, &[before, begin, generated, end, after].concat());
+}
+
+/// The same for a whole file.
+fn generate_file(file: &str, generated: &str) {
     if std::env::var_os("UPDATE").is_some() {
-        let text = [before, begin, generated, end, after].concat();
-        std::fs::write(path(file), text).expect("a file");
+        std::fs::write(path(file), generated).expect("a file");
     } else {
-        assert_eq!(stale, generated, "{file} is out of date: run `just docs`");
+        let text = std::fs::read_to_string(path(file)).unwrap_or_default();
+        assert_eq!(
+            text, generated,
+            "{file} is out of date: run `just generated`"
+        );
     }
 }
 
@@ -78,7 +86,7 @@ fn the_template_has_a_route_for_each_endpoint() {
     }
     generate(
         "template.yaml",
-        "      Events: # `just docs` writes the endpoints, from ENDPOINTS in src/api/router.rs\n",
+        "      Events: # `just generated` writes the endpoints, from ENDPOINTS in src/api/router.rs\n",
         "        Other: ",
         &routes,
     );
@@ -108,13 +116,56 @@ fn openapi_and_the_documents_describe_each_endpoint() {
     generate_table("docs/api.md", "endpoints", &rows);
 }
 
+/// The value that a `$ref` of the document names, or the value itself.
+fn resolved<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
+    let reference = value["$ref"]
+        .as_str()
+        .and_then(|text| text.strip_prefix('#'));
+    reference.map_or(value, |pointer| {
+        document.pointer(pointer).expect("a reference")
+    })
+}
+
 #[test]
-fn each_endpoint_has_sample_events() {
-    let sampled = events::requests();
-    let sampled = sampled
-        .iter()
-        .map(|(_, event)| events::endpoint(event).name());
-    assert_eq!(sampled.collect::<BTreeSet<_>>(), endpoints());
+fn each_endpoint_has_a_sample_event() {
+    let document = yaml("openapi.yaml");
+    let key = &document["components"]["parameters"]["ApiKey"]["example"];
+    let like = std::fs::read_to_string(path("events/http-api/list-details.json"));
+    let like: Value = serde_json::from_str(&like.expect("a file")).expect("JSON");
+    for (endpoint, method, below) in ENDPOINTS {
+        let described = format!("{API_KEYS}{}", if below.is_empty() { "/" } else { below });
+        let operation = &document["paths"][described][method.to_lowercase()];
+        let body = resolved(&document, &operation["requestBody"]);
+        let body = &body["content"]["application/json"];
+        // The first by name.
+        let mut examples = body["examples"].as_object().into_iter().flatten();
+        let example = examples.next().map(|(_, example)| &example["value"]);
+
+        let path = format!("{API_KEYS}{below}").replace("{api_key}", key.as_str().expect("a key"));
+        let mut event = like.clone();
+        event["rawPath"] = path.clone().into();
+        event["rawQueryString"] = "".into();
+        event["requestContext"]["http"]["path"] = path.into();
+        event["requestContext"]["http"]["method"] = method.into();
+        event["requestContext"]["routeKey"] = endpoint.name().into();
+        event["routeKey"] = endpoint.name().into();
+        let fields = event.as_object_mut().expect("an object");
+        fields.remove("queryStringParameters");
+        if below.contains("{api_key}") {
+            fields.insert("pathParameters".to_owned(), json!({ "api_key": key }));
+        }
+        if let Some(example) = example.or(body.get("example")) {
+            let text = example.to_string();
+            event["headers"]["content-length"] = text.len().to_string().into();
+            event["headers"]["content-type"] = "application/json".into();
+            event["body"] = text.into();
+        }
+        generate_file(&events::file(endpoint), &format!("{event:#}\n"));
+    }
+    let files = events::requests()
+        .into_iter()
+        .map(|(_, event)| events::endpoint(&event).name());
+    assert_eq!(files.collect::<BTreeSet<_>>(), endpoints());
 }
 
 #[test]
@@ -152,7 +203,7 @@ fn config_fields_are_in_the_documents() {
     }
     generate(
         "openapi.yaml",
-        "      properties: # `just docs` writes them, from FIELDS in keys/src/config.rs\n",
+        "      properties: # `just generated` writes them, from FIELDS in keys/src/config.rs\n",
         "      additionalProperties: true\n",
         &properties,
     );
@@ -184,7 +235,7 @@ fn reasons_of_denials_are_in_the_documents() {
     let reasons: Vec<_> = Denial::ALL.iter().map(|denial| denial.as_str()).collect();
     generate(
         "openapi.yaml",
-        "        reason: # `just docs` writes it, from denials! in keys/src/access.rs\n",
+        "        reason: # `just generated` writes it, from denials! in keys/src/access.rs\n",
         "      additionalProperties: false\n",
         &format!(
             "          description: {}\n          enum: [{}]\n",
@@ -200,7 +251,7 @@ async fn an_audit_entry_has_each_field_that_is_audited() {
     let api = Lambda::start(table.environment(&[])).await;
     for field in &FIELDS {
         let example: Value = serde_json::from_str(field.example).expect("JSON");
-        let config = serde_json::json!({ "config": { field.name: example } });
+        let config = json!({ "config": { field.name: example } });
         let call = Call::new("POST", API_KEYS).json(&config);
         let key = api.call(call, Format::Http).await.api_key();
         let printed = api.printed();

@@ -3,7 +3,7 @@
 use gaia_api_keys::api::router::{Endpoint, route};
 use serde_json::{Value, json};
 
-use crate::support::{App, Response};
+use crate::support::{App, Call, Response};
 
 /// The sample key, which the files use and `cargo local --sample` creates.
 pub const SAMPLE_KEY: &str = "gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV_22K4KK659SYTCHNBQB1Z55H2Z7";
@@ -17,8 +17,14 @@ pub fn expected(name: &str) -> Option<(u64, Value)> {
             json!([{ "api_key": SAMPLE_KEY, "config": { "permissions": "read" } }]),
         )),
         "http-api/create" | "rest-api/create" => Some((200, json!({ "result": "created" }))),
-        "http-api/update" => Some((200, json!({ "api_key": SAMPLE_KEY, "result": "updated" }))),
-        "http-api/delete" => Some((200, json!({ "api_key": SAMPLE_KEY, "result": "deleted" }))),
+        "http-api/update" => Some((
+            200,
+            json!({ "api_key": SAMPLE_KEY[..31], "result": "updated" }),
+        )),
+        "http-api/delete" => Some((
+            200,
+            json!({ "api_key": SAMPLE_KEY[..31], "result": "deleted" }),
+        )),
         "http-api/verify" => Some((
             200,
             json!({ "valid": true, "key_id": SAMPLE_KEY[..31], "config": { "permissions": "read" } }),
@@ -87,6 +93,14 @@ pub fn files() -> Vec<(String, Value)> {
     files
 }
 
+/// The file of an endpoint's sample event.
+pub fn file(endpoint: Endpoint) -> String {
+    format!(
+        "events/http-api/{}.json",
+        format!("{endpoint:?}").to_lowercase()
+    )
+}
+
 /// The endpoint that an HTTP API's event is for.
 pub fn endpoint(event: &Value) -> Endpoint {
     let text = |pointer| event.pointer(pointer).and_then(Value::as_str);
@@ -104,6 +118,72 @@ pub fn requests() -> Vec<(String, Value)> {
     let short = |name: String| name.replace("http-api/", "");
     let requests = requests.into_iter();
     requests.map(|(name, event)| (short(name), event)).collect()
+}
+
+/// What each endpoint asks of DynamoDB, by the name of its sample event.
+pub const OPERATIONS: [(&str, &[&str]); 8] = [
+    ("create", &["TransactWriteItems"]),
+    // The last request keeps usage no longer than its key. Rotate has it too.
+    ("delete", &["GetItem", "DeleteItem", "UpdateItem"]),
+    ("get", &["GetItem", "GetItem"]),
+    ("list", &["Query"]),
+    ("list-details", &["Query", "Query"]),
+    ("rotate", &["GetItem", "TransactWriteItems", "UpdateItem"]),
+    ("update", &["GetItem", "UpdateItem"]),
+    ("verify", &["GetItem", "PutItem"]),
+];
+
+/// The operations of one endpoint.
+pub fn operations(name: &str) -> &'static [&'static str] {
+    let mut all = OPERATIONS.into_iter();
+    let (_, operations) = all
+        .find(|(endpoint, _)| *endpoint == name)
+        .unwrap_or_else(|| panic!("no OPERATIONS of {name}"));
+    operations
+}
+
+/// An endpoint that changes a key.
+pub struct Change {
+    event: Value,
+    /// What it asks of DynamoDB: it reads the key, writes it, and may limit its usage.
+    pub operations: &'static [&'static str],
+    /// The operation that writes the key.
+    pub write: &'static str,
+}
+
+impl Change {
+    /// A request to change this key.
+    pub fn call(&self, key: &str) -> Call {
+        let text = |pointer| self.event.pointer(pointer).and_then(Value::as_str);
+        let path = text("/rawPath").expect("a path");
+        let call = Call::new(
+            text("/requestContext/http/method").expect("a method"),
+            &path.replace(&SAMPLE_KEY[..31], key),
+        );
+        match text("/body") {
+            Some(body) => call.json(&serde_json::from_str(body).expect("JSON")),
+            None => call,
+        }
+    }
+}
+
+/// Every change of a key.
+pub fn changes() -> impl Iterator<Item = Change> {
+    let of_a_key = |event: &Value| event["pathParameters"]["api_key"].is_string();
+    requests()
+        .into_iter()
+        .filter(move |(_, event)| of_a_key(event))
+        .filter_map(|(name, event)| {
+            let operations = operations(&name);
+            let write = operations
+                .get(1)
+                .filter(|operation| **operation != "GetItem")?;
+            Some(Change {
+                event,
+                operations,
+                write,
+            })
+        })
 }
 
 /// The event with another key in place of the sample key.

@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 
+use crate::events::changes;
 use crate::lambda::Lambda;
 use crate::protected::{Protected, SHAPES, Visit};
 use crate::proxy::{Fault, QUICK};
-use crate::support::{API_KEYS, App, Call, Format, Response, Table, changes};
+use crate::support::{API_KEYS, App, Call, Format, Response, Table};
 
 #[tokio::test]
 async fn throttled_or_unreachable_is_503_and_later_is_fine() {
@@ -288,30 +289,26 @@ const CANCELLED: Fault = Fault::Response(
 async fn a_change_waits_for_a_transaction_on_the_same_key() {
     let table = Table::new().await;
     let api = Lambda::start(table.environment(&[])).await;
-    for number in 0..changes("").len() {
+    for change in changes() {
         for conflict in CONFLICTS {
             for count in [1, 4] {
                 let create = Call::new("POST", API_KEYS).json(&json!({ "config": {} }));
                 let key = api.call(create, Format::Http).await.api_key();
-                let (change, write) = changes(&key)[number].clone();
-                let transaction = write == "TransactWriteItems";
+                let transaction = change.write == "TransactWriteItems";
                 let conflict = if transaction { CANCELLED } else { conflict };
                 table.proxy.requests();
                 table
                     .proxy
                     .plan(&[&[Fault::None][..], &[conflict].repeat(count)].concat());
-                let response = api.call(change, Format::Http).await;
+                let write = change.write;
+                let response = api.call(change.call(&key), Format::Http).await;
                 assert_eq!(response.status, 200, "{write}, {conflict:?}: {response:?}");
-                // The usage of a key that was deleted or rotated ends with it.
-                let usage: &[&str] = if write == "UpdateItem" {
-                    &[]
-                } else {
-                    &["UpdateItem"]
-                };
-                assert_eq!(
-                    table.proxy.requests(),
-                    [&["GetItem"][..], &[write].repeat(count + 1), usage].concat()
-                );
+                let expected = [
+                    &["GetItem"],
+                    &*[write].repeat(count),
+                    &change.operations[1..],
+                ];
+                assert_eq!(table.proxy.requests(), expected.concat());
             }
         }
     }
@@ -331,56 +328,26 @@ async fn a_change_ends_after_five_attempts() {
     item["change_id"] = json!({ "S": "other" });
     let body = json!({ "__type": "x#ConditionalCheckFailedException", "Item": item }).to_string();
     let changed = Fault::Response(400, Box::leak(body.into_boxed_str()));
-    for (number, faults, reads) in [
+    let after_a_read = |fault| [&[Fault::None][..], &[fault; 9]].concat();
+    for (write, faults, reads) in [
+        ("UpdateItem", after_a_read(changed), 1),
+        ("UpdateItem", after_a_read(CONFLICTS[0]), 1),
+        ("DeleteItem", after_a_read(changed), 1),
+        ("DeleteItem", after_a_read(CONFLICTS[0]), 1),
         (
-            0,
-            [Fault::None]
-                .iter()
-                .chain(&[changed; 9])
-                .copied()
-                .collect::<Vec<_>>(),
-            1,
+            "TransactWriteItems",
+            [Fault::None, CHANGED_IN_TRANSACTION].repeat(9),
+            5,
         ),
+        ("TransactWriteItems", after_a_read(CANCELLED), 1),
         (
-            0,
-            [Fault::None]
-                .iter()
-                .chain(&[CONFLICTS[0]; 9])
-                .copied()
-                .collect(),
-            1,
-        ),
-        (
-            1,
-            [Fault::None].iter().chain(&[changed; 9]).copied().collect(),
-            1,
-        ),
-        (
-            1,
-            [Fault::None]
-                .iter()
-                .chain(&[CONFLICTS[0]; 9])
-                .copied()
-                .collect(),
-            1,
-        ),
-        (2, [Fault::None, CHANGED_IN_TRANSACTION].repeat(9), 5),
-        (
-            2,
-            [Fault::None]
-                .iter()
-                .chain(&[CANCELLED; 9])
-                .copied()
-                .collect(),
-            1,
-        ),
-        (
-            2,
+            "TransactWriteItems",
             [Fault::None, CANCELLED, CHANGED_IN_TRANSACTION].repeat(9),
             3,
         ),
     ] {
-        let (change, write) = changes(&key)[number].clone();
+        let change = changes().find(|change| change.write == write);
+        let change = change.expect("a change").call(&key);
         app.table.proxy.requests();
         app.table.proxy.plan(&faults);
         let began = tokio::time::Instant::now();

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::events::changes;
 use crate::lambda::Lambda;
 use crate::proxy::Fault;
-use crate::support::{API_KEYS, App, Call, Format, Response, Table, changes};
+use crate::support::{API_KEYS, App, Call, Format, Response, Table};
 
 /// Another transaction works on the item: DynamoDB's response to a plain write, and to a
 /// transaction.
@@ -94,7 +95,7 @@ async fn a_key_has_an_etag_that_each_change_replaces() {
 
 #[tokio::test]
 async fn a_change_applies_to_the_key_as_it_was_read() {
-    for number in 0..changes("").len() {
+    for change in changes() {
         for tags in [
             "{}",
             "W/{}",
@@ -108,8 +109,7 @@ async fn a_change_applies_to_the_key_as_it_was_read() {
             let app = App::new().await;
             let key = app.create(json!({})).await.api_key();
             let tags = tags.replace("{}", &etag(&app, &key).await);
-            let (change, _) = changes(&key)[number].clone();
-            let response = app.send(if_match(change, &tags)).await;
+            let response = app.send(if_match(change.call(&key), &tags)).await;
             assert_eq!(response.status, 200, "{tags}: {response:?}");
         }
     }
@@ -140,7 +140,7 @@ async fn a_change_of_a_key_that_was_changed_meanwhile_writes_nothing() {
         "\"a\", \"b\"",
         &seen.to_lowercase(),
     ] {
-        for (change, _) in changes(&key) {
+        for change in changes().map(|change| change.call(&key)) {
             for format in [Format::Http, Format::Rest] {
                 table.proxy.requests();
                 assert_failed(&api.call(if_match(change.clone(), tags), format).await);
@@ -191,7 +191,7 @@ async fn any_other_if_match_is_a_422_and_never_ignored() {
         "\"a\";\"b\"",
         "''",
     ] {
-        for (change, _) in changes(&key) {
+        for change in changes().map(|change| change.call(&key)) {
             let response = app.send(if_match(change, wrong)).await;
             let detail = json!({
                 "loc": ["header", "if-match"],
@@ -276,7 +276,7 @@ async fn the_order_of_answers() {
     assert_eq!(app.send(if_match(long.clone(), "x")).await.status, 413);
     assert_eq!(app.send(if_match(long, "\"x\"")).await.status, 413);
     for missing in [gone.as_str(), &gone[..31], "nosuchkey"] {
-        for (change, _) in changes(missing) {
+        for change in changes().map(|change| change.call(missing)) {
             assert_eq!(app.send(if_match(change.clone(), "x")).await.status, 422);
             for tags in ["*", "\"x\""] {
                 assert_eq!(
@@ -358,7 +358,7 @@ async fn changed_meanwhile(app: &App, change: Call, faults: &[Fault]) -> Respons
 
 #[tokio::test]
 async fn with_if_match_a_changed_key_is_never_read_again() {
-    for number in 0..changes("").len() {
+    for change in changes() {
         for (faults, status) in [
             (&[Fault::Slow][..], 412),
             (&[CONFLICT, CONFLICT, CONFLICT, Fault::Slow], 412),
@@ -373,8 +373,8 @@ async fn with_if_match_a_changed_key_is_never_read_again() {
                 } else {
                     etag(&app, &key).await
                 };
-                let (change, write) = changes(&key)[number].clone();
-                let change = if_match(change, &tags);
+                let write = change.write;
+                let change = if_match(change.call(&key), &tags);
                 let transaction = write == "TransactWriteItems";
                 let conflict = |fault: &Fault| {
                     if transaction && *fault == CONFLICT {
@@ -403,7 +403,7 @@ async fn with_if_match_a_changed_key_is_never_read_again() {
 
 #[tokio::test]
 async fn a_lost_response_to_a_change_with_if_match_is_noticed() {
-    for number in 0..changes("").len() {
+    for change in changes() {
         for fault in [
             Fault::DoneThenDropped,
             Fault::DoneThenServerError,
@@ -412,8 +412,8 @@ async fn a_lost_response_to_a_change_with_if_match_is_noticed() {
         ] {
             let app = App::new().await;
             let key = app.create(json!({})).await.api_key();
-            let (change, write) = changes(&key)[number].clone();
-            let change = if_match(change, &etag(&app, &key).await);
+            let write = change.write;
+            let change = if_match(change.call(&key), &etag(&app, &key).await);
             let transaction = write == "TransactWriteItems";
             let fault = if transaction && fault == CONFLICT {
                 CANCELLED

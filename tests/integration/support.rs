@@ -273,22 +273,6 @@ impl Response {
     }
 }
 
-/// Each change of a key, and its write.
-pub fn changes(key: &str) -> [(Call, &'static str); 3] {
-    let call = |method, path: String| Call::new(method, &format!("{API_KEYS}{path}"));
-    [
-        (
-            call("PUT", key.to_owned()).json(&json!({ "config": { "team": "x" } })),
-            "UpdateItem",
-        ),
-        (call("DELETE", format!("delete/{key}")), "DeleteItem"),
-        (
-            call("POST", format!("{key}/rotate")).json(&json!({ "grace_seconds": 60 })),
-            "TransactWriteItems",
-        ),
-    ]
-}
-
 /// Lets tokio's time pass with the work of this test's runtime, in place of the machine's clock: a
 /// millisecond for so many rounds of its event loop, in each of which everything that is ready runs
 /// and sockets are read. So nothing waits for a pause or a timeout, and none comes early on a busy

@@ -36,7 +36,7 @@ KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     ),
 }
 # Least widths of columns, so that the lines of --follow are a table too.
-WIDTHS = {"time": 14, "action": 6, "reason": 10, "key": 31, "function": 10, "message": 14, "from": 15, "by": 20}
+WIDTHS = {"time": 14, "action": 8, "reason": 10, "key": 31, "function": 10, "message": 14, "from": 15, "by": 20}
 
 
 class Entry(NamedTuple):

@@ -395,7 +395,7 @@ impl Store {
         if item.root_key.as_deref() != Some(root_key.as_str()) {
             return Ok(Lookup::NotFound(id));
         }
-        item.readable_config(id)
+        item.readable_config()
             .map(|config| Lookup::Key(id, Box::new(config)))
     }
 
@@ -490,13 +490,14 @@ impl Item {
             .is_none_or(|root_key| self.root_key.as_deref() == Some(root_key.as_str()))
     }
 
-    /// The config of the key `id`. Errors: [`Error::Internal`] if it can't be read.
-    pub fn readable_config(&self, id: KeyId) -> Result<KeyConfig, Error> {
+    /// The config. Errors: [`Error::Internal`] if it can't be read.
+    pub fn readable_config(&self) -> Result<KeyConfig, Error> {
         let config = self
             .config
             .text()
             .and_then(|text| KeyConfig::parse(text).ok());
-        config.ok_or_else(|| Error::Internal(format!("stored config of {id} is invalid").into()))
+        let invalid = || format!("stored config of gaia_{} is invalid", self.id);
+        config.ok_or_else(|| Error::Internal(invalid().into()))
     }
 
     /// The condition that nobody has changed the item since it was read. An attempt that arrives

@@ -256,9 +256,9 @@ impl KeyConfig {
         &self.text
     }
 
-    /// The same config with another value of one field, as JSON; without the field, if `null` and
-    /// absent. All other fields keep their text and order. Errors: it is too long, or the value
-    /// isn't one of this field.
+    /// The same config with another value of one field, which is JSON. A field that isn't there is
+    /// added unless the value is `null`. All other fields keep their text and order. Errors: it is
+    /// too long, or the field can't have this value.
     pub fn with(&self, name: &str, value: &str) -> Result<Self, ConfigErrors> {
         #[expect(clippy::expect_used, reason = "no other text becomes a config")]
         let fields = json::fields(&self.text).expect("an object");

@@ -73,5 +73,5 @@ pub(super) async fn created_earlier(
         let why = "The key created with this Idempotency-Key belongs to a root key that is no longer configured";
         return Err(Error::Conflict(why.into()));
     };
-    Ok((key, item.readable_config(record.key_id).ok()))
+    Ok((key, item.readable_config().ok()))
 }

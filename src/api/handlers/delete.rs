@@ -12,7 +12,7 @@ pub(super) async fn delete(api: &Api, request: ApiRequest<'_>) -> Result<Respons
     let (key, item) = api.stored(request.api_key).await?;
     let if_changed = precondition.check(&item)?;
     let before = api.store.delete(key.id, item, if_changed).await?;
-    let before = before.and_then(|item| item.readable_config(key.id).ok());
+    let before = before.and_then(|item| item.readable_config().ok());
     Audit {
         before: before.as_ref(),
         ..Audit::new("delete", key.id)

@@ -140,7 +140,7 @@ async fn prepare(
     }
     let item = api.store.detailed(key).await?;
     let if_changed = precondition.check(&item)?;
-    let config = item.readable_config(key.id)?;
+    let config = item.readable_config()?;
     if let Some(successor) = item
         .details
         .rotated_to

@@ -34,7 +34,7 @@ pub(super) async fn update(api: &Api, request: ApiRequest<'_>) -> Result<Respons
         .update(key.id, item, if_changed, author, replacement);
     let (before, config) = update.await?;
     Audit {
-        before: before.readable_config(key.id).ok().as_ref(),
+        before: before.readable_config().ok().as_ref(),
         after: Some(&config),
         ..Audit::new("update", key.id)
     }

@@ -26,8 +26,7 @@ class Leaked(stack_command.Case, test_protected.Case):
         self.assertEqual(self.statuses(key), [200, 200])  # which is why there is a command
         self.keys.send("PUT", f"/{key[:31]}", {"config": {"permissions": "read", "name": "reports"}}).expect(200)
 
-        caller = self.with_rights("leaked")
-        said = self.gaia_keys("leaked", key, "--disable", "--yes", caller=caller)
+        said = self.gaia_keys("leaked", key, "--disable", "--yes")
         self.assertEqual(self.statuses(key), [403, 403])
         self.assertIn("name:         reports", said)
         for api in ("HTTP leaked", "REST leaked"):

@@ -46,16 +46,15 @@ class RootKeys(Case):
     def count(self):
         return len(self.kms.list_keys(Limit=1000)["Keys"])
 
-    def test_a_replacement_with_the_listed_rights_alone(self):
-        caller = self.with_rights("root-key replace", "root-key finish")
+    def test_a_replacement(self):
         first, old = self.keys.create(permissions="read"), self.old
         off = self.keys.create(permissions="read")
         self.keys.send("PUT", f"/{off[:31]}", {"config": {"permissions": "read", "enabled": False}}).expect(200)
-        self.assertIn("nothing to finish", self.root_key("finish", status=1, caller=caller))
-        said = self.root_key("replace", "--kms-key", old, status=1, caller=caller)
+        self.assertIn("nothing to finish", self.root_key("finish", status=1))
+        said = self.root_key("replace", "--kms-key", old, status=1)
         self.assertIn("is the primary one, and the only one", said)
 
-        said = self.root_key("replace", caller=caller)
+        said = self.root_key("replace")
         new, secondary = self.kms_keys()
         self.assertEqual(secondary, old)
         self.assertIn(f"gaia-keys root-key replace --kms-key {old}", said)
@@ -63,46 +62,46 @@ class RootKeys(Case):
         second = self.keys.create(permissions="read")
         self.assertNotEqual(self.signer(first), self.signer(second))
         self.assertEqual([self.keys.reason(first), self.keys.reason(second)], [None, None])
-        said = self.root_key("status", yes=False, caller=caller)
+        said = self.root_key("status", yes=False)
         self.assertRegex(said, rf"(?m)^{new} +primary +Enabled .*\n{old} +secondary +Enabled ")
         self.assertRegex(said, rf"(?m)^{self.signer(second)} +yes +1 +0 .*\n{self.signer(first)} +yes +1 +1 ")
 
         count = self.count()
-        self.assertIn("is the primary one already", self.root_key("replace", caller=caller))
+        self.assertIn("is the primary one already", self.root_key("replace"))
         self.assertEqual((self.kms_keys(), self.count()), ((new, old), count))
-        said = self.root_key("finish", status=1, caller=caller)
+        said = self.root_key("finish", status=1)
         self.assertEqual(set(re.findall("gaia_[0-9A-Z]{26}", said)), {first[:31]})
 
-        said = self.root_key("replace", "--kms-key", old, caller=caller)  # the way back
+        said = self.root_key("replace", "--kms-key", old)  # the way back
         self.assertEqual(self.kms_keys(), (old, new))
         self.assertEqual([self.keys.reason(first), self.keys.reason(second)], [None, None])
-        self.assertIn("isn't the primary one yet", self.root_key("finish", status=1, caller=caller))
-        self.assertIn(second[:31], self.root_key("finish", "--kms-key", new, status=1, caller=caller))
-        self.root_key("replace", caller=caller)
+        self.assertIn("isn't the primary one yet", self.root_key("finish", status=1))
+        self.assertIn(second[:31], self.root_key("finish", "--kms-key", new, status=1))
+        self.root_key("replace")
         self.assertEqual((self.kms_keys(), self.count()), ((new, old), count))
 
-        said = self.root_key("finish", status=1, caller=caller)
+        said = self.root_key("finish", status=1)
         (rotate,) = re.findall(r"gaia-keys (rotate .*) --grace 7d --mapping", said)
         grace = ["--grace", "1h", "--mapping", "mapping.csv", "--yes"]
         self.assertIn("1 rotated, 0 failed", self.gaia_keys(*rotate.split(), *grace))
-        self.assertIn("the last grace period ends at", self.root_key("finish", status=1, caller=caller))
+        self.assertIn("the last grace period ends at", self.root_key("finish", status=1))
         self.gaia_keys("disable", first[:31])
 
         self.interrupted("cloudformation:ExecuteChangeSet", "finish")
         self.assertEqual(self.kms_keys(), (new, old))
         self.interrupted("dynamodb:UpdateItem", "finish")
         self.assertEqual((self.kms_keys(), self.named()), ((new, ""), {self.signer(first), self.signer(second)}))
-        self.root_key("finish", caller=caller)
+        self.root_key("finish")
         self.assertEqual(self.named(), {self.signer(second)})
         self.assertEqual([self.keys.reason(first), self.keys.reason(second)], ["invalid", None])
         self.assertEqual(self.kms.describe_key(KeyId=old)["KeyMetadata"]["KeyState"], "Enabled")
-        self.assertIn("nothing to finish", self.root_key("finish", status=1, caller=caller))
+        self.assertIn("nothing to finish", self.root_key("finish", status=1))
 
         self.kms.disable_key(KeyId=old)
-        said = self.root_key("replace", "--kms-key", old, status=1, caller=caller)
+        said = self.root_key("replace", "--kms-key", old, status=1)
         self.assertIn(f"first run aws kms enable-key --key-id {old}", said)
         self.kms.enable_key(KeyId=old)
-        self.root_key("replace", "--kms-key", old, caller=caller)
+        self.root_key("replace", "--kms-key", old)
         self.assertEqual(self.keys.reason(first), "disabled")
 
     def test_a_replacement_is_interrupted_at_each_step(self):
@@ -155,8 +154,7 @@ class RootKeys(Case):
         self.kms.put_key_policy(KeyId=old, Policy=json.dumps(policy))
         self.assertIn("gaia-keys root-key repair", self.root_key("accept", status=1))
         self.assertIn("gaia-keys root-key repair", self.root_key("status", yes=False))
-        caller = self.with_rights("root-key status", "root-key repair", "root-key accept")
-        self.assertRegex(self.root_key("repair", caller=caller), "(?m)^now +Allow +\\* +kms:\\*")
+        self.assertRegex(self.root_key("repair"), "(?m)^now +Allow +\\* +kms:\\*")
 
         self.interrupted("cloudformation:CreateChangeSet", "accept")
         self.interrupted("dynamodb:UpdateItem", "accept")
@@ -168,7 +166,7 @@ class RootKeys(Case):
             self.assertIn("gaia-keys root-key accept was started", self.root_key(command, status=1))
         self.interrupted("execute-api:Invoke", "accept")  # deployed, all at once
         self.interrupted("apigateway:GET", "accept")
-        said = self.root_key("accept", caller=caller)
+        said = self.root_key("accept")
         self.assertIn("gaia-keys stack set DeploymentType=Canary10Percent5Minutes", said)
         self.keys.deploy(KmsKeyId=self.keys.parameters()["KmsKeyId"], DeploymentType="Canary10Percent5Minutes")
         new, secondary = self.kms_keys()
@@ -187,7 +185,7 @@ class RootKeys(Case):
         self.assertEqual((self.kms_keys(), self.count()), ((new, ""), count + 1))
         said = self.root_key("accept", yes=False, typed="y\nn\n", status=1)  # nothing is deployed yet
         self.assertIn("the API keys created since become invalid too", said)
-        self.root_key("accept", yes=False, typed="y\n", caller=caller)
+        self.root_key("accept", yes=False, typed="y\n")
         self.assertNotEqual(self.kms_keys()[0], new)
         self.assertEqual((self.count(), len(self.named())), (count + 2, 1))
         self.assertEqual(self.keys.reason(replaced[1]), "invalid")

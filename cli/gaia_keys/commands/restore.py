@@ -22,18 +22,18 @@ from gaia_keys.output import say, table
 from gaia_keys.replay import Item, Omission
 
 ACTIONS = """\b
-AWS actions:
-  cloudformation  DescribeStacks; for the switch GetTemplate, CreateChangeSet, DescribeChangeSet,
-                  ExecuteChangeSet, DeleteChangeSet, DescribeStackEvents, and what
-                  the update of the stack needs
-  dynamodb        RestoreTableToPointInTime (needs BatchWriteItem, GetItem, Scan too),
-                  DescribeTable, DescribeContinuousBackups, DescribeTimeToLive,
-                  ListTagsOfResource, Query, PutItem, DeleteItem, UpdateItem,
-                  UpdateTimeToLive, UpdateContinuousBackups, UpdateTable,
-                  TagResource, UntagResource; for a deleted table ListBackups,
-                  RestoreTableFromBackup; with --only DeleteTable
-  logs            DescribeLogGroups, FilterLogEvents
-  execute-api     Invoke (with --only, for keys that were changed)"""
+IAM actions:
+  cloudformation:DescribeStacks
+  cloudformation:GetTemplate, DescribeStackEvents                   for the switch to the new table
+  cloudformation:CreateChangeSet, DescribeChangeSet, DeleteChangeSet, ExecuteChangeSet
+  dynamodb:RestoreTableToPointInTime, BatchWriteItem, GetItem, Scan, Query, PutItem, UpdateItem, DeleteItem
+  dynamodb:DescribeTable, DescribeContinuousBackups, DescribeTimeToLive, ListTagsOfResource
+  dynamodb:UpdateTable, UpdateTimeToLive, UpdateContinuousBackups, TagResource, UntagResource
+  dynamodb:ListBackups, RestoreTableFromBackup                      for a deleted table
+  dynamodb:DeleteTable                                              with --only
+  execute-api:Invoke                                                with --only, for keys that were changed
+  logs:DescribeLogGroups, FilterLogEvents
+  and what CloudFormation needs to change the stack's resources"""
 # While the switch is deployed, this tag of the new table says which DeploymentType to set afterwards.
 DEPLOYMENT_TYPE = "gaia-api-keys:deployment-type"
 IDLE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE")

@@ -83,7 +83,8 @@ def stack() -> None:
     + options.actions(
         "cloudformation:DescribeStacks, DescribeStackResource, ListStackResources",
         "cloudformation:GetTemplateSummary, DescribeStackEvents   defaults, and why an update failed",
-        "cloudwatch:DescribeAlarms, lambda:GetFunctionConfiguration",
+        "cloudwatch:DescribeAlarms",
+        "lambda:GetFunctionConfiguration",
     )
 )
 @options.as_json
@@ -260,6 +261,7 @@ def deploy(stack: Stack, changes: dict[str, str], question: str, ignore_alarms: 
         "cloudformation:DescribeStacks, DescribeStackResource, ListStackResources, DescribeStackEvents",
         "cloudformation:GetTemplate                               the change set carries the deployed template",
         "cloudformation:CreateChangeSet, DescribeChangeSet, DeleteChangeSet, ExecuteChangeSet",
+        "cloudformation:GetTemplateSummary                             with --all-at-once",
         "cloudformation:ContinueUpdateRollback                         with --ignore-alarms",
         "cloudwatch:DescribeAlarms",
         "codedeploy:GetDeploymentGroup, UpdateDeploymentGroup          with --ignore-alarms",

@@ -12,7 +12,7 @@ import click
 
 from gaia_keys import connection
 from gaia_keys.errors import Failed, Stopped, of_aws
-from gaia_keys.options import example
+from gaia_keys.options import actions, example
 from gaia_keys.output import hide, say
 
 # Where each command is, in the order of the help. A module is imported when its command runs, or for the help.
@@ -54,7 +54,12 @@ class Commands(click.Group):
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog=example("gaia-keys create reports --permissions read --expires 90d", "gaia-keys list --unused-for 90d"),
+    epilog=example("gaia-keys create reports --permissions read --expires 90d", "gaia-keys list --unused-for 90d")
+    + actions(
+        "execute-api:Invoke             on the management API",
+        "cloudformation:DescribeStacks  with --stack",
+        "A command that needs others lists its own.",
+    ),
 )
 @click.version_option(package_name="gaia-keys", prog_name="gaia-keys")
 @functools.partial(connection.options, variables=True)

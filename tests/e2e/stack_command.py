@@ -42,21 +42,24 @@ class Case(Commands):
 
         Answers are `typed` on a terminal; without one, commands that ask need --yes.
         """
-        caller = caller or self.with_listed_rights(self.run_command(*arguments, "--help", **self.variables(**who))[0])
+        caller = caller or self.with_listed_rights(*arguments)
         given = {"stdin": typed or stdin, "terminal": typed is not None}
         return "".join(self.run_command(*arguments, status=status, **given, **self.variables(caller=caller, **who)))
 
-    @functools.cache
-    def with_listed_rights(self, text):
-        _, _, actions = text.partition("IAM actions:\n")
+    def with_listed_rights(self, *command):
+        help, _ = self.run_command(*command, "--help", **self.variables())
+        _, _, actions = help.partition("IAM actions:\n")
+        if not actions:
+            return self.with_listed_rights()
         listed = re.findall(r"^ +([a-z-]+:)(\w+(?:, \w+)*)", actions, flags=re.MULTILINE)
         rights = [service + name for service, names in listed for name in names.split(", ")]
         if "lambda:GetAlias" in rights:
             rights.append("lambda:ListAliases")  # which the emulator takes it for
-        return self.caller(("Allow", rights or ["cloudformation:DescribeStacks", "execute-api:Invoke"]))
+        return self.caller(("Allow", tuple(rights)))
 
+    @functools.cache
     def caller(self, *rights):
-        """A user with these rights: an effect, and IAM actions."""
+        """A user with these rights: an effect, and IAM actions. The same for the same rights, as some requests are repeated."""
         Case.callers += 1
         statements = [{"Effect": effect, "Action": actions, "Resource": "*"} for effect, actions in rights]
         policy = {"Version": "2012-10-17", "Statement": statements}

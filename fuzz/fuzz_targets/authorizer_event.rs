@@ -24,7 +24,7 @@ static READ_ROUTES: LazyLock<Vec<RoutePattern>> = LazyLock::new(|| {
         .collect()
 });
 
-/// Until when the key's own state allows it: what is asked of it aside.
+/// Until when a key with this config is allowed, whatever is asked of it.
 fn decided(config: KeyConfig) -> Result<Option<OffsetDateTime>, Denial> {
     let lookup = Lookup::Key(gaia_api_keys_fuzz::key_id(), Box::new(config));
     let request = AccessRequest::default();

@@ -130,7 +130,7 @@ pub struct AccessRequest<'a> {
     pub route: Option<Route<'a>>,
 }
 
-/// A key that may do what was asked.
+/// A key that isn't denied.
 #[derive(Clone, Copy, Debug)]
 pub struct Allowed<'a> {
     /// The key's ID.
@@ -141,15 +141,8 @@ pub struct Allowed<'a> {
     pub until: Option<OffsetDateTime>,
 }
 
-/// Decides at the time `now`. `read_routes` are the deployment's routes that need only read
-/// although their methods write.
-pub fn decide<'a>(
-    lookup: &'a Lookup,
-    request: AccessRequest<'_>,
-    read_routes: &[RoutePattern],
-    source: Source,
-    now: OffsetDateTime,
-) -> Result<Allowed<'a>, Denial> {
+/// Decides at the time `now` by the key's own state, whatever is asked of it.
+pub fn state(lookup: &Lookup, now: OffsetDateTime) -> Result<Allowed<'_>, Denial> {
     let (key_id, config) = match lookup {
         Lookup::Invalid => return Err(Denial::Invalid),
         Lookup::NotFound(_) => return Err(Denial::NotFound),
@@ -162,6 +155,24 @@ pub fn decide<'a>(
     if until.is_some_and(|until| until <= now) {
         return Err(Denial::Expired);
     }
+    Ok(Allowed {
+        key_id,
+        config,
+        until,
+    })
+}
+
+/// Decides at the time `now`. `read_routes` are the deployment's routes that need only read
+/// although their methods write.
+pub fn decide<'a>(
+    lookup: &'a Lookup,
+    request: AccessRequest<'_>,
+    read_routes: &[RoutePattern],
+    source: Source,
+    now: OffsetDateTime,
+) -> Result<Allowed<'a>, Denial> {
+    let allowed = state(lookup, now)?;
+    let config = allowed.config;
     let address_allowed = match source {
         Source::Address(address) => config.allows_address(address),
         Source::Unknown => config.allowed_ips.is_none(),
@@ -189,11 +200,7 @@ pub fn decide<'a>(
         }
         _ => {}
     }
-    Ok(Allowed {
-        key_id,
-        config,
-        until,
-    })
+    Ok(allowed)
 }
 
 #[cfg(test)]

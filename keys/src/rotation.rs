@@ -2,6 +2,7 @@
 
 use time::{Duration, OffsetDateTime};
 
+use crate::access::Allowed;
 use crate::config::{ConfigErrors, KeyConfig};
 use crate::timestamp;
 
@@ -39,10 +40,6 @@ pub struct RotatedConfigs {
 /// Why a key isn't rotated.
 #[derive(Debug, PartialEq)]
 pub enum RotationError {
-    /// The key is disabled.
-    Disabled,
-    /// The key has expired.
-    Expired,
     /// The key expires, so the request must say when the new one does.
     ExpiryUnset,
     /// A config would be too long with its `expires_at`.
@@ -63,21 +60,13 @@ impl RotationRequest {
     }
 }
 
-/// The configs after a rotation at `now`. Errors: the key's state or the request doesn't allow it.
+/// The configs after a rotation of `key` at `now`. Errors: the request doesn't fit its config.
 pub fn rotate(
-    config: &KeyConfig,
+    key: Allowed<'_>,
     request: &RotationRequest,
     now: OffsetDateTime,
 ) -> Result<RotatedConfigs, RotationError> {
-    if !config.enabled {
-        return Err(RotationError::Disabled);
-    }
-    if config
-        .expires_at
-        .is_some_and(|expires_at| expires_at <= now)
-    {
-        return Err(RotationError::Expired);
-    }
+    let config = key.config;
     let new = match &request.expiry {
         // The caller must choose: no expiry and a default lifetime would both be surprises.
         NewExpiry::Unset if config.expires_at.is_some() => return Err(RotationError::ExpiryUnset),
@@ -85,7 +74,7 @@ pub fn rotate(
         NewExpiry::At(_, text) => config.with("expires_at", &format!("\"{text}\""))?,
     };
     let end = now + request.grace;
-    let (old, end) = match config.expires_at {
+    let (old, end) = match key.until {
         Some(earlier) if earlier <= end => (config.clone(), earlier),
         _ => (
             config.with("expires_at", &format!("\"{}\"", timestamp::seconds(end)))?,

@@ -179,7 +179,7 @@ class Many(RotateCase):
 
         with self.gateway(None, meanwhile, checks=False):
             told = self.run_command(*self.all, status=1)[1]
-        self.assertIn(f"{leaked[:31]}: 409: API key is disabled\n{gone[:31]}: no such key\n11 rotated, 2 failed\n", told)
+        self.assertIn(f"{leaked[:31]}: 409: API key is denied: disabled\n{gone[:31]}: no such key\n11 rotated, 2 failed\n", told)
         self.assertEqual(self.made()[leaked], {"enabled": False})
         self.assertEqual(len(self.mapped()), 11)
 

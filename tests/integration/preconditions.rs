@@ -293,7 +293,7 @@ async fn the_order_of_answers() {
         .await;
     assert_eq!(
         (conflict.status, conflict.json()),
-        (409, json!({ "detail": "API key is disabled" }))
+        (409, json!({ "detail": "API key is denied: disabled" }))
     );
 }
 

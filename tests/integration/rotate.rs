@@ -230,10 +230,10 @@ async fn keys_that_can_t_be_rotated() {
     let app = App::new().await;
     let body = || json!({ "grace_seconds": 60, "expires_at": null });
     for (config, why) in [
-        (json!({ "enabled": false }), "API key is disabled"),
+        (json!({ "enabled": false }), "API key is denied: disabled"),
         (
             json!({ "expires_at": "2020-01-01T00:00:00Z" }),
-            "API key has expired",
+            "API key is denied: expired",
         ),
     ] {
         let key = app.create(config).await.api_key();
@@ -438,7 +438,7 @@ async fn what_is_edited_by_hand_meanwhile_stays() {
         edited(|item| item["config"]["S"] = r#"{"enabled":false}"#.into()).await;
     assert_eq!(
         (response.status, response.json()),
-        (409, json!({ "detail": "API key is disabled" }))
+        (409, json!({ "detail": "API key is denied: disabled" }))
     );
     assert_eq!(
         (items.len(), &items[0]["config"]["S"]),

@@ -1,3 +1,4 @@
+use keys::access::{self, Denial, Lookup};
 use keys::api_key::KeyId;
 use keys::config::{self, KeyConfig};
 use keys::keyring::NamedKey;
@@ -140,7 +141,7 @@ async fn prepare(
     }
     let item = api.store.detailed(key).await?;
     let if_changed = precondition.check(&item)?;
-    let config = item.readable_config()?;
+    let lookup = Lookup::Key(key.id, Box::new(item.readable_config()?));
     if let Some(successor) = item
         .details
         .rotated_to
@@ -153,11 +154,14 @@ async fn prepare(
         );
         return Err(Error::Conflict(why.into()));
     }
-    let configs = rotation::rotate(&config, body, now)?;
+    let denied = |denial: Denial| format!("API key is denied: {}", denial.as_str());
+    let key =
+        access::state(&lookup, now).map_err(|denial| Error::Conflict(denied(denial).into()))?;
+    let configs = rotation::rotate(key, body, now)?;
     Ok(Prepared {
         item,
         if_changed,
-        config,
+        config: key.config.clone(),
         configs,
     })
 }
@@ -165,8 +169,6 @@ async fn prepare(
 impl From<RotationError> for Error {
     fn from(error: RotationError) -> Self {
         match error {
-            RotationError::Disabled => Self::Conflict("API key is disabled".into()),
-            RotationError::Expired => Self::Conflict("API key has expired".into()),
             RotationError::ExpiryUnset => {
                 let msg = "the key has an expires_at: give the new key's, a time or null";
                 Detail::new(["body", "expires_at"], msg, "value_error.missing").into()

@@ -265,3 +265,27 @@ async fn an_audit_entry_has_each_field_that_is_audited() {
         assert_eq!(shown, field.audited, "{}: {entry}", field.name);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_change_has_an_audit_entry_of_its_own() {
+    let table = Table::new().await;
+    let api = Lambda::start(table.environment(&[])).await;
+    for change in events::changes() {
+        let create = Call::new("POST", API_KEYS).json(&json!({ "config": {} }));
+        let key = api.call(create, Format::Http).await.api_key();
+        api.call(change.call(&key), Format::Http).await;
+        let printed = api.printed();
+        let of_the_key = format!("\"key_id\":\"{}\"", &key[..31]);
+        let entries: Vec<Value> = printed
+            .lines()
+            .filter(|line| line.contains("\"audit\"") && line.contains(&of_the_key))
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect();
+        let [_, entry] = entries.as_slice() else {
+            panic!("{}: {entries:?}", change.name);
+        };
+        assert_eq!(entry["action"], change.name);
+        // `gaia-keys restore` needs to know the config.
+        assert_eq!(entry["enabled"].is_boolean(), change.write != "DeleteItem");
+    }
+}

@@ -144,6 +144,8 @@ pub fn operations(name: &str) -> &'static [&'static str] {
 
 /// An endpoint that changes a key.
 pub struct Change {
+    /// Its sample event's name, which is its audit entry's action.
+    pub name: String,
     event: Value,
     /// What it asks of DynamoDB: it reads the key, writes it, and may limit its usage.
     pub operations: &'static [&'static str],
@@ -179,6 +181,7 @@ pub fn changes() -> impl Iterator<Item = Change> {
                 .get(1)
                 .filter(|operation| **operation != "GetItem")?;
             Some(Change {
+                name,
                 event,
                 operations,
                 write,

@@ -342,6 +342,9 @@ async fn the_same_idempotency_key_gets_the_same_response_whatever_if_match_says(
     }
 }
 
+/// The config after somebody else's change.
+const MEANWHILE: &str = r#"{"team":"x"}"#;
+
 /// Somebody else's change between the read and the write.
 async fn changed_meanwhile(app: &App, change: Call, faults: &[Fault]) -> Response {
     app.table.proxy.plan(&[&[Fault::None], faults].concat());
@@ -349,7 +352,7 @@ async fn changed_meanwhile(app: &App, change: Call, faults: &[Fault]) -> Respons
         tokio::time::sleep(Duration::from_millis(500)).await;
         let mut item = app.table.items().remove(0);
         item["change_id"]["S"] = ulid::Ulid::generate().to_string().into();
-        item["config"]["S"] = json!({ "enabled": false }).to_string().into();
+        item["config"]["S"] = MEANWHILE.into();
         app.table.put(item);
     };
     let (response, ()) = tokio::join!(app.send(change), other);
@@ -394,7 +397,7 @@ async fn with_if_match_a_changed_key_is_never_read_again() {
                 let items = app.table.items();
                 assert_eq!(
                     (items.len(), &items[0]["config"]["S"]),
-                    (1, &json!(r#"{"enabled":false}"#))
+                    (1, &json!(MEANWHILE))
                 );
             }
         }
@@ -440,12 +443,32 @@ async fn an_update_is_checked_against_the_key_that_it_replaces() {
     let mut item = app.table.items().remove(0);
     item["config"]["S"] = r#"{"revoked":true}"#.into();
     app.table.put(item);
-    let change = update(&key, &json!({ "revoked": true, "team": "x" }));
+    let change = update(&key, &json!({ "revoked": true }));
     let response = changed_meanwhile(&app, change, &[Fault::Slow]).await;
     assert_eq!(response.status, 422, "{response:?}");
     assert_eq!(
         app.table.items()[0]["config"]["S"],
-        r#"{"enabled":false}"#,
+        MEANWHILE,
         "nothing was written"
     );
+}
+
+/// Only an update replaces the whole config.
+#[tokio::test]
+async fn without_if_match_a_change_of_some_fields_keeps_what_others_changed_meanwhile() {
+    for change in changes() {
+        let app = App::new().await;
+        let key = app.create(json!({})).await.api_key();
+        let call = change.call(&key);
+        let whole = call.body.as_deref().is_some_and(|body| {
+            let body: Value = serde_json::from_slice(body).expect("JSON");
+            body["config"].is_object()
+        });
+        let response = changed_meanwhile(&app, call, &[Fault::Slow]).await;
+        assert_eq!(response.status, 200, "{response:?}");
+        for item in app.table.items() {
+            let config = item["config"]["S"].as_str().expect("a config");
+            assert_eq!(config.contains("team"), !whole, "{}: {config}", change.name);
+        }
+    }
 }

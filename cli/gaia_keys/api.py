@@ -7,7 +7,7 @@ import urllib.parse
 from collections.abc import Iterator, Mapping
 
 from gaia_keys import lossless, responses
-from gaia_keys.errors import Changed, Failed, Gone, NoSuchKey, Stopped, Unexpected
+from gaia_keys.errors import Changed, Failed, Gone, NoSuchKey, Stopped, TooLong, Unexpected
 from gaia_keys.keys import Config, Key
 
 # An ID that no key has: the service checks a config sent to it (422, 413), and then finds no such key (404).
@@ -46,7 +46,9 @@ class Api:
         if status == 409 and content == {"detail": "The key created with this Idempotency-Key has been deleted"}:
             raise Gone("the new key has been deleted")
         error = f"{status}: {responses.reason(content)}"
-        if status in (409, 413, 422):
+        if status == 413:
+            raise TooLong(error)
+        if status in (409, 422):
             raise Failed(error)
         if status == 404:
             raise Stopped(f"{error} ({method} {url}). Check --url")
@@ -83,7 +85,11 @@ class Api:
         return responses.rotated(self.ask("POST", f"/{key.id}/rotate", body, headers)[0], key.id)
 
     def update(self, key: Key, config: Config) -> None:
-        content, _ = self.ask("PUT", f"/{key.id}", {"config": config}, {"If-Match": key.etag})
+        try:
+            content, _ = self.ask("PUT", f"/{key.id}", {"config": config}, {"If-Match": key.etag})
+        except TooLong as error:
+            remedy = f"""gaia-keys update {key.id} --config '{{"FIELD": null}}', or delete the key"""
+            raise Failed(f"{error}. Remove a field: {remedy}") from None
         responses.result(content, "updated", key.id)
 
     def check(self, config: Config) -> None:

@@ -28,6 +28,10 @@ class Failed(Exception):
     """This can't be done with this key; it may with others."""
 
 
+class TooLong(Failed):
+    """The config doesn't fit."""
+
+
 class Missed(Failed):
     """`doubtful`: an earlier attempt of the same request got no response or a 5xx, so it may be the cause."""
 

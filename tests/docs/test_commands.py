@@ -4,7 +4,6 @@ import json
 import re
 import shlex
 import subprocess
-import sys
 import unittest
 
 import botocore.session
@@ -14,10 +13,8 @@ from gaia_keys.main import cli as gaia_keys
 from samcli.cli.context import Context as Sam
 from samcli.cli.main import cli as sam
 
-from local import ROOT, blocks
-
-sys.path.append(str(ROOT / ".ci"))
 from jwt_template import jwt_template
+from local import ROOT, blocks
 
 TEMPLATES = {
     "--config-env monitoring": (ROOT / "stacks/monitoring.yaml").read_text(),

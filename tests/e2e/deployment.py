@@ -2,14 +2,11 @@
 
 import functools
 import json
-import sys
 import unittest
 
+import account
 import emulator as emulators
 from emulator import ADMINISTRATOR, REGION, ROOT, templates  # noqa: F401 (for the tests)
-
-sys.path.append(str(ROOT / "tests/docs"))
-import account
 from account import BINARY, Failed, document  # noqa: F401
 from local import blocks
 

@@ -6,19 +6,15 @@ import functools
 import http.client
 import json
 import os
-import pathlib
 import signal
 import socket
 import subprocess
 import sys
 import urllib.parse
 
-from botocore.config import Config
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path += [str(ROOT / "tests/aws"), str(ROOT / "tests/template")]
 import stack as templates
-from account import Account
+from account import ROOT, Account
+from botocore.config import Config
 from stack import yaml_parse
 
 LOGS = ROOT / "target/e2e/logs"

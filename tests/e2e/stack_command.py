@@ -1,14 +1,11 @@
 """gaia-keys with --stack, as an operator runs it against the emulator. tests/cli has the rest of what it does."""
 
 import re
-import sys
 import time
 
 import deployment
-from emulator import ADMINISTRATOR, REGION, ROOT
-
-sys.path.append(str(ROOT / "tests/cli"))
-from command import Commands, settings  # noqa: E402, F401 (for the tests)
+from command import Commands, settings  # noqa: F401 (for the tests)
+from emulator import ADMINISTRATOR, REGION
 
 
 class Case(Commands):

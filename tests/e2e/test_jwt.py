@@ -2,16 +2,12 @@
 
 import base64
 import json
-import sys
 import unittest
 import urllib.parse
-import urllib.request
 
 import emulator as emulators
-from deployment import ROOT, Stack, templates
-
-sys.path.append(str(ROOT / ".ci"))
-from jwt_template import jwt_template  # noqa: E402
+from deployment import Stack, templates
+from jwt_template import jwt_template
 
 
 class Jwt(unittest.TestCase):
@@ -42,8 +38,8 @@ class Jwt(unittest.TestCase):
     def token(self, client, scope="gaia-api-keys/manage"):
         form = {"grant_type": "client_credentials", "scope": scope, "client_id": client[0], "client_secret": client[1]}
         body = urllib.parse.urlencode(form).encode()
-        with urllib.request.urlopen(f"{self.emulator.url}/oauth2/token", body) as response:
-            return json.load(response)["access_token"]
+        headers = {"content-type": "application/x-www-form-urlencoded"}
+        return self.emulator.send("POST", f"{self.emulator.url}/oauth2/token", body, headers).expect(200)["access_token"]
 
     def send(self, method, path, body=None, token=None):
         headers = {"authorization": f"Bearer {token}"} if token else {}

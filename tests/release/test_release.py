@@ -7,16 +7,13 @@ import json
 import os
 import pathlib
 import subprocess
-import sys
 import tempfile
 import unittest
 import zipfile
 from unittest import mock
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests/template"), str(ROOT / ".ci")]
-import release  # noqa: E402
-from stack import MAIN, Stack, yaml_parse  # noqa: E402
+import release
+from stack import MAIN, ROOT, Stack, yaml_parse
 
 VERSION = release.version()
 NAME = f"gaia-api-keys-{VERSION}"

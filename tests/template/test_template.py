@@ -1,7 +1,5 @@
 """What tests/e2e can't show of the templates, as the emulator lacks it.
 
-    python -m unittest discover -s tests/template
-
 A check takes a template's text; edits.yaml has edits of that text which it must notice. Needs aws-sam-translator (part of
 aws-sam-cli), no network and no AWS account.
 """
@@ -11,15 +9,12 @@ import graphlib
 import json
 import pathlib
 import re
-import sys
 import unittest
 
 import jmespath
 
-from stack import EXAMPLE, MAIN, MONITORING, ROOT, Stack, as_list, monitoring, routes, yaml_parse
-
-sys.path.append(str(ROOT / ".ci"))
 from jwt_template import jwt_template
+from stack import EXAMPLE, MAIN, MONITORING, ROOT, Stack, as_list, monitoring, routes, yaml_parse
 
 HERE = pathlib.Path(__file__).parent
 ACTIONS = json.loads((HERE / "actions.json").read_text())

@@ -1,8 +1,6 @@
 """The local service as a process, a gateway in front of it that checks signatures, and the code in the documents."""
 
-import contextlib
 import hashlib
-import http.client
 import http.server
 import json
 import os
@@ -13,6 +11,7 @@ import textwrap
 import threading
 
 import boto3
+import urllib3
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
@@ -45,6 +44,11 @@ def environment(address, **more):
     } | more
 
 
+def exchange(address, method, path, body, headers):
+    """The response to one request: it isn't sent again, and no redirect is followed."""
+    return urllib3.connection_from_url(f"http://{address}", timeout=60).urlopen(method, path, body, headers, retries=False)
+
+
 class Local:
     """`with Local() as local:` starts `cargo local`'s binary on free ports, and stops it.
 
@@ -73,18 +77,14 @@ class Local:
         self.process.wait()
 
     def exchange(self, method, path, body=None, headers=None):
-        """The response, and its text. A body that is neither text nor bytes is sent as JSON."""
-        if body is not None and not isinstance(body, (str, bytes)):
-            body = json.dumps(body)
-        with contextlib.closing(http.client.HTTPConnection(self.address, timeout=30)) as connection:
-            connection.request(method, path, body, {"content-type": "application/json"} | (headers or {}))
-            response = connection.getresponse()
-            return response, response.read().decode()
+        """The response. A body is sent as JSON."""
+        body = None if body is None else json.dumps(body)
+        return exchange(self.address, method, path, body, {"content-type": "application/json"} | (headers or {}))
 
-    def send(self, method, path, body=None, headers=None):
+    def send(self, *request, **options):
         """The status, and the body as JSON."""
-        response, text = self.exchange(method, path, body, headers)
-        return response.status, json.loads(text)
+        response = self.exchange(*request, **options)
+        return response.status, json.loads(response.data)
 
     def create(self, config):
         status, answer = self.send("POST", KEYS, {"config": config})
@@ -152,16 +152,13 @@ class Gateway:
         if callable(fault):
             fault()
             raise Lost
-        with contextlib.closing(http.client.HTTPConnection(local.address, timeout=30)) as connection:
-            connection.request(method, path, body, headers)
-            response = connection.getresponse()
-            answer = response.read()
+        response = exchange(local.address, method, path, body, headers)
         if fault == "done, then 503":
             return 503, {"Retry-After": "1"}, b'{"detail":"Service Unavailable"}'
         if fault == "done, then lost":
             raise Lost
-        passed = {name: response.headers[name] for name in ("content-type", "link") if response.headers[name]}
-        return response.status, passed, answer
+        passed = {name: response.headers[name] for name in ("content-type", "link") if name in response.headers}
+        return response.status, passed, response.data
 
     def __enter__(self):
         threading.Thread(target=self.server.serve_forever, args=[0.05], daemon=True).start()

@@ -20,7 +20,6 @@ import unittest
 import warnings
 from unittest import mock
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "docs"))
 from gaia_keys.main import main
 from local import Gateway, Local, environment  # the service as a process; tests/docs has it
 
@@ -34,11 +33,9 @@ KEY = f"{SAMPLE}_7ZZZZZZZZZZZZZZZZZZZZZZZZZ"
 
 def settings(address, auth="none", **more):
     """The environment of a command."""
-    env = environment(address)
-    for name in ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"):  # each start would compile all modules
-        env.pop(name, None)
-    url = {"GAIA_KEYS_URL": f"http://{address}", "GAIA_KEYS_AUTH": auth}
-    return env | {"PATH": f"{COMMAND.parent}:{env['PATH']}"} | url | more
+    env = environment(address, GAIA_KEYS_URL=f"http://{address}", GAIA_KEYS_AUTH=auth)
+    env["PYTHONDONTWRITEBYTECODE"] = ""  # each start would compile all modules
+    return env | {"PATH": f"{COMMAND.parent}:{env['PATH']}"} | more
 
 
 def in_days(days):
@@ -175,12 +172,8 @@ class Case(Commands):
 
     def store(self, key, attribute, value):
         """Sets an attribute of a key's item; the key's ID."""
-        self.table.update_item(
-            Key={"service": "demo", "id": key[5:31]},
-            UpdateExpression="SET #attribute = :value",
-            ExpressionAttributeNames={"#attribute": attribute},
-            ExpressionAttributeValues={":value": value},
-        )
+        changed = {attribute: {"Value": value, "Action": "PUT"}}
+        self.table.update_item(Key={"service": "demo", "id": key[5:31]}, AttributeUpdates=changed)
         return key[:31]
 
     def used(self, key, hours):

@@ -5,6 +5,7 @@ import contextlib
 import functools
 import http.client
 import json
+import multiprocessing
 import os
 import signal
 import socket
@@ -177,6 +178,6 @@ class Emulator(Account):
 def shared():
     """The emulator that all test files share; it stops when the tests end, also when they are told to."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    emulator = Emulator(os.environ.get("TEST_EMULATOR", "emulator")).__enter__()
+    emulator = Emulator(multiprocessing.current_process().name.lower()).__enter__()
     atexit.register(emulator.__exit__)
     return emulator

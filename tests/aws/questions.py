@@ -123,7 +123,7 @@ def trailing_slash(here):
 @question("Which path does an authorizer judge if the caller encodes it?", "the path that the backend gets")
 def encoded_path(here):
     seen, same = [], []
-    for api, sent in itertools.product(APIS, ("a%20b", "a%2Fb", "%2e%2e/b", "%252e")):
+    for api, sent in itertools.product(APIS, ("a%20b", "a%2Fb", "%2E%2E/b", "%252e")):
         response = here.echo(api, "GET", f"/proxy/{sent}")
         text = f"{response.status}"
         if response.status == 200:

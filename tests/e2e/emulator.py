@@ -3,7 +3,6 @@
 import atexit
 import contextlib
 import functools
-import http.client
 import json
 import multiprocessing
 import os
@@ -16,6 +15,7 @@ import urllib.parse
 import stack as templates
 from account import ROOT, Account
 from botocore.config import Config
+from local import exchange
 from stack import yaml_parse
 
 LOGS = ROOT / "target/e2e/logs"
@@ -153,9 +153,7 @@ class Emulator(Account):
 
     def reset(self):
         """Empties the account."""
-        connection = self.connect(self.url)
-        connection.request("POST", "/_ministack/reset")
-        assert connection.getresponse().status == 200
+        assert exchange(self.address, "POST", "/_ministack/reset", None, {}).status == 200
         vars(self).pop("artifact", None)
 
     def packaged(self, text, parameters):
@@ -164,14 +162,11 @@ class Emulator(Account):
         template = templates.Stack(text, **parameters).template if "\nTransform:" in text else yaml_parse(text)
         return json.dumps(for_emulator(template), default=str).replace("x-amazon-apigateway-any-method", "post")
 
-    def connect(self, host):
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-
-    def send(self, method, url, *more, **options):
+    def send(self, method, url, body=None, headers=None, credentials=None):
         """A request by its URL in AWS."""
         host = urllib.parse.urlsplit(url).netloc
-        here = f"http://{host.partition('.')[0]}.execute-api.localhost:{self.port}"
-        return super().send(method, url.replace(f"https://{host}", here), *more, **options)
+        headers = (headers or {}) | {"host": f"{host.partition('.')[0]}.execute-api.localhost:{self.port}"}
+        return super().send(method, url.replace(f"https://{host}", self.url), body, headers, credentials)
 
 
 @functools.cache

@@ -8,6 +8,7 @@ import urllib.parse
 import emulator as emulators
 from deployment import Stack, templates
 from jwt_template import jwt_template
+from local import exchange
 
 
 class Jwt(unittest.TestCase):
@@ -39,7 +40,8 @@ class Jwt(unittest.TestCase):
         form = {"grant_type": "client_credentials", "scope": scope, "client_id": client[0], "client_secret": client[1]}
         body = urllib.parse.urlencode(form).encode()
         headers = {"content-type": "application/x-www-form-urlencoded"}
-        return self.emulator.send("POST", f"{self.emulator.url}/oauth2/token", body, headers).expect(200)["access_token"]
+        response = exchange(self.emulator.address, "POST", "/oauth2/token", body, headers)
+        return json.loads(response.data)["access_token"]
 
     def send(self, method, path, body=None, token=None):
         headers = {"authorization": f"Bearer {token}"} if token else {}

@@ -13,7 +13,7 @@ import zipfile
 from unittest import mock
 
 import release
-from stack import MAIN, ROOT, Stack, yaml_parse
+from stack import MAIN, ROOT, Stack
 
 VERSION = release.version()
 NAME = f"gaia-api-keys-{VERSION}"
@@ -66,7 +66,7 @@ class Files(unittest.TestCase):
         """The same stack, from the zip, for the one architecture."""
         for architecture in release.ARCHITECTURES:
             text = release.template(MAIN, architecture, "artifact.zip")
-            self.assertEqual(yaml_parse(text)["Globals"]["Function"]["CodeUri"], "artifact.zip")
+            text = text.replace("CodeUri: artifact.zip\n", "CodeUri: ./\n")
             self.assertEqual(Stack(text).resources, Stack(MAIN.replace("[x86_64]", f"[{architecture}]")).resources)
 
 

@@ -107,12 +107,12 @@ class Gateway:
     """Passes requests on whose signature is right, as API Gateway does with AWS_IAM, or all with `checks=False`.
 
     `faults` befall the next requests, one each: None, "throttled", "done, then 503", "done, then lost", or a function that is
-    called in place of the request, which gets lost.
+    called in place of the request, which gets lost. `received` is what came; `requests` has its statuses, and paths without keys.
     """
 
     def __init__(self, local, token=SESSION_TOKEN, checks=True):
         gateway = self
-        self.requests, self.faults, self.token = [], [], token
+        self.requests, self.received, self.faults, self.token = [], [], [], token
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -122,9 +122,11 @@ class Gateway:
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
                 problem = checks and wrong_signature(self.command, self.path, self.headers, body, gateway.token)
                 status, headers, answer = 403, {}, json.dumps({"message": problem}).encode()
+                request = self.command, self.path, dict(self.headers), body
+                gateway.received.append(request)
                 try:
                     if not problem:
-                        status, headers, answer = gateway.forward(local, self.command, self.path, dict(self.headers), body)
+                        status, headers, answer = gateway.forward(local, *request)
                 except Lost:
                     self.close_connection = True
                     return

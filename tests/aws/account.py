@@ -55,9 +55,8 @@ def code_of(error):
 
 def document(action, effect="Deny", resource="*"):
     """An IAM policy with one statement."""
-    return json.dumps(
-        {"Version": "2012-10-17", "Statement": [{"Effect": effect, "Action": action, "Resource": resource}]}
-    )
+    statement = {"Effect": effect, "Action": action, "Resource": resource}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
 class Account:

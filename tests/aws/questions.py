@@ -297,15 +297,10 @@ def put_item_metric(here):
     dynamodb.delete_item(TableName=table, Key=item)
 
     def counted():
-        found = here.client("cloudwatch").get_metric_statistics(
-            Namespace="AWS/DynamoDB",
-            MetricName="SuccessfulRequestLatency",
-            Dimensions=[{"Name": "TableName", "Value": table}, {"Name": "Operation", "Value": "PutItem"}],
-            StartTime=start,
-            EndTime=start + datetime.timedelta(minutes=1),
-            Period=60,
-            Statistics=["SampleCount"],
-        )
+        dimensions = [{"Name": "TableName", "Value": table}, {"Name": "Operation", "Value": "PutItem"}]
+        metric = {"Namespace": "AWS/DynamoDB", "MetricName": "SuccessfulRequestLatency", "Dimensions": dimensions}
+        minute = {"StartTime": start, "EndTime": start + datetime.timedelta(minutes=1), "Period": 60}
+        found = here.client("cloudwatch").get_metric_statistics(Statistics=["SampleCount"], **metric, **minute)
         return sum(point["SampleCount"] for point in found["Datapoints"])
 
     here.account.wait("the metric", counted, 900)

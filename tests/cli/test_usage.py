@@ -35,16 +35,14 @@ class Secrets(Commands):
 
     def test_proxies(self):
         """None for a loopback address. Elsewhere one is used, and its password is sent to it, but not shown."""
-        direct, proxied = [], []
-        server = self.enterContext(Scripted(lambda _, path, *__: direct.append(path) or (200, {}, [])))
-        answer = lambda method, path, headers, body: proxied.append((path, headers.get("proxy-authorization"))) or (403, {}, b"SECRET")
-        proxy = self.enterContext(Scripted(answer)).address
-        self.where = {"address": server.address}
+        server = self.enterContext(Scripted(lambda *_: (200, {}, [])))
+        proxied = self.enterContext(Scripted(lambda *_: (403, {}, b"SECRET")))
+        proxy, self.where = proxied.address, {"address": server.address}
         variables = dict.fromkeys(("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy", "ALL_PROXY"), f"http://{proxy}")
         port = server.address.split(":")[1]
         for name in ("127.0.0.1", "localhost", "LOCALHOST"):
             self.run_command("list", "--url", f"http://{name}:{port}", auth="bearer", GAIA_KEYS_TOKEN="x", **variables)
-        self.assertEqual((proxied, len(direct)), ([], 3))
+        self.assertEqual((proxied.received, len(server.received)), ([], 3))
         for url, said in (
             (f"http://user:SECRET@{proxy}", "no response from https://keys.example"),
             ("http://user:SECRET@127.0.0.1:1", "no response from https://keys.example"),
@@ -53,7 +51,8 @@ class Secrets(Commands):
             ("x://SECRET", "the proxy of the environment"),
         ):
             self.assertIn(said, self.silent("list", "--url", "https://keys.example", https_proxy=url))
-        self.assertEqual(set(proxied), {("keys.example:443", "Basic dXNlcjpTRUNSRVQ=")})
+        asked = {(path, headers.get("proxy-authorization")) for _, path, headers, _ in proxied.received}
+        self.assertEqual(asked, {("keys.example:443", "Basic dXNlcjpTRUNSRVQ=")})
         self.silent("list", "--url", "https://127.0.0.1.invalid", https_proxy=f"http://{proxy}", no_proxy=".invalid")
 
     def test_a_service_that_repeats_what_it_got(self):

@@ -28,9 +28,7 @@ AWS = re.compile(
     r"(?:^|[`(])\s*(?:\$ )?(?:\w+=\S+ )*aws (?!configure|sso login|logs tail)([a-z0-9]+) ([a-z][a-z-]+)( [^`\n]*)?", re.MULTILINE
 )
 # Programs that are made with click: whole lines, `NAME=$(...)`, and in a sentence.
-CLICK = re.compile(
-    r"^\s*(?:\w+=\$\()?((?:sam|gaia-keys) [^|<>;)\n]+)|`((?:sam|gaia-keys) [^|<>;`]+)`", re.MULTILINE
-)
+CLICK = re.compile(r"^\s*(?:\w+=\$\()?((?:sam|gaia-keys) [^|<>;)\n]+)|`((?:sam|gaia-keys) [^|<>;`]+)`", re.MULTILINE)
 # Options of the AWS CLI itself.
 EVERYWHERE = {"profile", "region", "output", "query", "endpoint-url"}
 PARAMETER = re.compile(r"^  (\w+):\n    Type: ", re.MULTILINE)

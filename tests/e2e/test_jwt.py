@@ -26,14 +26,10 @@ class Jwt(unittest.TestCase):
 
     @classmethod
     def make_client(cls, name):
-        client = cls.cognito.create_user_pool_client(
-            UserPoolId=cls.pool,
-            ClientName=name,
-            GenerateSecret=True,
-            AllowedOAuthFlows=["client_credentials"],
-            AllowedOAuthFlowsUserPoolClient=True,
-            AllowedOAuthScopes=["gaia-api-keys/manage", "gaia-api-keys/other"],
-        )["UserPoolClient"]
+        flows = {"AllowedOAuthFlows": ["client_credentials"], "AllowedOAuthFlowsUserPoolClient": True}
+        scopes = {"AllowedOAuthScopes": ["gaia-api-keys/manage", "gaia-api-keys/other"]}
+        settings = {"UserPoolId": cls.pool, "ClientName": name, "GenerateSecret": True}
+        client = cls.cognito.create_user_pool_client(**settings, **flows, **scopes)["UserPoolClient"]
         return client["ClientId"], client["ClientSecret"]
 
     def token(self, client, scope="gaia-api-keys/manage"):

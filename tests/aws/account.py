@@ -101,10 +101,8 @@ class Account:
 
     def upload(self, key, content):
         s3 = self.client("s3")
-        try:
-            s3.head_bucket(Bucket=self.bucket)
-        except ClientError:
-            where = {} if self.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": self.region}}
+        where = {} if self.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": self.region}}
+        with contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou):
             s3.create_bucket(Bucket=self.bucket, **where)
         s3.put_object(Bucket=self.bucket, Key=key, Body=content)
 

@@ -97,16 +97,13 @@ def routes_of_body(api, body):
 
 
 class Emulator(Account):
-    """`with Emulator("name") as emulator:` starts one on a free port, and stops it with the functions that it runs.
+    """`with Emulator("name", REGION) as emulator:` starts one on a free port, and stops it with the functions that it runs.
 
     Its log is target/e2e/logs/<name>.log.
     """
 
     emulated, pause = True, 0.05
     credentials = ADMINISTRATOR
-
-    def __init__(self, name):
-        super().__init__(name, REGION)
 
     def __enter__(self):
         with socket.socket() as listener:
@@ -173,6 +170,6 @@ class Emulator(Account):
 def shared():
     """The emulator that all test files share; it stops when the tests end, also when they are told to."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    emulator = Emulator(multiprocessing.current_process().name.lower()).__enter__()
+    emulator = Emulator(multiprocessing.current_process().name.lower(), REGION).__enter__()
     atexit.register(emulator.__exit__)
     return emulator

@@ -45,7 +45,9 @@ def notices(test, edit):
 class Mutations(unittest.TestCase):
     def test_every_edit_is_noticed(self):
         tests, edits = zip(*((test, edit) for test, edits in EDITS.items() for edit in edits))
+        nothing = {"what": "nothing", "where": "Globals:", "old": "Timeout", "new": "Timeout"}
         with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
+            self.assertFalse(pool.submit(notices, tests[0], nothing).result(), "fails without an edit too")
             for test, edit, said in zip(tests, edits, pool.map(notices, tests, edits)):
                 with self.subTest(edit["what"]):
                     self.assertTrue(said, f"{test} doesn't notice")

@@ -21,12 +21,8 @@ LIST, ONE, DELETE = f"{KEYS}/", f"{KEYS}/{{api_key}}", f"{KEYS}/delete/{{api_key
 ROTATE, VERIFY = f"{ONE}/rotate", f"{KEYS}/verify"
 # Statuses that only API Gateway returns, that need a fault, or that other methods get (schemathesis asks those).
 NOT_HERE = {"401", "403", "405", "429", "500", "503"}
-CONFORMANCE = [
-    checks.content_type_conformance,
-    checks.response_headers_conformance,
-    checks.response_schema_conformance,
-    checks.status_code_conformance,
-]
+CONFORMANCE = [checks.content_type_conformance, checks.response_headers_conformance]
+CONFORMANCE += [checks.response_schema_conformance, checks.status_code_conformance]
 
 
 class OpenApi(unittest.TestCase):

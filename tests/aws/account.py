@@ -156,7 +156,7 @@ class Account:
             gateway.update_account(patchOperations=[{"op": "replace", "path": "/cloudwatchRoleArn", "value": ""}])
         s3 = self.client("s3")
         try:
-            for key in s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket).search("Contents[].Key || `[]`"):
+            for key in s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket).search("Contents[].Key||`[]`"):
                 s3.delete_object(Bucket=self.bucket, Key=key)
             s3.delete_bucket(Bucket=self.bucket)
         except ClientError as error:

@@ -46,7 +46,8 @@ def environment(address, **more):
 
 def exchange(address, method, path, body, headers):
     """The response to one request: it isn't sent again, and no redirect is followed."""
-    return urllib3.connection_from_url(f"http://{address}", timeout=60).urlopen(method, path, body, headers, retries=False)
+    pool = urllib3.connection_from_url(f"http://{address}", timeout=60)
+    return pool.urlopen(method, path, body, headers, retries=False)
 
 
 class Local:
@@ -107,7 +108,7 @@ class Gateway:
     """Passes requests on whose signature is right, as API Gateway does with AWS_IAM, or all with `checks=False`.
 
     `faults` befall the next requests, one each: None, "throttled", "done, then 503", "done, then lost", or a function that is
-    called in place of the request, which gets lost. `received` is what came; `requests` has its statuses, and paths without keys.
+    called in place of the request, which gets lost. `received` is what came; `requests` has statuses, and no keys.
     """
 
     def __init__(self, local, token=SESSION_TOKEN, checks=True):

@@ -97,7 +97,7 @@ def routes_of_body(api, body):
 
 
 class Emulator(Account):
-    """`with Emulator("name", REGION) as emulator:` starts one on a free port, and stops it with the functions that it runs.
+    """`with Emulator("name", REGION) as emulator:` starts one on a free port, and stops it with the functions it runs.
 
     Its log is target/e2e/logs/<name>.log.
     """
@@ -163,7 +163,7 @@ class Emulator(Account):
         """A request by its URL in AWS."""
         host = urllib.parse.urlsplit(url).netloc
         headers = (headers or {}) | {"host": f"{host.partition('.')[0]}.execute-api.localhost:{self.port}"}
-        return super().send(method, url.replace(f"https://{host}", self.url), body, headers, credentials)
+        return super().send(method, self.url + url.partition(host)[2], body, headers, credentials)
 
 
 @functools.cache

@@ -141,8 +141,9 @@ class Doctor(Case):
             output, "FAIL +clock .*off by 100 days", "FAIL +stack .*UPDATE_ROLLBACK_FAILED .*stack set --ignore-alarms",
             "FAIL +alarms .*StartFailedAlarm-.* was deleted", "FAIL +alarms +deployments by group ignore alarms",
             "FAIL +notification .*isn't in use any more", "FAIL +notification .*own key encrypts", "FAIL +notification +nobody is subscribed .*mail that AWS sent to a@b",
-            f"warn +KMS key .*{self.secondary} has been there for 100 days", "FAIL +KMS key .*use it \\(kms:CreateGrant\\)",
-            "FAIL +table .*ARCHIVED", "FAIL +table .*primary key", "FAIL +access .*unsigned requests with", "FAIL +a key's life .*says disabled of a key that was deleted, for read",
+            f"warn +KMS key .*{self.secondary} has been there for 100 days", "FAIL +KMS key .*it \\(kms:CreateGrant\\)",
+            "FAIL +table .*ARCHIVED", "FAIL +table .*primary key", "FAIL +access .*unsigned requests with",
+            "FAIL +a key's life .*says disabled of a key that was deleted, for read",
         )
 
     def test_4_faults(self):
@@ -174,7 +175,8 @@ class Doctor(Case):
         self.client("dynamodb").put_item(TableName=self.table, Item=item | {"id": {"S": "nobody"}})
         self.name_root_keys("ffffffff", until=int(time.time()) + 600)
         for key, action in ((self.secondary, "KMS:creategrant"), (outputs["KmsKeyId"], "kms:DescribeKey")):
-            kms.put_key_policy(KeyId=key, PolicyName="default", Policy=json.dumps({"Statement": [OTHERS | {"Action": action}]}))
+            policy = json.dumps({"Statement": [OTHERS | {"Action": action}]})
+            kms.put_key_policy(KeyId=key, PolicyName="default", Policy=policy)
         kms.disable_key(KeyId=self.secondary)
         kms.schedule_key_deletion(KeyId=outputs["KmsKeyId"], PendingWindowInDays=7)
         with aws(DescribeStacks=described()):
@@ -188,7 +190,8 @@ class Doctor(Case):
             "FAIL +functions +AuthorizerFunction: somebody moved", "FAIL +functions .*KMS_KEY_ID is", "FAIL +functions .*log level WARN",
             "FAIL +a key's life +the authorizer denies", "FAIL +root keys .*[0-9a-f]{8}, which signs \\(named: ffffffff\\)",
             "warn +root keys +until ", "warn +root keys +1 of 2 keys are invalid", "warn +keys +1 of 2 keys are unreadable",
-            "FAIL +KMS key .*is Disabled", "FAIL +KMS key .*use it \\(kms:CreateGrant\\)", "FAIL +KMS key .*deleted", "FAIL +KMS key .*doesn't admit",
+            "FAIL +KMS key .*is Disabled", "FAIL +KMS key .*use it \\(kms:CreateGrant\\)", "FAIL +KMS key .*deleted",
+            "FAIL +KMS key .*doesn't admit",
         )
 
     def test_5_another_service_or_table(self):

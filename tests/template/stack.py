@@ -41,7 +41,7 @@ def monitoring(text=MONITORING, keys=None, **parameters):
 
 class Stack:
     def __init__(self, text, **parameters):
-        source = yaml_parse(text.replace("CodeUri: ./\n", "CodeUri: s3://bucket/artifact\n"))  # as `sam package` leaves it
+        source = yaml_parse(text.replace("CodeUri: ./\n", "CodeUri: s3://bucket/code\n"))  # as `sam package` does
         self.template = transform(source, dict(parameters), MANAGED_POLICIES)
         self.parameters = {name: p.get("Default") for name, p in self.template.get("Parameters", {}).items()} | parameters
         self.resources = {

@@ -6,14 +6,12 @@ tests/e2e has the same for an emulator.
 import contextlib
 import functools
 import hashlib
-import http.client
 import io
 import json
 import os
 import pathlib
 import sys
 import time
-import urllib.parse
 import zipfile
 
 import boto3
@@ -21,6 +19,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
+from botocore.httpsession import URLLib3Session
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get("TEST_BINARY") or ROOT / "target/lambda/gaia-api-keys/bootstrap")
@@ -38,7 +37,7 @@ class Failed(Exception):
 
 class Response:
     def __init__(self, response):
-        self.status, self.headers, self.text = response.status, response.headers, response.read().decode()
+        self.status, self.headers, self.text = response.status_code, response.headers, response.text
 
     @property
     def json(self):
@@ -56,9 +55,8 @@ def code_of(error):
 
 def document(action, effect="Deny", resource="*"):
     """An IAM policy with one statement."""
-    return json.dumps(
-        {"Version": "2012-10-17", "Statement": [{"Effect": effect, "Action": action, "Resource": resource}]}
-    )
+    statement = {"Effect": effect, "Action": action, "Resource": resource}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
 class Account:
@@ -103,10 +101,8 @@ class Account:
 
     def upload(self, key, content):
         s3 = self.client("s3")
-        try:
-            s3.head_bucket(Bucket=self.bucket)
-        except ClientError:
-            where = {} if self.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": self.region}}
+        where = {} if self.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": self.region}}
+        with contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou):
             s3.create_bucket(Bucket=self.bucket, **where)
         s3.put_object(Bucket=self.bucket, Key=key, Body=content)
 
@@ -126,21 +122,14 @@ class Account:
         """The template as CloudFormation takes it, which sees the parameters itself."""
         return text.replace("CodeUri: ./\n", f"CodeUri: {self.artifact}\n")
 
-    def connect(self, host):
-        return http.client.HTTPSConnection(host, timeout=60)
-
     def send(self, method, url, body=None, headers=None, credentials=None):
         """A request, signed if there are credentials. The path goes as it is."""
-        parts = urllib.parse.urlsplit(url)
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        headers = {"host": parts.netloc} | ({"content-type": "application/json"} if data else {}) | (headers or {})
+        headers = ({"content-type": "application/json"} if data else {}) | (headers or {})
         request = AWSRequest(method, url, data=data, headers=headers)
         if credentials:
             SigV4Auth(Credentials(*credentials), "execute-api", self.region).add_auth(request)
-        with contextlib.closing(self.connect(parts.netloc)) as connection:
-            target = request.url.partition(parts.netloc)[2]
-            connection.request(method, target, body=request.data, headers=dict(request.headers.items()))
-            return Response(connection.getresponse())
+        return Response(URLLib3Session(timeout=60).send(request.prepare()))
 
     def assume(self, role):
         """A role's credentials, or None: what changes at a role takes a while to be known."""
@@ -167,9 +156,8 @@ class Account:
             gateway.update_account(patchOperations=[{"op": "replace", "path": "/cloudwatchRoleArn", "value": ""}])
         s3 = self.client("s3")
         try:
-            for item in s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket).search("Contents[]"):
-                if item:
-                    s3.delete_object(Bucket=self.bucket, Key=item["Key"])
+            for key in s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket).search("Contents[].Key||`[]`"):
+                s3.delete_object(Bucket=self.bucket, Key=key)
             s3.delete_bucket(Bucket=self.bucket)
         except ClientError as error:
             if code_of(error) != "NoSuchBucket":

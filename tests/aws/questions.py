@@ -123,7 +123,7 @@ def trailing_slash(here):
 @question("Which path does an authorizer judge if the caller encodes it?", "the path that the backend gets")
 def encoded_path(here):
     seen, same = [], []
-    for api, sent in itertools.product(APIS, ("a%20b", "a%2Fb", "%2e%2e/b", "%252e")):
+    for api, sent in itertools.product(APIS, ("a%20b", "a%2Fb", "%2E%2E/b", "%252e")):
         response = here.echo(api, "GET", f"/proxy/{sent}")
         text = f"{response.status}"
         if response.status == 200:
@@ -297,15 +297,10 @@ def put_item_metric(here):
     dynamodb.delete_item(TableName=table, Key=item)
 
     def counted():
-        found = here.client("cloudwatch").get_metric_statistics(
-            Namespace="AWS/DynamoDB",
-            MetricName="SuccessfulRequestLatency",
-            Dimensions=[{"Name": "TableName", "Value": table}, {"Name": "Operation", "Value": "PutItem"}],
-            StartTime=start,
-            EndTime=start + datetime.timedelta(minutes=1),
-            Period=60,
-            Statistics=["SampleCount"],
-        )
+        dimensions = [{"Name": "TableName", "Value": table}, {"Name": "Operation", "Value": "PutItem"}]
+        metric = {"Namespace": "AWS/DynamoDB", "MetricName": "SuccessfulRequestLatency", "Dimensions": dimensions}
+        minute = {"StartTime": start, "EndTime": start + datetime.timedelta(minutes=1), "Period": 60}
+        found = here.client("cloudwatch").get_metric_statistics(Statistics=["SampleCount"], **metric, **minute)
         return sum(point["SampleCount"] for point in found["Datapoints"])
 
     here.account.wait("the metric", counted, 900)

@@ -8,15 +8,11 @@ import os
 import pathlib
 import re
 import subprocess
-import sys
 import tempfile
 import unittest
 import zipfile
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests/template"))
-
-from stack import MAIN, MONITORING, Stack, monitoring
+from stack import MAIN, MONITORING, ROOT, Stack, monitoring
 
 APP = ROOT / "examples/cdk"
 KEYS, API, WATCH = "gaia-api-keys", "protected-api", "gaia-api-keys-monitoring"

@@ -6,10 +6,9 @@ import pathlib
 import re
 import shlex
 import subprocess
-import textwrap
 
 from command import Case, settings
-from local import ROOT
+from local import blocks
 
 SESSIONS = pathlib.Path(__file__).with_name("sessions.txt")
 PAGES = ("docs/tutorial.md", "docs/manage-keys.md")  # tests/docs has the README
@@ -62,11 +61,10 @@ class Docs(Case):
             for name in ELSEWHERE:
                 (self.folder / name).write_text("#!/bin/sh\n")
                 (self.folder / name).chmod(0o755)
-            found = re.findall(r"^( *)```(?:sh|bash)\n(.*?)^\1```$", (ROOT / page).read_text(), flags=re.MULTILINE | re.DOTALL)
-            blocks = [textwrap.dedent(block).replace("127.0.0.1:3000", self.local.address) for _, block in found]
+            found = [block.replace("127.0.0.1:3000", self.local.address) for block in blocks(page, "(?:sh|bash)")]
             script = ""
-            for block in blocks:
-                if not any(re.search("^ID=", each, flags=re.MULTILINE) for each in blocks):
+            for block in found:
+                if not any(re.search("^ID=", each, flags=re.MULTILINE) for each in found):
                     script += "KEY=$(gaia-keys create x --permissions read --allowed-ip 10.0.0.0/8) ID=${KEY:0:31}\n"
                 # Nobody can be asked here. A script of its own may fail on purpose.
                 block = re.sub(r"(gaia-keys (?:delete|rotate --older-than)[^|\n#]*)", r"\1 --yes ", block)

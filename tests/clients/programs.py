@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "docs"))
 from local import ROOT, environment  # the service as a process, and a gateway before it; tests/docs has them
 
 PROGRAMS = ROOT / "examples/clients"

@@ -17,14 +17,12 @@ PRINTED = ["2", "updated", "true", "an hour", "rotated", "deleted", "deleted"]
 SECRET = r"gaia_[0-9A-Z]{26}_[0-9A-Z]{26}"
 
 
-class Recorder(Gateway):
-    """A gateway that keeps the last update's body. Lists may be cut after two keys."""
+class Pages(Gateway):
+    """A gateway whose lists may be cut."""
 
     cut = ""
 
     def forward(self, local, method, path, headers, body):
-        if method == "PUT":
-            self.updated = json.loads(body)["config"]
         return super().forward(local, method, path + self.cut * (path == f"{KEYS}/"), headers, body)
 
 
@@ -43,7 +41,7 @@ class Manage(unittest.TestCase):
 
     def run_program(self, name, local, *faults, token=SESSION_TOKEN, cut="", **variables):
         """The ended process, and the gateway."""
-        with Recorder(local, token or None) as gateway:
+        with Pages(local, token or None) as gateway:
             gateway.faults, gateway.cut = list(faults), cut
             env = environment(gateway.address, AWS_SESSION_TOKEN=token, **variables)
             return subprocess.run(command(name), env=env, capture_output=True, text=True, timeout=60), gateway
@@ -87,7 +85,8 @@ class Manage(unittest.TestCase):
             updates = [(*UPDATE, 412), (*GET, 200), (*UPDATE, 200)]
             expected = [*((*step, 200) for step in LIFE[:3]), *updates, *((*step, 200) for step in LIFE[4:])]
             gateway = self.lives(name, local, expected, None, None, None, colleague)
-            self.assertEqual(gateway.updated, {"permissions": "write", "name": "reports", "owner": "search team"})
+            updated = [json.loads(body)["config"] for method, _, _, body in gateway.received if method == "PUT"]
+            self.assertEqual(updated[-1], {"permissions": "write", "name": "reports", "owner": "search team"})
 
         self.each(test)
 

@@ -1,7 +1,5 @@
 """The services of examples/clients that check keys themselves: what their callers get, and when verify is asked."""
 
-import contextlib
-import http.client
 import json
 import pathlib
 import tempfile
@@ -12,8 +10,9 @@ from datetime import datetime, timedelta, timezone
 from itertools import product
 from urllib.parse import unquote
 
+from local import KEYS, Gateway, Local, exchange
 from programs import VERIFY, Service, command
-from local import KEYS, Gateway, Local
+from urllib3.response import HTTPHeaderDict
 
 FRESH = 5  # seconds, as in the programs
 ITEM = "/items/17"
@@ -44,16 +43,12 @@ class Verify(unittest.TestCase):
 
     def get(self, service, *values, method="GET", path=ITEM):
         """The status and headers of the response to a request with these values of the header."""
-        with contextlib.closing(http.client.HTTPConnection(service.address, timeout=60)) as connection:
-            connection.putrequest(method, path)
-            for value in values:
-                connection.putheader("authorization", value)
-            connection.endheaders()
-            response = connection.getresponse()
-            if response.status == 200:
-                expected = {"item": unquote(path.rpartition("/")[2]), "key_id": values[0].split()[1][:31]}
-                self.assertEqual(json.load(response), expected)
-            return response.status, response.headers
+        headers = HTTPHeaderDict([("authorization", value) for value in values])
+        response = exchange(service.address, method, path, None, headers)
+        if response.status == 200:
+            expected = {"item": unquote(path.rpartition("/")[2]), "key_id": values[0].split()[1][:31]}
+            self.assertEqual(json.loads(response.data), expected)
+        return response.status, response.headers
 
     def statuses(self, service, *keys, **options):
         return [self.get(service, f"Search {key}", **options)[0] for key in keys]

@@ -1,8 +1,6 @@
 """The local service as a process, a gateway in front of it that checks signatures, and the code in the documents."""
 
-import contextlib
 import hashlib
-import http.client
 import http.server
 import json
 import os
@@ -13,6 +11,7 @@ import textwrap
 import threading
 
 import boto3
+import urllib3
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
@@ -45,6 +44,12 @@ def environment(address, **more):
     } | more
 
 
+def exchange(address, method, path, body, headers):
+    """The response to one request: it isn't sent again, and no redirect is followed."""
+    pool = urllib3.connection_from_url(f"http://{address}", timeout=60)
+    return pool.urlopen(method, path, body, headers, retries=False)
+
+
 class Local:
     """`with Local() as local:` starts `cargo local`'s binary on free ports, and stops it.
 
@@ -73,18 +78,14 @@ class Local:
         self.process.wait()
 
     def exchange(self, method, path, body=None, headers=None):
-        """The response, and its text. A body that is neither text nor bytes is sent as JSON."""
-        if body is not None and not isinstance(body, (str, bytes)):
-            body = json.dumps(body)
-        with contextlib.closing(http.client.HTTPConnection(self.address, timeout=30)) as connection:
-            connection.request(method, path, body, {"content-type": "application/json"} | (headers or {}))
-            response = connection.getresponse()
-            return response, response.read().decode()
+        """The response. A body is sent as JSON."""
+        body = None if body is None else json.dumps(body)
+        return exchange(self.address, method, path, body, {"content-type": "application/json"} | (headers or {}))
 
-    def send(self, method, path, body=None, headers=None):
+    def send(self, *request, **options):
         """The status, and the body as JSON."""
-        response, text = self.exchange(method, path, body, headers)
-        return response.status, json.loads(text)
+        response = self.exchange(*request, **options)
+        return response.status, json.loads(response.data)
 
     def create(self, config):
         status, answer = self.send("POST", KEYS, {"config": config})
@@ -107,12 +108,12 @@ class Gateway:
     """Passes requests on whose signature is right, as API Gateway does with AWS_IAM, or all with `checks=False`.
 
     `faults` befall the next requests, one each: None, "throttled", "done, then 503", "done, then lost", or a function that is
-    called in place of the request, which gets lost.
+    called in place of the request, which gets lost. `received` is what came; `requests` has statuses, and no keys.
     """
 
     def __init__(self, local, token=SESSION_TOKEN, checks=True):
         gateway = self
-        self.requests, self.faults, self.token = [], [], token
+        self.requests, self.received, self.faults, self.token = [], [], [], token
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -122,9 +123,11 @@ class Gateway:
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
                 problem = checks and wrong_signature(self.command, self.path, self.headers, body, gateway.token)
                 status, headers, answer = 403, {}, json.dumps({"message": problem}).encode()
+                request = self.command, self.path, dict(self.headers), body
+                gateway.received.append(request)
                 try:
                     if not problem:
-                        status, headers, answer = gateway.forward(local, self.command, self.path, dict(self.headers), body)
+                        status, headers, answer = gateway.forward(local, *request)
                 except Lost:
                     self.close_connection = True
                     return
@@ -152,16 +155,13 @@ class Gateway:
         if callable(fault):
             fault()
             raise Lost
-        with contextlib.closing(http.client.HTTPConnection(local.address, timeout=30)) as connection:
-            connection.request(method, path, body, headers)
-            response = connection.getresponse()
-            answer = response.read()
+        response = exchange(local.address, method, path, body, headers)
         if fault == "done, then 503":
             return 503, {"Retry-After": "1"}, b'{"detail":"Service Unavailable"}'
         if fault == "done, then lost":
             raise Lost
-        passed = {name: response.headers[name] for name in ("content-type", "link") if response.headers[name]}
-        return response.status, passed, answer
+        passed = {name: response.headers[name] for name in ("content-type", "link") if name in response.headers}
+        return response.status, passed, response.data
 
     def __enter__(self):
         threading.Thread(target=self.server.serve_forever, args=[0.05], daemon=True).start()

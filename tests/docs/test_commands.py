@@ -4,7 +4,6 @@ import json
 import re
 import shlex
 import subprocess
-import sys
 import unittest
 
 import botocore.session
@@ -14,10 +13,8 @@ from gaia_keys.main import cli as gaia_keys
 from samcli.cli.context import Context as Sam
 from samcli.cli.main import cli as sam
 
-from local import ROOT, blocks
-
-sys.path.append(str(ROOT / ".ci"))
 from jwt_template import jwt_template
+from local import ROOT, blocks
 
 TEMPLATES = {
     "--config-env monitoring": (ROOT / "stacks/monitoring.yaml").read_text(),
@@ -31,9 +28,7 @@ AWS = re.compile(
     r"(?:^|[`(])\s*(?:\$ )?(?:\w+=\S+ )*aws (?!configure|sso login|logs tail)([a-z0-9]+) ([a-z][a-z-]+)( [^`\n]*)?", re.MULTILINE
 )
 # Programs that are made with click: whole lines, `NAME=$(...)`, and in a sentence.
-CLICK = re.compile(
-    r"^\s*(?:\w+=\$\()?((?:sam|gaia-keys) [^|<>;)\n]+)|`((?:sam|gaia-keys) [^|<>;`]+)`", re.MULTILINE
-)
+CLICK = re.compile(r"^\s*(?:\w+=\$\()?((?:sam|gaia-keys) [^|<>;)\n]+)|`((?:sam|gaia-keys) [^|<>;`]+)`", re.MULTILINE)
 # Options of the AWS CLI itself.
 EVERYWHERE = {"profile", "region", "output", "query", "endpoint-url"}
 PARAMETER = re.compile(r"^  (\w+):\n    Type: ", re.MULTILINE)

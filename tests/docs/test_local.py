@@ -46,7 +46,7 @@ class CargoLocal(unittest.TestCase):
         local.address = re.search(r"http://([0-9.:]+)", os.read(reader, 1 << 16).decode())[1]
         key = local.create({"permissions": "read"})
         local.send("PUT", f"{KEYS}/{key}", {"config": {"permissions": "all"}})
-        response, _ = local.exchange("POST", "/demo", headers={"authorization": f"Search {key}"})
+        response = local.exchange("POST", "/demo", headers={"authorization": f"Search {key}"})
         self.assertEqual((response.status, response.headers["x-denial-reason"]), (403, "permission"))
         process.terminate()
         process.wait()

@@ -92,14 +92,9 @@ def with_log_stream(original, service, method, path, headers, body, *more):
 def with_conditions(original, policy, arn):
     """The conditions of an authorizer's policy count, also if it comes from the cache."""
     usage_plan_key.set(policy.get("tests:UsagePlanKey"))
-    context = iam_evaluator.EvalContext(
-        principal_arn="*",
-        principal_type="Anonymous",
-        principal_account="",
-        action="execute-api:Invoke",
-        resource_arn=arn,
-        region=arn.split(":")[3],
-    )
+    caller = {"principal_arn": "*", "principal_type": "Anonymous", "principal_account": ""}
+    asked = {"action": "execute-api:Invoke", "resource_arn": arn, "region": arn.split(":")[3]}
+    context = iam_evaluator.EvalContext(**caller, **asked)
     policy = {name: value for name, value in policy.items() if not name.startswith("tests:")}
     return iam_evaluator.evaluate(context, [iam_evaluator.parse_policy_document(policy)]).decision
 

@@ -2,14 +2,11 @@
 
 import functools
 import json
-import sys
 import unittest
 
+import account
 import emulator as emulators
 from emulator import ADMINISTRATOR, REGION, ROOT, templates  # noqa: F401 (for the tests)
-
-sys.path.append(str(ROOT / "tests/docs"))
-import account
 from account import BINARY, Failed, document  # noqa: F401
 from local import blocks
 
@@ -29,9 +26,11 @@ class Stack(account.Stack):
     def delete(self):
         assert super().delete() == "DELETE_COMPLETE"
 
-    def items(self):
-        """The table's items, as boto3's client returns them."""
-        return items(self.emulator, self.outputs["TableName"])
+    def items(self, table=None):
+        """The items of its table, or of another, as boto3's client returns them."""
+        name = table or self.outputs["TableName"]
+        pages = self.emulator.client("dynamodb").get_paginator("scan").paginate(TableName=name, ConsistentRead=True)
+        return list(pages.search("Items[]"))
 
     def log(self, output, **fields):
         """The log entries of a log group (the name of its output) that have these fields."""
@@ -45,27 +44,12 @@ class Stack(account.Stack):
         return f"{self.emulator.url}/_aws/execute-api/{self.outputs['ApiArn'].split(':')[-1]}/$default"
 
 
-def items(emulator, table):
-    pages = emulator.client("dynamodb").get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
-    return [item for page in pages for item in page["Items"]]
-
-
 def edited(text, *edits):
     """A template with the second text in place of the first of each edit, which must be there once."""
     for old, new in edits:
         assert text.count(old) == 1, old
         text = text.replace(old, new)
     return text
-
-
-def failed_start(stack, function):
-    """The log entry of a function that can't start. The emulator puts it into its error, and not into the log group."""
-    lambdas = stack.emulator.client("lambda")
-    result = lambdas.invoke(FunctionName=f"{stack.resource(function)}:live", Payload=b"{}")
-    text = json.loads(result["Payload"].read()).get("errorMessage", "")
-    entries = [json.loads(line[line.index("{"):]) for line in text.splitlines() if '"start failed"' in line]
-    assert result.get("FunctionError") == "Unhandled" and len(entries) == 1, f"not a failed start: {text}"
-    return entries[0]
 
 
 def documented_policies(keys):

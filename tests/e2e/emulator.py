@@ -3,22 +3,19 @@
 import atexit
 import contextlib
 import functools
-import http.client
 import json
+import multiprocessing
 import os
-import pathlib
 import signal
 import socket
 import subprocess
 import sys
 import urllib.parse
 
-from botocore.config import Config
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path += [str(ROOT / "tests/aws"), str(ROOT / "tests/template")]
 import stack as templates
-from account import Account
+from account import ROOT, Account
+from botocore.config import Config
+from local import exchange
 from stack import yaml_parse
 
 LOGS = ROOT / "target/e2e/logs"
@@ -100,16 +97,13 @@ def routes_of_body(api, body):
 
 
 class Emulator(Account):
-    """`with Emulator("name") as emulator:` starts one on a free port, and stops it with the functions that it runs.
+    """`with Emulator("name", REGION) as emulator:` starts one on a free port, and stops it with the functions it runs.
 
     Its log is target/e2e/logs/<name>.log.
     """
 
     emulated, pause = True, 0.05
     credentials = ADMINISTRATOR
-
-    def __init__(self, name):
-        super().__init__(name, REGION)
 
     def __enter__(self):
         with socket.socket() as listener:
@@ -156,9 +150,7 @@ class Emulator(Account):
 
     def reset(self):
         """Empties the account."""
-        connection = self.connect(self.url)
-        connection.request("POST", "/_ministack/reset")
-        assert connection.getresponse().status == 200
+        assert exchange(self.address, "POST", "/_ministack/reset", None, {}).status == 200
         vars(self).pop("artifact", None)
 
     def packaged(self, text, parameters):
@@ -167,20 +159,17 @@ class Emulator(Account):
         template = templates.Stack(text, **parameters).template if "\nTransform:" in text else yaml_parse(text)
         return json.dumps(for_emulator(template), default=str).replace("x-amazon-apigateway-any-method", "post")
 
-    def connect(self, host):
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-
-    def send(self, method, url, *more, **options):
+    def send(self, method, url, body=None, headers=None, credentials=None):
         """A request by its URL in AWS."""
         host = urllib.parse.urlsplit(url).netloc
-        here = f"http://{host.partition('.')[0]}.execute-api.localhost:{self.port}"
-        return super().send(method, url.replace(f"https://{host}", here), *more, **options)
+        headers = (headers or {}) | {"host": f"{host.partition('.')[0]}.execute-api.localhost:{self.port}"}
+        return super().send(method, self.url + url.partition(host)[2], body, headers, credentials)
 
 
 @functools.cache
 def shared():
     """The emulator that all test files share; it stops when the tests end, also when they are told to."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    emulator = Emulator(os.environ.get("TEST_EMULATOR", "emulator")).__enter__()
+    emulator = Emulator(multiprocessing.current_process().name.lower(), REGION).__enter__()
     atexit.register(emulator.__exit__)
     return emulator

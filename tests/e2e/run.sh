@@ -8,4 +8,5 @@ cd tests/e2e
 if [ $# = 0 ]; then
   set -- discover
 fi
+export PYTHONPATH=../aws:../cdk:../cli:../docs:../template:../../.ci
 exec "$python" -B -m unittest "$@"

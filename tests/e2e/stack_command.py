@@ -2,14 +2,11 @@
 
 import functools
 import re
-import sys
 import time
 
 import deployment
-from emulator import ADMINISTRATOR, REGION, ROOT
-
-sys.path.append(str(ROOT / "tests/cli"))
-from command import Commands, settings  # noqa: E402, F401 (for the tests)
+from command import Commands, settings  # noqa: F401 (for the tests)
+from emulator import ADMINISTRATOR, REGION
 
 
 class Case(Commands):

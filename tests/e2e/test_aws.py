@@ -15,7 +15,7 @@ import run
 class Proof(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.account = cls.enterClassContext(emulators.Emulator("proof"))
+        cls.account = cls.enterClassContext(emulators.Emulator("proof", emulators.REGION))
         cls.account.pause = 0.5
 
     def everything(self):

@@ -19,6 +19,7 @@ from gaia_keys import times
 
 ID = "gaia_01ARZ3NDEKTSV4RRFFQ69G5FAV"
 GROUP = {"LogicalResourceId": "Group", "PhysicalResourceId": "group", "ResourceType": "AWS::CodeDeploy::DeploymentGroup"}
+OTHERS = {"Effect": "Allow", "Principal": "*", "Resource": "*"}
 GROUP |= {"LastUpdatedTimestamp": datetime.datetime.now(times.UTC), "ResourceStatus": "CREATE_COMPLETE"}
 
 
@@ -64,12 +65,14 @@ class Case(stack_command.Case):
 class Doctor(Case):
     @classmethod
     def setUpClass(cls):
-        cls.client, cls.keys = staticmethod(shared().client), Stack("doctor", templates.MAIN)
+        cls.client, cls.keys = staticmethod(shared().client), Stack("doctor", templates.MAIN, KeyHeader="Authorization")
         cls.table, kms = cls.keys.outputs["TableName"], cls.client("kms")
         cls.secret = cls.keys.create(permissions="read")
         settings = {"KeySpec": "HMAC_256", "KeyUsage": "GENERATE_VERIFY_MAC"}
-        policy = kms.get_key_policy(KeyId=cls.keys.outputs["KmsKeyId"])["Policy"]
-        cls.secondary = kms.create_key(Policy=policy, **settings)["KeyMetadata"]["KeyId"]
+        policy = json.loads(kms.get_key_policy(KeyId=cls.keys.outputs["KmsKeyId"])["Policy"])
+        roles = {"Effect": "Allow", "Principal": "role/gaia-api-keys/gaia/*", "Action": "kms:GenerateMac"}
+        policy["Statement"] += [roles, OTHERS | {"NotAction": ["kms:Gen*", "kms:Create*"]}]
+        cls.secondary = kms.create_key(Policy=json.dumps(policy), **settings)["KeyMetadata"]["KeyId"]
         cls.keys.deploy(SecondaryKmsKeyId=cls.secondary)
         watched = {"Monitored": "/gaia-api-keys/doctor", "AlarmEmail": "team@example.com"}
         Stack("doctor-monitoring", templates.MONITORING, **watched)
@@ -114,6 +117,7 @@ class Doctor(Case):
         self.found(output, "FAIL +KMS key +Read timeout.*Next: check", "ok +table")
 
     def test_3_what_the_emulator_lacks(self):
+        self.keys.deploy(SimpleResponses="true")
         nobody, schema = {"SubscriptionArn": "PendingConfirmation", "Endpoint": "a@b"}, [{"AttributeName": "id", "KeyType": "HASH"}]
         for name, value in (
             ("gaia_keys.times.now", times.now() + datetime.timedelta(days=100, hours=1)),
@@ -128,15 +132,18 @@ class Doctor(Case):
             GetTopicAttributes=lambda *_: {"Attributes": {"KmsMasterKeyId": "alias/aws/sns"}},
             ListSubscriptionsByTopic=lambda *_: {"Subscriptions": [nobody]},
             DescribeTable=lambda *_: {"Table": {"TableStatus": "ARCHIVED", "KeySchema": schema}},
+            GetKeyPolicy=lambda *_: {"Policy": json.dumps({"Statement": OTHERS | {"NotAction": "kms:GenerateMac"}})},
             DescribeAlarms=lambda asked, real: real() if "AlarmTypes" in asked else {"MetricAlarms": []},
         ):
             output = self.gaia_keys("doctor", status=1)
+        self.assertNotIn("the authorizer denies", output)
         self.found(
             output, "FAIL +clock .*off by 100 days", "FAIL +stack .*UPDATE_ROLLBACK_FAILED .*stack set --ignore-alarms",
             "FAIL +alarms .*StartFailedAlarm-.* was deleted", "FAIL +alarms +deployments by group ignore alarms",
             "FAIL +notification .*isn't in use any more", "FAIL +notification .*own key encrypts", "FAIL +notification +nobody is subscribed .*mail that AWS sent to a@b",
-            f"warn +KMS key .*{self.secondary} has been there for 100 days", "FAIL +table .*ARCHIVED", "FAIL +table .*primary key",
-            "FAIL +access .*unsigned requests with", "FAIL +a key's life .*says disabled of a key that was deleted, for read",
+            f"warn +KMS key .*{self.secondary} has been there for 100 days", "FAIL +KMS key .*it \\(kms:CreateGrant\\)",
+            "FAIL +table .*ARCHIVED", "FAIL +table .*primary key", "FAIL +access .*unsigned requests with",
+            "FAIL +a key's life .*says disabled of a key that was deleted, for read",
         )
 
     def test_4_faults(self):
@@ -167,9 +174,9 @@ class Doctor(Case):
         self.client("dynamodb").update_item(TableName=self.table, Key=item, AttributeUpdates=changed)
         self.client("dynamodb").put_item(TableName=self.table, Item=item | {"id": {"S": "nobody"}})
         self.name_root_keys("ffffffff", until=int(time.time()) + 600)
-        for key, action in ((self.secondary, "kms:*"), (outputs["KmsKeyId"], "kms:DescribeKey")):
-            statement = {"Effect": "Allow", "Principal": "*", "Action": action, "Resource": "*"}
-            kms.put_key_policy(KeyId=key, PolicyName="default", Policy=json.dumps({"Statement": [statement]}))
+        for key, action in ((self.secondary, "KMS:creategrant"), (outputs["KmsKeyId"], "kms:DescribeKey")):
+            policy = json.dumps({"Statement": [OTHERS | {"Action": action}]})
+            kms.put_key_policy(KeyId=key, PolicyName="default", Policy=policy)
         kms.disable_key(KeyId=self.secondary)
         kms.schedule_key_deletion(KeyId=outputs["KmsKeyId"], PendingWindowInDays=7)
         with aws(DescribeStacks=described()):
@@ -183,7 +190,8 @@ class Doctor(Case):
             "FAIL +functions +AuthorizerFunction: somebody moved", "FAIL +functions .*KMS_KEY_ID is", "FAIL +functions .*log level WARN",
             "FAIL +a key's life +the authorizer denies", "FAIL +root keys .*[0-9a-f]{8}, which signs \\(named: ffffffff\\)",
             "warn +root keys +until ", "warn +root keys +1 of 2 keys are invalid", "warn +keys +1 of 2 keys are unreadable",
-            "FAIL +KMS key .*is Disabled", "FAIL +KMS key .*lets others", "FAIL +KMS key .*deleted", "FAIL +KMS key .*doesn't admit",
+            "FAIL +KMS key .*is Disabled", "FAIL +KMS key .*use it \\(kms:CreateGrant\\)", "FAIL +KMS key .*deleted",
+            "FAIL +KMS key .*doesn't admit",
         )
 
     def test_5_another_service_or_table(self):

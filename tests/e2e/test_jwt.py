@@ -2,16 +2,13 @@
 
 import base64
 import json
-import sys
 import unittest
 import urllib.parse
-import urllib.request
 
 import emulator as emulators
-from deployment import ROOT, Stack, templates
-
-sys.path.append(str(ROOT / ".ci"))
-from jwt_template import jwt_template  # noqa: E402
+from deployment import Stack, templates
+from jwt_template import jwt_template
+from local import exchange
 
 
 class Jwt(unittest.TestCase):
@@ -29,21 +26,18 @@ class Jwt(unittest.TestCase):
 
     @classmethod
     def make_client(cls, name):
-        client = cls.cognito.create_user_pool_client(
-            UserPoolId=cls.pool,
-            ClientName=name,
-            GenerateSecret=True,
-            AllowedOAuthFlows=["client_credentials"],
-            AllowedOAuthFlowsUserPoolClient=True,
-            AllowedOAuthScopes=["gaia-api-keys/manage", "gaia-api-keys/other"],
-        )["UserPoolClient"]
+        flows = {"AllowedOAuthFlows": ["client_credentials"], "AllowedOAuthFlowsUserPoolClient": True}
+        scopes = {"AllowedOAuthScopes": ["gaia-api-keys/manage", "gaia-api-keys/other"]}
+        settings = {"UserPoolId": cls.pool, "ClientName": name, "GenerateSecret": True}
+        client = cls.cognito.create_user_pool_client(**settings, **flows, **scopes)["UserPoolClient"]
         return client["ClientId"], client["ClientSecret"]
 
     def token(self, client, scope="gaia-api-keys/manage"):
         form = {"grant_type": "client_credentials", "scope": scope, "client_id": client[0], "client_secret": client[1]}
         body = urllib.parse.urlencode(form).encode()
-        with urllib.request.urlopen(f"{self.emulator.url}/oauth2/token", body) as response:
-            return json.load(response)["access_token"]
+        headers = {"content-type": "application/x-www-form-urlencoded"}
+        response = exchange(self.emulator.address, "POST", "/oauth2/token", body, headers)
+        return json.loads(response.data)["access_token"]
 
     def send(self, method, path, body=None, token=None):
         headers = {"authorization": f"Bearer {token}"} if token else {}

@@ -6,14 +6,11 @@ tests/integration has every config, format, failure and cached response; tests/a
 import json
 import pathlib
 import shutil
-import sys
 import tempfile
 import unittest
 
 import deployment
 from deployment import ROOT, Stack, edited, templates
-
-sys.path.append(str(ROOT / "tests/cdk"))
 from test_cdk import API, APP, synth
 
 APIS = ("HttpApiUrl", "RestApiUrl")

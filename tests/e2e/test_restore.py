@@ -10,7 +10,7 @@ import random
 import re
 import time
 
-from deployment import Stack, documented_policies, items, templates, user
+from deployment import Stack, documented_policies, templates, user
 from emulator import ACCOUNT, shared
 from gaia_keys import replay
 from local import Gateway, Lost
@@ -133,7 +133,7 @@ class Restore(Case):
 
     @classmethod
     def items(cls, table):
-        return {(item["service"]["S"], item["id"]["S"]): item for item in items(cls.emulator, table)}
+        return {(item["service"]["S"], item["id"]["S"]): item for item in cls.keys.items(table)}
 
     def configs(self, table):
         items = self.items(table).items()

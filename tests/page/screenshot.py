@@ -1,6 +1,7 @@
-"""Takes the README's screenshot, docs/swagger-ui.png: python tests/page/screenshot.py"""
+"""Takes the README's screenshot, docs/swagger-ui.png: PYTHONPATH=tests/docs python tests/page/screenshot.py"""
 
-from test_page import CREATE, ROOT, Local, Page, browser
+from local import ROOT, Local
+from test_page import CREATE, Page, browser
 
 with Local(port=3000) as local, browser() as chromium:
     page = Page(chromium, local, viewport={"width": 1280, "height": 2000})

@@ -1,18 +1,12 @@
-"""The page that `cargo local` serves at /docs, in a headless Chromium: python -m unittest discover -s tests/page"""
+"""The page that `cargo local` serves at /docs, in a headless Chromium."""
 
 import contextlib
 import json
-import pathlib
 import shutil
-import sys
 import unittest
 
+from local import KEYS, Local
 from playwright.sync_api import sync_playwright
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests/docs"))
-
-from local import KEYS, Local  # noqa: E402
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CREATE, LIST, UPDATE = "keys-createApiKey", "keys-listApiKeys", "keys-updateApiKey"

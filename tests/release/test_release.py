@@ -7,16 +7,13 @@ import json
 import os
 import pathlib
 import subprocess
-import sys
 import tempfile
 import unittest
 import zipfile
 from unittest import mock
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests/template"), str(ROOT / ".ci")]
-import release  # noqa: E402
-from stack import MAIN, Stack, yaml_parse  # noqa: E402
+import release
+from stack import MAIN, ROOT, Stack
 
 VERSION = release.version()
 NAME = f"gaia-api-keys-{VERSION}"
@@ -69,7 +66,7 @@ class Files(unittest.TestCase):
         """The same stack, from the zip, for the one architecture."""
         for architecture in release.ARCHITECTURES:
             text = release.template(MAIN, architecture, "artifact.zip")
-            self.assertEqual(yaml_parse(text)["Globals"]["Function"]["CodeUri"], "artifact.zip")
+            text = text.replace("CodeUri: artifact.zip\n", "CodeUri: ./\n")
             self.assertEqual(Stack(text).resources, Stack(MAIN.replace("[x86_64]", f"[{architecture}]")).resources)
 
 

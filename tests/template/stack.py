@@ -41,11 +41,7 @@ def monitoring(text=MONITORING, keys=None, **parameters):
 
 class Stack:
     def __init__(self, text, **parameters):
-        source = yaml_parse(text)
-        functions = [resource.get("Properties", {}) for resource in source["Resources"].values()]
-        for function in [source.get("Globals", {}).get("Function", {}), *functions]:
-            if isinstance(function.get("CodeUri"), str) and not function["CodeUri"].startswith("s3:"):
-                function["CodeUri"] = "s3://bucket/artifact"  # as `sam package` would leave it
+        source = yaml_parse(text.replace("CodeUri: ./\n", "CodeUri: s3://bucket/code\n"))  # as `sam package` does
         self.template = transform(source, dict(parameters), MANAGED_POLICIES)
         self.parameters = {name: p.get("Default") for name, p in self.template.get("Parameters", {}).items()} | parameters
         self.resources = {

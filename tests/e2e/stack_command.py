@@ -3,6 +3,7 @@
 import functools
 import re
 import time
+import uuid
 
 import deployment
 from command import Commands, settings  # noqa: F401 (for the tests)
@@ -11,8 +12,6 @@ from emulator import ADMINISTRATOR, REGION
 
 class Case(Commands):
     """`keys` is the stack."""
-
-    callers = 0
 
     def variables(self, keys=None, caller=ADMINISTRATOR, **more):
         """Where the command finds the stack, and who runs it."""
@@ -39,25 +38,20 @@ class Case(Commands):
 
         Answers are `typed` on a terminal; without one, commands that ask need --yes.
         """
-        caller = caller or self.with_listed_rights(*arguments)
-        given = {"stdin": typed or stdin, "terminal": typed is not None}
-        return "".join(self.run_command(*arguments, status=status, **given, **self.variables(caller=caller, **who)))
+        where = self.variables(caller=caller or self.with_listed_rights(*arguments), **who)
+        return "".join(self.run_command(*arguments, status=status, stdin=typed or stdin, terminal=typed is not None, **where))
 
     def with_listed_rights(self, *command):
-        help, _ = self.run_command(*command, "--help", **self.variables())
-        _, _, actions = help.partition("IAM actions:\n")
+        _, _, actions = self.run_command(*command, "--help", **self.variables())[0].partition("IAM actions:\n")
         if not actions:
             return self.with_listed_rights()
         listed = re.findall(r"^ +([a-z-]+:)(\w+(?:, \w+)*)", actions, flags=re.MULTILINE)
         rights = [service + name for service, names in listed for name in names.split(", ")]
-        if "lambda:GetAlias" in rights:
-            rights.append("lambda:ListAliases")  # which the emulator takes it for
-        return self.caller(("Allow", tuple(rights)))
+        return self.caller(("Allow", (*rights, "lambda:ListAliases")))  # which the emulator takes GetAlias for
 
     @functools.cache
     def caller(self, *rights):
         """A user with these rights: an effect, and IAM actions. The same for the same rights, as some requests are repeated."""
-        Case.callers += 1
         statements = [{"Effect": effect, "Action": actions, "Resource": "*"} for effect, actions in rights]
         policy = {"Version": "2012-10-17", "Statement": statements}
-        return deployment.user(self.keys.emulator, f"caller-{Case.callers}", policy)
+        return deployment.user(self.keys.emulator, uuid.uuid4().hex, policy)

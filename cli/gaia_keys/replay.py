@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import datetime
-import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 from gaia_keys import lossless, times
 from gaia_keys.keys import id_of
@@ -77,7 +76,7 @@ def created(key_id: str) -> datetime.datetime:
 
 def events(messages: Iterable[str]) -> list[Event]:
     """The changes in the messages of audit entries, each once, by time."""
-    entries = [json.loads(message) for message in set(messages)]
+    entries = [cast("dict[str, Any]", lossless.loads(message)) for message in set(messages)]
     logged = {entry["key_id"] for entry in entries if entry["action"] == "create"}
     logged |= {entry["rotated_to"] for entry in entries if entry["action"] == "rotate"}
     found = [event for entry in entries for event in events_of(entry, logged)]
@@ -236,7 +235,7 @@ def same(name: str, stored: object, wanted: object) -> bool:
         return (stored is not False) == (wanted is not False)
     if name == "expires_at" and (time := times.parsed(stored)):
         return time.replace(microsecond=0) == times.parsed(wanted)
-    return stored == wanted
+    return lossless.equal(stored, wanted)
 
 
 def with_config(item: Item, config: dict[str, Any], before: dict[str, Any] | None, now: datetime.datetime) -> Item:

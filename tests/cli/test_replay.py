@@ -76,12 +76,13 @@ class Replay(unittest.TestCase):
         there = {KEYS[0]: extended, CREATED: item(permissions="read")}
         self.assertEqual(self.plan([rotation(KEYS[0], CREATED)], there), {})
 
+    @mock.patch.object(replay, "FIELDS", (*replay.FIELDS, "n"))
     def test_configs(self):
         routes = entry(KEYS[0], "31:00", "update", enabled=True, routes="GET /" + "a" * 60)
         said = self.plan([routes], {KEYS[0]: item(permissions="read", x="x" * 4050)})[KEYS[0]][1]
         self.assertEqual(said, "checks fail until you shorten its config to 4096 bytes")
-        expired = entry(KEYS[0], "31:00", "update", enabled=True, expires_at="2020-01-01T00:00:00Z")
-        self.assertEqual(self.plan([expired], {KEYS[0]: item(expires_at="2020-01-01T01:00:00.5+01:00")}), {}, "as it is written")
+        expired = entry(KEYS[0], "31:00", "update", enabled=True, expires_at="2020-01-01T00:00:00Z", n=1)
+        self.assertEqual(self.plan([expired], {KEYS[0]: item(expires_at="2020-01-01T01:00:00.5+01:00", n=1.0)}), {}, "as it is written")
         self.plan([expired], {KEYS[0]: item(n=1)})
         self.assertGreater(int(self.steps[0].after["ttl"]["N"]), times.now().timestamp() + 29 * 86400)
 

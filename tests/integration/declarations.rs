@@ -46,8 +46,8 @@ fn generate_file(file: &str, generated: &str) {
         std::fs::write(path(file), generated).expect("a file");
     } else {
         let text = std::fs::read_to_string(path(file)).unwrap_or_default();
-        assert_eq!(
-            text, generated,
+        assert!(
+            text == generated,
             "{file} is out of date: run `just generated`"
         );
     }

@@ -73,18 +73,44 @@ pub fn rotate(
         NewExpiry::Unset | NewExpiry::Never => config.with("expires_at", "null")?,
         NewExpiry::At(_, text) => config.with("expires_at", &format!("\"{text}\""))?,
     };
-    let end = now + request.grace;
-    let (old, end) = match key.until {
-        Some(earlier) if earlier <= end => (config.clone(), earlier),
-        _ => (
-            config.with("expires_at", &format!("\"{}\"", timestamp::seconds(end)))?,
-            end,
-        ),
-    };
+    let grace = now + request.grace;
+    let end = key.until.map_or(grace, |until| until.min(grace));
     let old_expires_at = timestamp::seconds(end);
+    let old = if config.expires_at == Some(end) {
+        config.clone()
+    } else {
+        config.with("expires_at", &format!("\"{old_expires_at}\""))?
+    };
     Ok(RotatedConfigs {
         new,
         old,
         old_expires_at,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::api_key::KeyId;
+
+    /// Whatever ends the old key.
+    #[test]
+    fn the_old_key_expires_at_its_end() {
+        let config = KeyConfig::parse("{}").unwrap();
+        let end = datetime!(2026-01-01 12:00 UTC);
+        let key = Allowed {
+            key_id: KeyId::from_ulid("01ARZ3NDEKTSV4RRFFQ69G5FAV").unwrap(),
+            config: &config,
+            until: Some(end),
+        };
+        let request = RotationRequest {
+            grace: Duration::DAY,
+            expiry: NewExpiry::Never,
+        };
+        let configs = rotate(key, &request, end - Duration::HOUR).unwrap();
+        assert_eq!(configs.old.expires_at, Some(end));
+        assert_eq!(configs.old_expires_at, "2026-01-01T12:00:00Z");
+    }
 }

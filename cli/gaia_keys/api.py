@@ -88,8 +88,8 @@ class Api:
         try:
             content, _ = self.ask("PUT", f"/{key.id}", {"config": config}, {"If-Match": key.etag})
         except TooLong as error:
-            remedy = f"""gaia-keys update {key.id} --config '{{"FIELD": null}}', or delete the key"""
-            raise Failed(f"{error}. Remove a field: {remedy}") from None
+            remedy = f"""gaia-keys update {key.id} --config '{{"FIELD": null}}'"""
+            raise Failed(f"{error}. To remove a field: {remedy}") from None
         responses.result(content, "updated", key.id)
 
     def check(self, config: Config) -> None:

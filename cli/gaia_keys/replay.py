@@ -6,9 +6,10 @@ import datetime
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any
 
 from gaia_keys import lossless, times
+from gaia_keys.errors import Failed
 from gaia_keys.keys import id_of
 
 Item = dict[str, Any]  # as DynamoDB has it: {"id": {"S": ...}, ...}
@@ -76,11 +77,18 @@ def created(key_id: str) -> datetime.datetime:
 
 def events(messages: Iterable[str]) -> list[Event]:
     """The changes in the messages of audit entries, each once, by time."""
-    entries = [cast("dict[str, Any]", lossless.loads(message)) for message in set(messages)]
+    entries = [entry_of(message) for message in set(messages)]
     logged = {entry["key_id"] for entry in entries if entry["action"] == "create"}
     logged |= {entry["rotated_to"] for entry in entries if entry["action"] == "rotate"}
     found = [event for entry in entries for event in events_of(entry, logged)]
     return sorted(found, key=lambda event: (event.at, event.key_id))
+
+
+def entry_of(message: str) -> dict[str, Any]:
+    entry = lossless.loads(message)
+    if not isinstance(entry, dict) or lossless.fault(entry):
+        raise Failed(f"an audit entry can't be read: {message!r}")
+    return entry
 
 
 def events_of(entry: dict[str, Any], logged: set[str]) -> Iterator[Event]:

@@ -123,7 +123,7 @@ class Account:
         return text.replace("CodeUri: ./\n", f"CodeUri: {self.artifact}\n")
 
     def send(self, method, url, body=None, headers=None, credentials=None):
-        """A request, signed if there are credentials. The path goes as it is."""
+        """A request, signed if there are credentials. In the path, %2e becomes %2E, and `<` %3C."""
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         headers = ({"content-type": "application/json"} if data else {}) | (headers or {})
         request = AWSRequest(method, url, data=data, headers=headers)

@@ -26,8 +26,7 @@ class Case(Commands):
             "AWS_ACCESS_KEY_ID": caller[0],
             "AWS_SECRET_ACCESS_KEY": caller[1],
             "AWS_SESSION_TOKEN": "",
-            "COLUMNS": "80",
-            "NO_COLOR": "1",
+            "COLUMNS": "80", "NO_COLOR": "1",
         } | more
 
     def sleep(self, _, sleep=time.sleep):

@@ -273,7 +273,8 @@ async fn each_change_has_an_audit_entry_of_its_own() {
     for change in events::changes() {
         let create = Call::new("POST", API_KEYS).json(&json!({ "config": {} }));
         let key = api.call(create, Format::Http).await.api_key();
-        api.call(change.call(&key), Format::Http).await;
+        let response = api.call(change.call(&key), Format::Http).await;
+        assert_eq!(response.status, 200, "{}: {response:?}", change.name);
         let printed = api.printed();
         let of_the_key = format!("\"key_id\":\"{}\"", &key[..31]);
         let entries: Vec<Value> = printed

@@ -275,6 +275,8 @@ async fn the_order_of_answers() {
     );
     assert_eq!(app.send(if_match(long.clone(), "x")).await.status, 413);
     assert_eq!(app.send(if_match(long, "\"x\"")).await.status, 413);
+    let near_miss = update(&key, &json!({ "expiry": 1 }));
+    assert_eq!(app.send(if_match(near_miss, "\"x\"")).await.status, 422);
     for missing in [gone.as_str(), &gone[..31], "nosuchkey"] {
         for change in changes().map(|change| change.call(missing)) {
             assert_eq!(app.send(if_match(change.clone(), "x")).await.status, 422);
@@ -345,13 +347,16 @@ async fn the_same_idempotency_key_gets_the_same_response_whatever_if_match_says(
 /// The config after somebody else's change.
 const MEANWHILE: &str = r#"{"team":"x"}"#;
 
-/// Somebody else's change between the read and the write.
-async fn changed_meanwhile(app: &App, change: Call, faults: &[Fault]) -> Response {
+/// Somebody else's change between the read and the write: by the service, or by hand, which may
+/// leave the `change_id` as it is.
+async fn changed_meanwhile(app: &App, change: Call, faults: &[Fault], by_hand: bool) -> Response {
     app.table.proxy.plan(&[&[Fault::None], faults].concat());
     let other = async {
         tokio::time::sleep(Duration::from_millis(500)).await;
         let mut item = app.table.items().remove(0);
-        item["change_id"]["S"] = ulid::Ulid::generate().to_string().into();
+        if !by_hand {
+            item["change_id"]["S"] = ulid::Ulid::generate().to_string().into();
+        }
         item["config"]["S"] = MEANWHILE.into();
         app.table.put(item);
     };
@@ -368,7 +373,7 @@ async fn with_if_match_a_changed_key_is_never_read_again() {
             (&[Fault::Dropped, Fault::Slow], 503),
             (&[Fault::ServerError, CONFLICT, Fault::Slow], 503),
         ] {
-            for any in [false, true] {
+            for (any, by_hand) in [(false, false), (false, true), (true, false)] {
                 let app = App::new().await;
                 let key = app.create(json!({})).await.api_key();
                 let tags = if any {
@@ -387,7 +392,7 @@ async fn with_if_match_a_changed_key_is_never_read_again() {
                     }
                 };
                 let faults: Vec<_> = faults.iter().map(conflict).collect();
-                let response = changed_meanwhile(&app, change, &faults).await;
+                let response = changed_meanwhile(&app, change, &faults, by_hand).await;
                 // DynamoDB remembers a transaction: none of its attempts is in doubt.
                 let expected = if transaction { 412 } else { status };
                 assert_eq!(
@@ -444,7 +449,7 @@ async fn an_update_is_checked_against_the_key_that_it_replaces() {
     item["config"]["S"] = r#"{"revoked":true}"#.into();
     app.table.put(item);
     let change = update(&key, &json!({ "revoked": true }));
-    let response = changed_meanwhile(&app, change, &[Fault::Slow]).await;
+    let response = changed_meanwhile(&app, change, &[Fault::Slow], true).await;
     assert_eq!(response.status, 422, "{response:?}");
     assert_eq!(
         app.table.items()[0]["config"]["S"],
@@ -464,7 +469,7 @@ async fn without_if_match_a_change_of_some_fields_keeps_what_others_changed_mean
             let body: Value = serde_json::from_slice(body).expect("JSON");
             body["config"].is_object()
         });
-        let response = changed_meanwhile(&app, call, &[Fault::Slow]).await;
+        let response = changed_meanwhile(&app, call, &[Fault::Slow], true).await;
         assert_eq!(response.status, 200, "{response:?}");
         for item in app.table.items() {
             let config = item["config"]["S"].as_str().expect("a config");

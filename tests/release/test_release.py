@@ -66,6 +66,7 @@ class Files(unittest.TestCase):
         """The same stack, from the zip, for the one architecture."""
         for architecture in release.ARCHITECTURES:
             text = release.template(MAIN, architecture, "artifact.zip")
+            self.assertEqual(text.count("CodeUri: artifact.zip\n"), MAIN.count("CodeUri: ./\n"))
             text = text.replace("CodeUri: artifact.zip\n", "CodeUri: ./\n")
             self.assertEqual(Stack(text).resources, Stack(MAIN.replace("[x86_64]", f"[{architecture}]")).resources)
 

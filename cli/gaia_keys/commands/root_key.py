@@ -32,7 +32,10 @@ DEPLOYS = (
     "cloudformation:ExecuteChangeSet, DeleteChangeSet    a deployment, beside the rights to what it changes",
     "cloudformation:DescribeStackEvents                  why a deployment failed",
 )
-CREATES = ("kms:CreateKey, TagResource, ReplicateKey            the new KMS key, in each Region that has the old one",)
+CREATES = (
+    "kms:CreateKey, TagResource, ReplicateKey            the new KMS key, in each Region that has the old one",
+    "iam:CreateServiceLinkedRole                         for an account's first multi-Region KMS key",
+)
 NAMES = ("dynamodb:UpdateItem                                 the root keys in use",)
 
 kms_key_option = click.option("--kms-key", metavar="ID", help="Use this KMS key instead of creating one.")

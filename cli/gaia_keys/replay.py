@@ -15,7 +15,14 @@ from gaia_keys.keys import id_of
 Item = dict[str, Any]  # as DynamoDB has it: {"id": {"S": ...}, ...}
 
 # The config fields with a meaning, which audit entries have, and how those that are lists are separated there.
-FIELDS = ("permissions", "routes", "enabled", "expires_at", "allowed_ips", "usage_plan_key")
+FIELDS = (
+    "permissions",
+    "routes",
+    "enabled",
+    "expires_at",
+    "allowed_ips",
+    "usage_plan_key",
+)
 SEPARATORS = {"routes": ", ", "allowed_ips": " "}
 # A rotation takes up to 10 seconds, and its new key's ID has the time at which it began.
 SLACK = datetime.timedelta(seconds=10)

@@ -208,12 +208,14 @@ fn config_fields_are_in_the_documents() {
         &properties,
     );
     let audited = FIELDS.iter().filter(|field| field.audited);
-    let names: Vec<_> = audited.map(|field| format!("\"{}\"", field.name)).collect();
+    let names: Vec<_> = audited
+        .map(|field| format!("    \"{}\",\n", field.name))
+        .collect();
     generate(
         "cli/gaia_keys/replay.py",
-        "FIELDS = (",
+        "FIELDS = (\n",
         ")\n",
-        &names.join(", "),
+        &names.concat(),
     );
 }
 

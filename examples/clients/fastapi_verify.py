@@ -44,12 +44,11 @@ async def verify(name, body):
 
 
 def usable(response):
-    """Whether a response still counts. A time that Python can't read has passed: verify is asked again."""
-    try:
-        end = ((response or {}).get("config") or {}).get("expires_at")
-        return response is not None and (not end or datetime.fromisoformat(end) > datetime.now(timezone.utc))
-    except ValueError:
+    """Whether a response still counts."""
+    if response is None:
         return False
+    end = response.get("valid_until")
+    return not end or datetime.fromisoformat(end) > datetime.now(timezone.utc)
 
 
 async def verify_key(request: Request) -> dict:

@@ -513,10 +513,8 @@ async fn the_page_and_what_it_loads_are_in_the_program() {
     }
     let script = get("/docs/page.js").await.3;
     assert!(script.contains(r#"url: "/openapi.yaml""#));
-    assert_eq!(
-        get("/openapi.yaml").await.3,
-        include_str!("../../openapi.yaml")
-    );
+    // A failure needn't show both.
+    assert!(get("/openapi.yaml").await.3 == include_str!("../../openapi.yaml"));
     for path in [
         "/docs/other",
         "/docs/swagger-ui.js",

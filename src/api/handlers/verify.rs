@@ -4,6 +4,7 @@ use keys::access::{self, AccessRequest, Source};
 use keys::api_key::without_scheme;
 use keys::permission::Permission;
 use keys::route::Route;
+use keys::timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
@@ -29,11 +30,13 @@ struct VerifyRequest {
     source_ip: Option<IpAddr>,
 }
 
-/// `{"valid": true, "key_id": …, "config": {…}}`
+/// `{"valid": true, "key_id": …, "valid_until"?: …, "config": {…}}`
 #[derive(Serialize)]
 struct Valid<'a> {
     valid: bool,
     key_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    valid_until: Option<String>,
     config: &'a RawValue,
 }
 
@@ -67,6 +70,7 @@ pub(super) async fn verify(api: &Api, request: ApiRequest<'_>) -> Result<Respons
             ok(&Valid {
                 valid: true,
                 key_id: &allowed.key_id.to_string(),
+                valid_until: allowed.until.map(timestamp::seconds),
                 config: allowed.config.as_raw(),
             })
         }

@@ -86,7 +86,7 @@ impl Verify {
         let now = Instant::now();
         if checked.fresh <= Some(now) {
             if let Some(response) = self.ask(body).await {
-                let left = seconds_left(&response["config"]["expires_at"]);
+                let left = seconds_left(&response["valid_until"]);
                 checked.fresh = Some(now + FRESH.min(left));
                 checked.stale = Some(now + STALE.min(left));
                 checked.response = response.clone();
@@ -133,9 +133,9 @@ fn unauthorized() -> Response {
         .into_response()
 }
 
-/// Until `expires_at`. A time that can't be read leaves nothing: verify is asked each time.
-fn seconds_left(expires_at: &Value) -> Duration {
-    let Some(text) = expires_at.as_str() else {
+/// How long a response counts that says `valid_until`, if it does.
+fn seconds_left(valid_until: &Value) -> Duration {
+    let Some(text) = valid_until.as_str() else {
         return STALE;
     };
     let left = OffsetDateTime::parse(text, &Rfc3339).map(|end| end - OffsetDateTime::now_utc());

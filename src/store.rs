@@ -66,7 +66,7 @@ pub struct Item {
     /// The ID of the key's root key (attribute `root_key_id`). `None` in an item that someone else
     /// wrote.
     pub root_key: Option<String>,
-    /// A random text, new after each change.
+    /// A random text, new after each change. Only read for a change or with the details.
     pub change_id: Attribute,
     /// What only a key's details show.
     pub details: Details,
@@ -85,8 +85,11 @@ pub struct Details {
     pub rotated_to: Option<String>,
 }
 
-/// The attributes of an item without its details.
-const PLAIN: &str = "id, config, root_key_id, change_id, service";
+/// The attributes that a check or a list without details needs.
+const PLAIN: &str = "id, config, root_key_id, service";
+
+/// The attributes that a change needs.
+const CHANGEABLE: &str = "id, config, root_key_id, change_id, service";
 
 /// All attributes that are read.
 const DETAILED: &str = "id, config, root_key_id, change_id, service, created_at, created_by, updated_at, updated_by, rotated_from, rotated_to";
@@ -330,10 +333,10 @@ impl Store {
         ))
     }
 
-    /// The item of a key that a caller named. If the caller gave the secret, the item must name its
-    /// root key. One strongly consistent GetItem.
+    /// The item of a key that a caller named, to change it. If the caller gave the secret, the item
+    /// must name its root key. One strongly consistent GetItem.
     pub async fn named(&self, key: &NamedKey) -> Result<Item, Error> {
-        self.get(key.id)
+        self.read(key.id, CHANGEABLE)
             .await?
             .filter(|item| item.is_named_by(key))
             .ok_or(Error::KeyNotFound)
@@ -347,7 +350,8 @@ impl Store {
             .ok_or(Error::KeyNotFound)
     }
 
-    /// A key's item. Returns `None` if there is no such key. One strongly consistent GetItem.
+    /// A key's item, as a check needs it. Returns `None` if there is no such key. One strongly
+    /// consistent GetItem.
     pub async fn get(&self, id: KeyId) -> Result<Option<Item>, Error> {
         self.read(id, PLAIN).await
     }

@@ -29,7 +29,10 @@ def with_key(text):
     return text.replace("{key}", KEY).replace("{new}", KEY)
 
 
+# The table of config fields, which is generated: their names, each with a value.
+fields = re.findall(r"^\| `(\w+)` \| `(.+?)` \|", (ROOT / "docs/api.md").read_text(), re.MULTILINE)
 configs = [
+    *('{"%s":%s}' % field for field in fields),
     '{"permissions":"read"}',
     '{"permissions":"write","enabled":true,"expires_at":"2999-12-31T23:59:59Z","allowed_ips":["10.0.0.0/8","::1"]}',
     '{"expires_at":"9999-12-31T23:59:59-23:59","permissions":"read"}',
@@ -97,8 +100,8 @@ for endpoint in range(len(list(ROOT.glob("events/http-api/*.json")))):
     write("both_formats", bytes([endpoint]) + bytes(8) + b'{"config":{"permissions":"read"}}')
 
 # What a mutation can't guess.
-words = ["/es/api/v1/credentials/api_keys", "/delete/", "/verify", "/rotate", "grace_seconds", "details", KEY, KEY[:31], "permissions", "read", "write",
-         "routes", "GET /", "POST /x/*", "enabled", "expires_at", "allowed_ips", "2030-01-31T12:00:00Z", "10.0.0.0/8", "::ffff:0.0.0.0/96", "config",
+words = ["/es/api/v1/credentials/api_keys", "/delete/", "/verify", "/rotate", "grace_seconds", "details", KEY, KEY[:31], "read", "write",
+         *(name for name, _ in fields), "GET /", "POST /x/*", "2030-01-31T12:00:00Z", "10.0.0.0/8", "::ffff:0.0.0.0/96", "config",
          "rawPath", "httpMethod", "requestContext", "isBase64Encoded", "queryStringParameters", "rawQueryString",
          "multiValueQueryStringParameters", "domainName", "version", "2.0", "host", "x-forwarded-proto", "limit", "after",
          "authorizationToken", "methodArn", "routeArn", "multiValueHeaders", ARN, "api_key", "source_ip", "permission",

@@ -47,7 +47,7 @@ async fn the_sample_events_get_documented_responses() {
     }
 }
 
-/// The whole response for each kind of config, and for each reason of a denial.
+/// The whole response to some configs that are allowed, and to some that are denied.
 #[tokio::test]
 async fn policies_and_denials() {
     let protected = Protected::new(&[("READ_ROUTES", "POST /search/*")]).await;

@@ -117,7 +117,7 @@ async fn near_misses_are_rejected_with_the_field_meant() {
     }
     accepted.sort_unstable();
     assert_eq!(accepted, ACCEPTED);
-    for field in &FIELDS {
+    for field in FIELDS.iter().filter(|field| !field.synonyms.is_empty()) {
         let names: Vec<_> = field.synonyms.split_whitespace().collect();
         let response = app.create(config(&names, &json!(1))).await;
         assert_eq!(

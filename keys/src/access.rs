@@ -206,6 +206,7 @@ pub fn decide<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::FIELDS;
     use Permission::{Read, Write};
     use time::Duration;
     use time::macros::datetime;
@@ -301,6 +302,30 @@ mod tests {
             decided(&Lookup::NotFound(id), None, inside),
             Err(Denial::NotFound)
         );
+    }
+
+    /// Gateways and clients keep a decision until its end. With each field alone, from the key's
+    /// creation on: whatever ends the key is that end.
+    #[test]
+    fn a_decision_holds_until_its_end() {
+        let (created, never) = (
+            datetime!(2016-07-30 23:54:10.259 UTC),
+            datetime!(9999-12-31 23:59:59 UTC),
+        );
+        let mut ends = 0;
+        for field in &FIELDS {
+            let found = key(&format!(r#"{{"{}":{}}}"#, field.name, field.example));
+            let Ok(Allowed { until, .. }) = state(&found, created) else {
+                continue;
+            };
+            let last = until.map_or(never, |end| end - Duration::NANOSECOND);
+            assert!(state(&found, last).is_ok(), "{}", field.name);
+            if let Some(end) = until {
+                assert!(state(&found, end).is_err(), "{}", field.name);
+                ends += 1;
+            }
+        }
+        assert!(ends > 0);
     }
 
     #[test]

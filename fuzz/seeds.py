@@ -31,8 +31,8 @@ def with_key(text):
 
 # The table of config fields, which is generated: their names, each with a value.
 fields = re.findall(r"^\| `(\w+)` \| `(.+?)` \|", (ROOT / "docs/api.md").read_text(), re.MULTILINE)
+assert "permissions" in dict(fields)
 configs = [
-    *('{"%s":%s}' % field for field in fields),
     '{"permissions":"read"}',
     '{"permissions":"write","enabled":true,"expires_at":"2999-12-31T23:59:59Z","allowed_ips":["10.0.0.0/8","::1"]}',
     '{"expires_at":"9999-12-31T23:59:59-23:59","permissions":"read"}',
@@ -41,6 +41,7 @@ configs = [
     '{"routes":["GET /es/api/v1/*","POST /es/api/v1/search/*"],"allowed_ips":["10.0.0.0/8"]}',
     '{"routes":["DELETE /x"],"permissions":null,"expires_at":"2999-12-31T23:59:59Z"}',
     '{"allowed_ips":["::ffff:10.0.0.0/104","2001:db8::/32"],"allowed_ip":1}',
+    *('{"%s":%s}' % field for field in fields),
 ]
 
 for file in sorted(ROOT.glob("events/*/*.json")):

@@ -213,9 +213,12 @@ mod tests {
 
     const NOW: OffsetDateTime = datetime!(2026-01-01 12:00 UTC);
 
+    fn id() -> KeyId {
+        KeyId::from_ulid("01ARZ3NDEKTSV4RRFFQ69G5FAV").unwrap()
+    }
+
     fn key(config: &str) -> Lookup {
-        let id = KeyId::from_ulid("01ARZ3NDEKTSV4RRFFQ69G5FAV").unwrap();
-        Lookup::Key(id, Box::new(KeyConfig::parse(config).unwrap()))
+        Lookup::Key(id(), Box::new(KeyConfig::parse(config).unwrap()))
     }
 
     fn decided(found: &Lookup, required: Option<Permission>, source: Source) -> Result<(), Denial> {
@@ -293,19 +296,18 @@ mod tests {
             }
         }
         assert_eq!(cases, 4 * 3 * 3 * 3 * 3 * 4);
-        let id = KeyId::from_ulid("01ARZ3NDEKTSV4RRFFQ69G5FAV").unwrap();
         assert_eq!(
             decided(&Lookup::Invalid, None, inside),
             Err(Denial::Invalid)
         );
         assert_eq!(
-            decided(&Lookup::NotFound(id), None, inside),
+            decided(&Lookup::NotFound(id()), None, inside),
             Err(Denial::NotFound)
         );
     }
 
-    /// Gateways and clients keep a decision until its end. With each field alone, from the key's
-    /// creation on: whatever ends the key is that end.
+    /// Gateways and clients keep a decision until its end. Whichever one or two fields a config has,
+    /// the key is allowed until then, and denied from then on.
     #[test]
     fn a_decision_holds_until_its_end() {
         let (created, never) = (
@@ -313,15 +315,25 @@ mod tests {
             datetime!(9999-12-31 23:59:59 UTC),
         );
         let mut ends = 0;
-        for field in &FIELDS {
-            let found = key(&format!(r#"{{"{}":{}}}"#, field.name, field.example));
+        for (one, other) in FIELDS
+            .iter()
+            .flat_map(|one| FIELDS.iter().map(move |other| (one, other)))
+        {
+            let mut text = format!(r#""{}":{}"#, one.name, one.example);
+            if one.name != other.name {
+                text += &format!(r#","{}":{}"#, other.name, other.example);
+            }
+            let Ok(config) = KeyConfig::parse(&format!("{{{text}}}")) else {
+                continue; // permissions and routes
+            };
+            let found = Lookup::Key(id(), Box::new(config));
             let Ok(Allowed { until, .. }) = state(&found, created) else {
                 continue;
             };
             let last = until.map_or(never, |end| end - Duration::NANOSECOND);
-            assert!(state(&found, last).is_ok(), "{}", field.name);
+            assert!(state(&found, last).is_ok(), "{text}");
             if let Some(end) = until {
-                assert!(state(&found, end).is_err(), "{}", field.name);
+                assert!(state(&found, end).is_err(), "{text}");
                 ends += 1;
             }
         }

@@ -107,8 +107,8 @@ class Lost(Exception):
 class Gateway:
     """Passes requests on whose signature is right, as API Gateway does with AWS_IAM, or all with `checks=False`.
 
-    `faults` befall the next requests, one each: None, "throttled", "done, then 503", "done, then lost", or a function that is
-    called in place of the request, which gets lost. `received` is what came; `requests` has statuses, and no keys.
+    `faults` befall the next requests, one each: None, "throttled", "done, then 503", "done, then lost", fields for the response,
+    or a function that is called in place of the request, which gets lost. `received` is what came; `requests` has statuses, and no keys.
     """
 
     def __init__(self, local, token=SESSION_TOKEN, checks=True):
@@ -161,7 +161,7 @@ class Gateway:
         if fault == "done, then lost":
             raise Lost
         passed = {name: response.headers[name] for name in ("content-type", "link") if name in response.headers}
-        return response.status, passed, response.data
+        return response.status, passed, json.dumps(json.loads(response.data) | fault).encode() if fault else response.data
 
     def __enter__(self):
         threading.Thread(target=self.server.serve_forever, args=[0.05], daemon=True).start()

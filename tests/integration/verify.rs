@@ -107,11 +107,14 @@ async fn the_response_to_each_question() {
 
 /// Clients that keep results need the end of the decision, and know no rule of ours.
 #[tokio::test]
-async fn a_valid_key_has_the_time_until_which_it_is() {
+async fn a_response_says_when_the_key_ends() {
     let app = App::new().await;
     for (expires_at, valid_until) in [
-        (json!("2999-01-31t14:00:00.9+02:00"), "2999-01-31T12:00:00Z"),
-        (json!("9999-12-31T23:59:59Z"), "9999-12-31T23:59:59Z"),
+        (
+            json!("2999-01-31t14:00:00.9999+02:00"),
+            "2999-01-31T12:00:00.999Z",
+        ),
+        (json!("9999-12-31T23:59:59Z"), "9999-12-31T23:59:59.000Z"),
     ] {
         let config = json!({ "expires_at": expires_at });
         let key = app.create(config.clone()).await.api_key();

@@ -70,7 +70,7 @@ pub(super) async fn verify(api: &Api, request: ApiRequest<'_>) -> Result<Respons
             ok(&Valid {
                 valid: true,
                 key_id: &allowed.key_id.to_string(),
-                valid_until: allowed.until.map(timestamp::seconds),
+                valid_until: allowed.until.map(timestamp::milliseconds),
                 config: allowed.config.as_raw(),
             })
         }

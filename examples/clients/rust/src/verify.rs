@@ -44,7 +44,7 @@ impl Verify {
         Self { client, results }
     }
 
-    /// The request with verify's response, `{"key_id": …, "config": …}`, as an extension; otherwise
+    /// The request with verify's response, `{"key_id": …, "valid_until"?: …, "config": …}`, as an extension; otherwise
     /// 401, 403 or, if nobody can say, 503. Behind a proxy, take `source_ip` from what that says.
     pub async fn check(self: Arc<Self>, mut request: Request) -> Result<Request, Response> {
         let key = api_key(request.headers()).ok_or_else(unauthorized)?;
@@ -86,7 +86,7 @@ impl Verify {
         let now = Instant::now();
         if checked.fresh <= Some(now) {
             if let Some(response) = self.ask(body).await {
-                let left = seconds_left(&response["valid_until"]);
+                let left = time_left(&response["valid_until"]);
                 checked.fresh = Some(now + FRESH.min(left));
                 checked.stale = Some(now + STALE.min(left));
                 checked.response = response.clone();
@@ -133,11 +133,15 @@ fn unauthorized() -> Response {
         .into_response()
 }
 
-/// How long a response counts that says `valid_until`, if it does.
-fn seconds_left(valid_until: &Value) -> Duration {
-    let Some(text) = valid_until.as_str() else {
+/// How long a response may be kept: until its `valid_until`, if it has one. An end that can't be
+/// read has passed: verify is asked each time.
+fn time_left(valid_until: &Value) -> Duration {
+    if valid_until.is_null() {
         return STALE;
-    };
-    let left = OffsetDateTime::parse(text, &Rfc3339).map(|end| end - OffsetDateTime::now_utc());
-    left.map_or(Duration::ZERO, |left| left.try_into().unwrap_or_default())
+    }
+    let end = OffsetDateTime::parse(valid_until.as_str().unwrap_or_default(), &Rfc3339);
+    end.map_or(Duration::ZERO, |end| {
+        let left = end - OffsetDateTime::now_utc();
+        left.try_into().unwrap_or_default() // negative
+    })
 }

@@ -273,7 +273,8 @@ async fn each_change_has_an_audit_entry_of_its_own() {
     let table = Table::new().await;
     let api = Lambda::start(table.environment(&[])).await;
     for change in events::changes() {
-        let create = Call::new("POST", API_KEYS).json(&json!({ "config": {} }));
+        let config = json!({ "config": { "permissions": "write" } });
+        let create = Call::new("POST", API_KEYS).json(&config);
         let key = api.call(create, Format::Http).await.api_key();
         let response = api.call(change.call(&key), Format::Http).await;
         assert_eq!(response.status, 200, "{}: {response:?}", change.name);
@@ -288,6 +289,7 @@ async fn each_change_has_an_audit_entry_of_its_own() {
             panic!("{}: {entries:?}", change.name);
         };
         assert_eq!(entry["action"], change.name);
+        assert_eq!(entry["permissions_before"], "write");
         // `gaia-keys restore` needs to know the config.
         assert_eq!(entry["enabled"].is_boolean(), change.write != "DeleteItem");
     }

@@ -107,8 +107,8 @@ class Lost(Exception):
 class Gateway:
     """Passes requests on whose signature is right, as API Gateway does with AWS_IAM, or all with `checks=False`.
 
-    `faults` befall the next requests, one each: None, "throttled", "done, then 503", "done, then lost", fields for the response,
-    or a function that is called in place of the request, which gets lost. `received` is what came; `requests` has statuses, and no keys.
+    `faults` befall the next requests, one each: None, "throttled", "done, then 503", "done, then lost", fields for the response, or
+    a function that is called in place of the request, which gets lost. `received` is what came; `requests` has statuses, no keys.
     """
 
     def __init__(self, local, token=SESSION_TOKEN, checks=True):

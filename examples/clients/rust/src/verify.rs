@@ -44,8 +44,9 @@ impl Verify {
         Self { client, results }
     }
 
-    /// The request with verify's response, `{"key_id": …, "valid_until"?: …, "config": …}`, as an extension; otherwise
-    /// 401, 403 or, if nobody can say, 503. Behind a proxy, take `source_ip` from what that says.
+    /// The request with verify's response, `{"key_id": …, "valid_until"?: …, "config": …}`, as an
+    /// extension; otherwise 401, 403 or, if nobody can say, 503. Behind a proxy, take `source_ip`
+    /// from what that says.
     pub async fn check(self: Arc<Self>, mut request: Request) -> Result<Request, Response> {
         let key = api_key(request.headers()).ok_or_else(unauthorized)?;
         // Always with the route: without it, a key that grants nothing is valid.

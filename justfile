@@ -28,9 +28,9 @@ tools:
 lint:
     cargo fmt --check
     cargo clippy --locked --all-targets
-    cp Cargo.lock fuzz/Cargo.lock
-    CARGO_TARGET_DIR=target/fuzz cargo clippy --manifest-path fuzz/Cargo.toml
     cargo doc --locked --no-deps --document-private-items
+    cp Cargo.lock fuzz/Cargo.lock
+    CARGO_TARGET_DIR=target cargo clippy --manifest-path fuzz/Cargo.toml
     ruff check --quiet --select E9,F .
     ruff check --quiet cli
     ruff format --quiet --check cli

@@ -28,9 +28,10 @@ tools:
 lint:
     cargo fmt --check
     cargo clippy --locked --all-targets
-    cargo doc --locked --no-deps --document-private-items
+    # With the example, dependencies have the features that clippy checked them with.
+    cargo doc --locked --no-deps --document-private-items --lib --bins --examples
     cp Cargo.lock fuzz/Cargo.lock
-    CARGO_TARGET_DIR=target cargo clippy --manifest-path fuzz/Cargo.toml
+    CARGO_TARGET_DIR=target/fuzz cargo clippy --manifest-path fuzz/Cargo.toml
     ruff check --quiet --select E9,F .
     ruff check --quiet cli
     ruff format --quiet --check cli

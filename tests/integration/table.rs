@@ -539,7 +539,10 @@ async fn a_key_whose_attributes_have_any_type_can_be_revoked() {
         for value in one_of_each_type().iter().map(Some).chain([None]) {
             for change in events::changes() {
                 for if_match in [false, true] {
-                    let key = app.create(json!({ "permissions": "read" })).await.api_key();
+                    let key = app
+                        .create(json!({ "permissions": "write" }))
+                        .await
+                        .api_key();
                     let id = &key[..31];
                     let mut item = app.table.items().remove(0);
                     for attribute in attributes.split(' ') {
@@ -580,7 +583,15 @@ async fn a_key_whose_attributes_have_any_type_can_be_revoked() {
                             assert_eq!(items[0]["change_id"], item["change_id"])
                         }
                         "DeleteItem" => assert!(items.is_empty()),
-                        _ => assert_ne!(items[0]["change_id"], item["change_id"]),
+                        _ => {
+                            assert_ne!(items[0]["change_id"], item["change_id"]);
+                            let config = items[0]["config"]["S"].as_str().expect("a config");
+                            match change.name.as_str() {
+                                "update" => assert_eq!(config, r#"{"permissions":"read"}"#),
+                                "rotate" => assert!(config.contains("expires_at"), "{config}"),
+                                _ => assert_ne!(items[0]["config"], item["config"]),
+                            }
+                        }
                     }
                     for item in items {
                         app.delete(&format!(

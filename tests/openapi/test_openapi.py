@@ -73,6 +73,7 @@ class OpenApi(unittest.TestCase):
         """Requests that get every status that the document has for an operation, and that the service returns by itself."""
         key, grace = self.create({"permissions": "read"}), {"grace_seconds": 60}
         self.fits(200, "POST", VERIFY, body={"api_key": key, "permission": "write"})
+        self.fits(200, "POST", VERIFY, body={"api_key": key})
         self.fits(200, "POST", VERIFY, body={"api_key": self.create({"expires_at": "2999-01-31T12:00:00Z"})})
         for query in ("", "?details=true", "?details=oN&limit=1", f"?limit={2**63 - 1}", f"?after={key[:31]}"):
             self.fits(200, "GET", LIST, query=query)
